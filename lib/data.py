@@ -1,0 +1,207 @@
+"""Pictures with labels, from where they are found: one tensor of bytes a split.
+
+`load("cifar10", "test")` looks under the folder named by the environment variable SIGN_NOISE_DATA, then under
+`data/raw/`, then downloads through torchvision, and says in `.source` which it used. Decoded pictures are kept in
+`data/cache/`; nothing is substituted for data that are missing.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cached_property
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "data" / "cache"
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+
+
+class DataError(ValueError):
+    """The data asked for are not there or cannot be used; the message names the thing and the remedy."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """`images` uint8 [N,3,H,W] RGB, `labels` int64 [N], `classes` K names, `masks` bool [N,H,W] (True on the object) or None."""
+
+    name: str
+    split: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    source: str
+    masks: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over pixels and labels: results computed on other pixels never pass for these."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy())
+        digest.update(self.labels.numpy())
+        return digest.hexdigest()[:12]
+
+    def take(self, index) -> Dataset:
+        """The pictures at `index` (LongTensor, boolean mask or slice), as a dataset."""
+        masks = None if self.masks is None else self.masks[index]
+        return replace(self, images=self.images[index], labels=self.labels[index], masks=masks)
+
+    def sample(self, count: int | None, seed: int = 0) -> Dataset:
+        """A fixed random `count` of the pictures, in their order; all of them if `count` is None or not smaller."""
+        if count is None or count >= len(self):
+            return self
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.take(order[:count].sort().values)
+
+
+def to_range(images: torch.Tensor, model) -> torch.Tensor:
+    """Bytes [N,3,H,W] as float32 in the model's own input range: 0 becomes `model.black`, 255 `model.white`."""
+    return images.float().mul_((model.white - model.black) / 255).add_(model.black)
+
+
+def find(name: str) -> Path | None:
+    """The folder of dataset `name` under SIGN_NOISE_DATA, else under data/raw/, else None."""
+    named = os.environ.get("SIGN_NOISE_DATA")
+    if named and not Path(named).is_dir():
+        raise DataError(f"SIGN_NOISE_DATA names {named!r}, which is not a folder; set it to the folder that holds cifar10/, or unset it.")
+    for base in ([Path(named)] if named else []) + [ROOT / "data" / "raw"]:
+        if (base / name).is_dir():
+            return base / name
+    return None
+
+
+def read_image(path: Path, size: int | None = None) -> np.ndarray:
+    """One picture as uint8 RGB [H,W,3]; grey, palette and RGBA pictures are converted, transparency becomes white.
+
+    `size` stretches it to a square, as paper Sign does. Raises DataError if the file is not a readable picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                rgba = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            picture = picture.convert("RGB")
+            if size is not None and picture.size != (size, size):
+                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(picture)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a picture ({error}); replace the file or remove it.") from None
+
+
+def _listing(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; an image folder holds one sub-folder of pictures for each class.")
+    classes = tuple(sorted(d.name for d in folder.iterdir() if d.is_dir() and not d.name.startswith(".")))
+    files, labels = [], []
+    for k, name in enumerate(classes):
+        found = sorted(f for f in (folder / name).iterdir() if f.suffix.lower() in PICTURES)
+        if not found:
+            raise DataError(f"{folder / name} holds no picture; accepted endings are {', '.join(sorted(PICTURES))}.")
+        files += found
+        labels += [k] * len(found)
+    if not files:
+        raise DataError(f"{folder} holds no class folders; it needs one sub-folder of pictures for each class.")
+    return files, labels, classes
+
+
+def _read_folder(name: str, split: str, folder: Path, size: int | None) -> Dataset:
+    """All pictures of a class-per-folder tree; decoded once, then kept under data/cache by names, sizes and times."""
+    files, labels, classes = _listing(folder)
+    stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
+    for file in files:
+        stat = file.stat()
+        stamp.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    kept = CACHE / f"{Path(name).name or 'images'}-{split}-{stamp.hexdigest()[:12]}.npy"
+    if kept.exists():
+        try:
+            pixels = np.load(kept)
+        except (ValueError, OSError, EOFError):
+            kept.unlink()
+    if not kept.exists():
+        pixels = _decode(files, size)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_name(f"{kept.stem}.{os.getpid()}.part.npy")
+        np.save(part, pixels)
+        part.replace(kept)
+    return Dataset(name, split, torch.from_numpy(pixels), torch.tensor(labels), classes, str(folder))
+
+
+def _decode(files: list[Path], size: int | None) -> np.ndarray:
+    first = read_image(files[0], size)
+    pixels = np.empty((len(files), 3, *first.shape[:2]), np.uint8)
+    for n, file in enumerate(files):
+        picture = read_image(file, size)
+        if picture.shape != first.shape:
+            raise DataError(
+                f"{file} is {picture.shape[1]}x{picture.shape[0]} but {files[0].name} is {first.shape[1]}x{first.shape[0]}; "
+                "give `size` to stretch all pictures to one square size.")
+        pixels[n] = picture.transpose(2, 0, 1)
+    return pixels
+
+
+def _cifar10(split: str, size: int | None) -> Dataset:
+    folder = find("cifar10")
+    if folder is not None:
+        data = _read_folder("cifar10", split, folder / split, size)
+        if data.classes != CIFAR10_CLASSES:
+            raise DataError(f"{folder / split} holds the classes {', '.join(data.classes)}; cifar10 has {', '.join(CIFAR10_CLASSES)}.")
+        return data
+    from torchvision.datasets import CIFAR10
+    raw = ROOT / "data" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        original = CIFAR10(raw, train=split == "train", download=True)
+    except Exception as error:
+        raise DataError(
+            f"cifar10 is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed ({type(error).__name__}); "
+            "put it at <SIGN_NOISE_DATA>/cifar10/{train,test}/<class>/ or run where torchvision can download it.") from None
+    pixels = torch.from_numpy(original.data).permute(0, 3, 1, 2).contiguous()
+    return Dataset("cifar10", split, pixels, torch.tensor(original.targets), CIFAR10_CLASSES, "torchvision download")
+
+
+def _shapes10(split: str, size: int | None) -> Dataset:
+    from lib import shapes10
+    return shapes10.draw(split, size or 32)
+
+
+_SPLITS = {"shapes10": ("train", "test"), "cifar10": ("train", "test")}
+_LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10}
+
+
+def check(name: str, split: str = "test") -> None:
+    """Raise DataError at once if `load(name, split)` could not be meant: an unknown name, split or folder."""
+    if name.startswith("imagefolder:"):
+        folder = Path(name.partition(":")[2]).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"{name!r} names {folder}, which is not a folder; it needs one sub-folder of pictures for each class.")
+        return
+    if name not in _LOADERS:
+        raise DataError(f"unknown dataset {name!r}; accepted are {', '.join(_LOADERS)} and imagefolder:<path>.")
+    if split not in _SPLITS[name]:
+        raise DataError(f"{name} has no split {split!r}; accepted are {' and '.join(_SPLITS[name])}.")
+
+
+def load(name: str, split: str = "test", *, size: int | None = None, count: int | None = None, seed: int = 0) -> Dataset:
+    """The split of a dataset: shapes10, cifar10, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
+
+    `size` stretches pictures to size x size; `count` keeps a fixed random subset drawn with `seed`.
+    Raises DataError, naming what is wrong and what is accepted.
+    """
+    check(name, split)
+    if count is not None and count < 1:
+        raise DataError(f"count is {count}; it must be at least 1, or None for every picture.")
+    if name.startswith("imagefolder:"):
+        folder = Path(name.partition(":")[2]).expanduser()
+        data = _read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)
+    else:
+        data = _LOADERS[name](split, size)
+    return data.sample(count, seed)
