@@ -1,0 +1,140 @@
+"""Metrics of attribution maps, and the intervals that go with them.
+
+Images are [N,C,H,W], maps [N,H,W], per-image scores [N], curves [F,N] over fractions. A fill is a value in the units of
+the images, a scalar or one a channel.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lib.attribution import evaluating
+
+PAPER_FRACTIONS = (0, .03, .05, .07, .1, .2, .3, .4, .5, .6, .7, .8, .9)
+
+
+def _check(images: Tensor, maps: Tensor, fractions: Sequence[float], fill) -> Tensor:
+    """The fill as a tensor [1,C|1,1,1], or ValueError for what does not fit together."""
+    if images.ndim != 4:
+        raise ValueError(f"images must be [N,C,H,W]; got shape {tuple(images.shape)}.")
+    expected = (images.shape[0], *images.shape[2:])
+    if tuple(maps.shape) != expected:
+        raise ValueError(f"maps have shape {tuple(maps.shape)}; for these images they must be {expected}.")
+    if maps.isnan().any():
+        raise ValueError("maps contain NaN; a map needs a number for every pixel.")
+    values = [float(f) for f in fractions]
+    if not values or min(values) < 0 or max(values) > 1 or values != sorted(values):
+        raise ValueError(f"fractions must ascend within 0 and 1; got {tuple(fractions)}.")
+    fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
+    if fill.ndim > 1 or fill.ndim == 1 and len(fill) != images.shape[1]:
+        raise ValueError(f"fill has shape {tuple(fill.shape)}; it must be a scalar or one value for each of {images.shape[1]} channels.")
+    return fill.reshape(1, -1, 1, 1)
+
+
+def _thresholds(maps: Tensor, fractions: Sequence[float]) -> Tensor:
+    """[F,N]: the value at rank round(p*H*W) of each map in descending order; -inf where the rank is past the last pixel."""
+    ordered = maps.flatten(1).sort(1, descending=True).values
+    pixels = ordered.shape[1]
+    lowest = ordered.new_full((len(maps),), -torch.inf)
+    ranks = [round(float(p) * pixels) for p in fractions]
+    return torch.stack([ordered[:, rank] if rank < pixels else lowest for rank in ranks])
+
+
+def _blend(images: Tensor, chosen: Tensor, fill: Tensor, insert: bool, strength: float) -> Tensor:
+    """Images whose `chosen` [N,H,W] pixels move to the fill (insert: all but those), all the way if `strength` is 1."""
+    altered = fill if strength == 1 else images + strength * (fill - images)
+    chosen = chosen[:, None]
+    return torch.where(~chosen if insert else chosen, altered, images)
+
+
+def delete(images: Tensor, maps: Tensor, fraction: float, fill, *, strength: float = 1.0) -> Tensor:
+    """Images [N,C,H,W] without the `fraction` most important pixels: the released rule of paper Sign, section 4.2.
+
+    The threshold is the map's value at rank round(fraction * H*W) in descending order; pixels strictly above it and not
+    zero take the fill in all channels, so ties at the threshold stay and fraction 1 deletes all that is not zero. Maps
+    are taken as they come. `strength` below 1 moves a pixel only that share of the way to the fill.
+    """
+    fill = _check(images, maps, (fraction,), fill)
+    chosen = (maps > _thresholds(maps, (fraction,))[0][:, None, None]) & (maps != 0)
+    return _blend(images, chosen, fill, False, strength)
+
+
+def _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For each batch: its place, the logits [n,K] of the images, and those of the altered images [F,n,K].
+
+    Each map is sorted once. The sets of chosen pixels are nested, so an image whose set has not grown since the last
+    fraction keeps its logits without another forward pass.
+    """
+    fill = _check(images, maps, fractions, fill)
+    with torch.no_grad(), evaluating(model):
+        for start in range(0, len(images), batch_size):
+            place = slice(start, start + batch_size)
+            batch, scores = images[place], maps[place]
+            original = model(batch)
+            rows, before, current = [], scores.new_full((len(batch),), torch.inf), original
+            for k, threshold in enumerate(_thresholds(scores, fractions)):
+                # the step from one threshold to the next chooses new pixels only where nonzero values lie between
+                chosen = (scores > threshold[:, None, None]) & (scores != 0)
+                grown = (chosen & (scores <= before[:, None, None])).flatten(1).any(1)
+                if insert and k == 0:
+                    grown = torch.ones_like(grown)
+                if grown.any():
+                    current = current.clone()
+                    current[grown] = model(_blend(batch[grown], chosen[grown], fill, insert, strength))
+                rows.append(current)
+                before = threshold
+            yield place, original, torch.stack(rows)
+
+
+def allegiance(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fractions: Sequence[float] = PAPER_FRACTIONS,
+               insert: bool = False, batch_size: int = 256, strength: float = 1.0) -> Tensor:
+    """Bool [F,N]: is the predicted class still that of the unaltered image (paper Sign, section 4.2, Figs. 3 and 4)?
+
+    `insert=True` starts from a canvas of `fill` and reveals the same pixels in the same order; `strength` as in `delete`.
+    """
+    out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
+    for place, original, altered in _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength):
+        out[:, place] = altered.argmax(2) == original.argmax(1)
+    return out
+
+
+def class_scores(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fractions: Sequence[float] = PAPER_FRACTIONS,
+                 insert: bool = False, batch_size: int = 256, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Softmax probability and logit, each [F,N], of the class predicted for the unaltered image; options as in `allegiance`."""
+    probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
+    logit = torch.empty_like(probability)
+    for place, original, altered in _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength):
+        index = original.argmax(1).expand(len(altered), -1)[..., None]
+        probability[:, place] = altered.softmax(2).gather(2, index)[..., 0]
+        logit[:, place] = altered.gather(2, index)[..., 0]
+    return probability, logit
+
+
+def auc(fractions: Sequence[float], values: Tensor):
+    """Area under values [F] (a float) or [F,N] (a tensor [N]) by the trapezoid rule, neither rescaled nor extended to 1."""
+    values = torch.as_tensor(values)
+    if values.ndim not in (1, 2) or len(values) != len(fractions):
+        raise ValueError(f"values have shape {tuple(values.shape)}; they must be [F] or [F,N] with F = {len(fractions)} fractions.")
+    values = values if values.is_floating_point() else values.double()
+    area = torch.trapezoid(values, torch.as_tensor(fractions, dtype=values.dtype, device=values.device), dim=0)
+    return area.item() if values.ndim == 1 else area
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share, by Wilson's score (1927)."""
+    share, centre = successes / n, (successes + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * (n * share * (1 - share) + z * z / 4) ** 0.5
+    return centre - half, centre + half
+
+
+def bootstrap(values: Tensor, resamples: int = 2000, generator: torch.Generator | None = None) -> tuple[float, float]:
+    """95 % percentile interval of the mean of values [N], resampled over images."""
+    generator = generator or torch.Generator().manual_seed(0)
+    values = torch.as_tensor(values).double().cpu()
+    n, means = len(values), []
+    for _ in range(resamples):
+        means.append(values[torch.randint(n, (n,), generator=generator)].mean())
+    low, high = torch.stack(means).quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
+    return low, high
