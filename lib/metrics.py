@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from lib.attribution import evaluating
@@ -61,11 +63,13 @@ def delete(images: Tensor, maps: Tensor, fraction: float, fill, *, strength: flo
     return _blend(images, chosen, fill, False, strength)
 
 
-def _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def altered_logits(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fractions: Sequence[float] = PAPER_FRACTIONS, insert: bool = False,
+                   batch_size: int = 256, strength: float = 1.0) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """For each batch: its place, the logits [n,K] of the images, and those of the altered images [F,n,K].
 
-    Each map is sorted once. The sets of chosen pixels are nested, so an image whose set has not grown since the last
-    fraction keeps its logits without another forward pass.
+    What `allegiance` and `class_scores` are computed from, with their options. Each map is sorted once. The sets of chosen
+    pixels are nested, so an image whose set has not grown since the last fraction keeps its logits without another
+    forward pass.
     """
     fill = _check(images, maps, fractions, fill)
     with torch.no_grad(), evaluating(model):
@@ -95,7 +99,8 @@ def allegiance(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fraction
     `insert=True` starts from a canvas of `fill` and reveals the same pixels in the same order; `strength` as in `delete`.
     """
     out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
-    for place, original, altered in _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength):
+    for place, original, altered in altered_logits(
+            model, images, maps, fill=fill, fractions=fractions, insert=insert, batch_size=batch_size, strength=strength):
         out[:, place] = altered.argmax(2) == original.argmax(1)
     return out
 
@@ -105,7 +110,8 @@ def class_scores(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fracti
     """Softmax probability and logit, each [F,N], of the class predicted for the unaltered image; options as in `allegiance`."""
     probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
     logit = torch.empty_like(probability)
-    for place, original, altered in _altered_logits(model, images, maps, fill, fractions, insert, batch_size, strength):
+    for place, original, altered in altered_logits(
+            model, images, maps, fill=fill, fractions=fractions, insert=insert, batch_size=batch_size, strength=strength):
         index = original.argmax(1).expand(len(altered), -1)[..., None]
         probability[:, place] = altered.softmax(2).gather(2, index)[..., 0]
         logit[:, place] = altered.gather(2, index)[..., 0]
@@ -130,11 +136,22 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def bootstrap(values: Tensor, resamples: int = 2000, generator: torch.Generator | None = None) -> tuple[float, float]:
-    """95 % percentile interval of the mean of values [N], resampled over images."""
-    generator = generator or torch.Generator().manual_seed(0)
-    values = torch.as_tensor(values).double().cpu()
-    n, means = len(values), []
-    for _ in range(resamples):
-        means.append(values[torch.randint(n, (n,), generator=generator)].mean())
-    low, high = torch.stack(means).quantile(torch.tensor([.025, .975], dtype=torch.float64)).tolist()
-    return low, high
+    """95 % percentile interval of the mean of values [N], resampled over images.
+
+    Equal values are drawn together, by one multinomial count a resample: the same distribution, and far fewer draws.
+    """
+    seed = torch.randint(2**31, (), generator=generator or torch.Generator().manual_seed(0)).item()
+    distinct, counts = np.unique(torch.as_tensor(values).double().cpu().numpy(), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
+    low, high = np.quantile(drawn @ distinct / counts.sum(), [.025, .975])
+    return float(low), float(high)
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Spearman's rank correlation of two maps [N,H,W], image by image, [N]; ties share their mean rank, a constant map gives 0."""
+    if first.shape != second.shape or first.ndim != 3:
+        raise ValueError(f"maps must be two tensors [N,H,W] of one shape; got {tuple(first.shape)} and {tuple(second.shape)}.")
+    ranks = [torch.from_numpy(rankdata(m.flatten(1).double().cpu().numpy(), axis=1)) for m in (first, second)]
+    ranks = [r - r.mean(1, keepdim=True) for r in ranks]
+    norm = ranks[0].norm(dim=1) * ranks[1].norm(dim=1)
+    return torch.where(norm > 0, (ranks[0] * ranks[1]).sum(1) / norm.clamp(min=1e-300), 0).to(first.device)

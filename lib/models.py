@@ -1,18 +1,23 @@
 """The networks: built by name, with weights checked before they are used.
 
 Every model is an `nn.Module` in eval mode with three attributes: `black` and `white`, the values of a black and a white
-pixel in its own input range, and `classes`, the names of its outputs.
+pixel in its own input range, and `classes`, the names of its outputs (None where nobody said).
 """
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
-from lib.data import CIFAR10_CLASSES, ROOT
+from lib.data import ROOT
 
 WEIGHTS = ROOT / "data" / "weights"
 
@@ -22,7 +27,7 @@ class ModelError(ValueError):
 
 
 def basic_cnn(classes: int) -> nn.Module:
-    """Paper Sign's "basic CNN" (section 4, released code): seven 3x3 convolutions and a stem, no batch norm. Input [0,1]."""
+    """Paper Sign's "basic CNN" (section 4, released code): a stem and nine 3x3 convolutions, no batch norm. Input [0,1]."""
     def block(before, width):
         return [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1), nn.ReLU(),
                 nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
@@ -37,15 +42,162 @@ def resnet18(classes: int) -> nn.Module:
     return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
 
 
-_BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18}
+BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18}
 
 
-def build(name: str, classes: tuple[str, ...] = CIFAR10_CLASSES, seed: int = 0) -> nn.Module:
-    """A freshly initialised network of ours, in eval mode; `seed` fixes its weights and leaves the global generator alone."""
-    if name not in _BUILDERS:
-        raise ModelError(f"unknown model {name!r}; accepted are {', '.join(_BUILDERS)}.")
+def check(name: str, weights: str | None = None) -> None:
+    """Raise ModelError at once if `load(name, weights)` could not be meant: an unknown name, or weights that are not there."""
+    kind = name.partition(":")[0]
+    if name in BUILDERS:
+        if weights not in (None, "imagenet"):
+            weights_path(name, weights)
+    elif kind == "torchvision":
+        from torchvision.models import list_models
+        if name.partition(":")[2] not in list_models(module=sys.modules["torchvision.models"]):
+            raise ModelError(f"torchvision has no classification model {name.partition(':')[2]!r}; `torchvision.models.list_models()` names them.")
+    elif kind == "python":
+        if name.count(":") != 2:
+            raise ModelError(f"{name!r} must read python:<module>:<factory>, for example python:my_nets:build.")
+    else:
+        raise ModelError(f"unknown model {name!r}; accepted are {', '.join(BUILDERS)}, torchvision:<name> and python:<module>:<factory>.")
+
+
+def weights_path(name: str, weights: str) -> Path:
+    """The file behind `weights`: a path, or the tag of a committed file (`cifar10` is data/weights/<name>-cifar10.safetensors)."""
+    path = Path(weights).expanduser()
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        path = WEIGHTS / f"{name}-{weights}.safetensors"
+    if not path.is_file():
+        ours = sorted(f.stem.removeprefix(f"{name}-") for f in WEIGHTS.glob(f"{name}-*.safetensors"))
+        raise ModelError(f"no weights {weights!r} for {name}: {path} is not there; accepted are {', '.join(ours + ['a path to .safetensors, .pt or .pth'])}.")
+    return path
+
+
+def card(name: str, weights: str) -> dict:
+    """What is known of committed weights: data, classes, protocol, seed, epochs, accuracies, commit, licence; {} without a card."""
+    path = weights_path(name, weights).with_suffix(".json")
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None = None, seed: int = 0, device: str = "cpu") -> nn.Module:
+    """The network `name` in eval mode on `device`.
+
+    `name`: basic_cnn, resnet18, `torchvision:<name>` or `python:<module>:<factory>` (a function without arguments that
+    returns a module, on the import path or in the working folder). `weights`: None (freshly drawn from `seed`; a factory's
+    own), the tag or path that `weights_path` accepts, or "imagenet" for torchvision's (resnet18 then keeps a new last
+    layer). `classes`: output names, where no card of the weights gives them. Raises ModelError.
+    """
+    check(name, weights)
+    known = card(name, weights) if weights not in (None, "imagenet") else {}
+    classes = tuple(known.get("classes") or classes or ()) or None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _BUILDERS[name](len(classes))
-    model.black, model.white, model.classes, model.name = 0.0, 1.0, tuple(classes), name
-    return model.eval()
+        model = _construct(name, weights, classes)
+    if weights not in (None, "imagenet"):
+        _fill(model, weights_path(name, weights), name)
+    for attribute, value in (("black", 0.0), ("white", 1.0), ("classes", classes)):
+        if not hasattr(model, attribute):
+            setattr(model, attribute, value)
+    model.name = name
+    return model.eval().to(device)
+
+
+def _construct(name: str, weights: str | None, classes: tuple[str, ...] | None) -> nn.Module:
+    kind, _, rest = name.partition(":")
+    if kind == "torchvision":
+        return _torchvision(rest, weights)
+    if kind == "python":
+        return _from_factory(*rest.split(":"))
+    if not classes:
+        raise ModelError(f"{name} needs the names of its classes; give `classes`, or weights that have a card.")
+    model = BUILDERS[name](len(classes))
+    if weights == "imagenet":
+        if name != "resnet18":
+            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18 and torchvision:<name>.")
+        model[0].load_state_dict(_download("resnet18").state_dict())
+    return model
+
+
+class _Normalized(nn.Module):
+    """A pretrained network that takes [0,1] and scales inside, as its weights were trained to expect."""
+
+    def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.body = body
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body((images - self.mean.to(images)) / self.std.to(images))
+
+
+def _download(name: str) -> nn.Module:
+    from torchvision.models import get_model
+    try:
+        return get_model(name, weights="DEFAULT")
+    except Exception as error:
+        raise ModelError(f"torchvision's weights of {name} could not be downloaded ({type(error).__name__}); run where there is a network, or give weights of your own.") from None
+
+
+def _torchvision(name: str, weights: str | None) -> nn.Module:
+    from torchvision.models import get_model, get_model_weights
+    if weights != "imagenet":
+        return get_model(name, weights=None)
+    chosen = get_model_weights(name).DEFAULT
+    preset = chosen.transforms()
+    model = _Normalized(_download(name), preset.mean, preset.std)
+    model.classes = tuple(chosen.meta["categories"])
+    return model
+
+
+def _from_factory(module: str, factory: str) -> nn.Module:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        build = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"python:{module}:{factory} cannot be imported ({error}); the module must be on the import path or in the working folder.") from None
+    model = build()
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"python:{module}:{factory} returned {type(model).__name__}; it must return a torch.nn.Module.")
+    return model
+
+
+def _fill(model: nn.Module, path: Path, name: str) -> None:
+    """Load the weights of `path` into `model`, as float32, or say in one sentence why they do not fit."""
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    except (SafetensorError, OSError, EOFError, RuntimeError, AttributeError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} is not a readable weights file ({str(error).splitlines()[0]}); it is damaged, truncated or of another kind.") from None
+    except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
+        raise ModelError(f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`.") from None
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(state)) or [k for k in own if own[k].shape != state[k].shape]
+    if wrong:
+        shapes = [tuple(t[wrong[0]].shape) if wrong[0] in t else "absent" for t in (own, state)]
+        raise ModelError(f"{path} does not fit {name}: {wrong[0]} is {shapes[0]} in the network and {shapes[1]} in the file.")
+    bad = [k for k, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise ModelError(f"{path} holds values that are not finite in {bad[0]}; it is damaged.")
+    model.load_state_dict(state)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Twelve hex digits over all weights and buffers: results of other weights never pass for these."""
+    digest = hashlib.sha256()
+    for key, value in model.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def save(model: nn.Module, path: Path, about: dict, *, half: bool = False) -> None:
+    """Write safetensors and, beside them, the card `about` as JSON. `half` stores parameters in float16, buffers as they are."""
+    parameters = {key for key, _ in model.named_parameters()}
+    state = {k: (v.half() if half and k in parameters else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(state, part)
+    part.replace(path)
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")

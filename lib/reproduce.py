@@ -1,0 +1,208 @@
+"""The whole computation behind the published numbers, and its check: `python -m lib.reproduce run|verify`.
+
+`run` trains what has no weights yet, computes every cell that has no stored result, and writes
+data/results/reproduction.csv; stopped at any point, it goes on there. `verify` recomputes a random part of what is stored
+and compares.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import attribution, data, experiments, metrics, models, published, results, training
+from lib.experiments import Subject, batch, fill_value, subject
+from lib.metrics import PAPER_FRACTIONS
+from lib.training import Protocol
+
+# every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
+TRAINED = [
+    ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=12, lr=2e-3)),
+    ("basic_cnn", "cifar10", "cifar10", Protocol(seed=0)),
+    ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
+    ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
+    ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
+]
+# columns of paper Sign's tables that are computed here: (dataset, model, tags of the weights, one a seed)
+COLUMNS = {
+    "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
+    "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
+}
+TRAIN_SPLIT = {"basic_cnn": None, "resnet18": 10_000}   # pictures of the train split, None for all
+SCORED = 2_000                                          # test pictures for score curves and the soft sweep
+FILL_OF = {"Table 2": "black", "Table 3": "white"}
+CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
+
+
+def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable = print) -> None:
+    """Train, evaluate and write weights and card, unless they are there; goes on from the last finished epoch."""
+    path = models.WEIGHTS / f"{model}-{tag}.safetensors"
+    if path.exists():
+        return
+    pictures, held_out = data.load(dataset, "train"), data.load(dataset, "test")
+    network = models.load(model, classes=pictures.classes, seed=protocol.seed)
+    rows = training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{dataset}-seed{protocol.seed}.pt",
+                        log=lambda line: log(f"{model} {tag}  {line}"))
+    about = {"model": model, "dataset": dataset, "fingerprint": pictures.fingerprint, "classes": list(pictures.classes), "protocol": asdict(protocol),
+             "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()}
+    half = model == "resnet18"
+    part = path.with_name(f"part-{path.name}")
+    models.save(network, part, about, half=half)
+    network = models.load(model, str(part))  # the rounded weights are the ones every result is computed with
+    about |= {f"{p.split}_accuracy": training.accuracy(network, p) for p in (pictures, held_out)}
+    models.save(network, path, about, half=half)
+    for left in (part, part.with_suffix(".json")):
+        left.unlink()
+
+
+def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
+    """Every stored cell of one network: accuracy, deletion on both splits, score curves and the rest on fixed test pictures."""
+    def of(split, count=None):
+        return subject(dataset, model, tag, split=split, count=count)
+    whole, few = of("test"), of("test", SCORED)
+    log(f"accuracy  {whole.title}  {experiments.accuracy(whole, stored=True)['accuracy']:.4f}")
+    experiments.allegiances(whole, stored=True, log=log)
+    for experiment in (experiments.kept_pixels, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement):
+        experiment(few, stored=True)
+        log(f"{experiment.__name__}  {few.title}  done")
+    experiments.allegiances(of("train", TRAIN_SPLIT[model]), stored=True, log=log)
+
+
+def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float, float]:
+    """Mean over seeds and its interval: the larger of the mean half-width over images and the half-width over seeds (t)."""
+    mean, half = float(np.mean(values)), float(np.mean(half_widths))
+    if len(values) > 1:
+        from scipy.stats import t
+        half = max(half, float(t.ppf(.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** .5))
+    return mean, mean - half, mean + half
+
+
+def _reproduced(number: published.Number, cells: dict) -> dict:
+    """Value, interval and origin of one printed number, or {} where it has not been computed."""
+    if number.paper != "Sign" or number.column not in COLUMNS:
+        return {}
+    dataset, model, tags = COLUMNS[number.column]
+    accuracy = number.row == "Accuracy"
+    wanted = {"dataset": dataset, "split": "test", "model": model} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
+    found = [c for c in cells["accuracy" if accuracy else "deletion"]
+             if wanted.items() <= c["parameters"].items() and c["parameters"]["weights"] in tags and _current(c["parameters"])]
+    if len(found) < len(tags):
+        return {}
+    rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
+    value, low, high = _seeds([r[field] for r in rows], [(r["high"] - r["low"]) / 2 for r in rows])
+    seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
+    epochs = models.card(model, tags[0])["protocol"]["epochs"]
+    return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test (JPEG copy)",
+            "model": model, "protocol": f"AdamW 1e-3, batch 128, {epochs} epochs, {seeds}",
+            "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
+            "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
+
+
+def _current(parameters: dict) -> bool:
+    """Was the cell computed with the weights that are committed now?"""
+    return parameters["weights_hash"] == models.fingerprint(models.load(parameters["model"], parameters["weights"]))
+
+
+def reproduction() -> pd.DataFrame:
+    """All 60 printed numbers with what was computed for them; written to data/results/reproduction.csv, by code alone."""
+    cells = {name: [c for c in results.cells(name) if c["parameters"]["split"] == "test" and c["parameters"]["n"] == 10_000] for name in ("accuracy", "deletion")}
+    table = pd.DataFrame([{**number._asdict(), **_reproduced(number, cells)} for number in published.numbers()], columns=CSV_COLUMNS)
+    path = results.RESULTS / "reproduction.csv"
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.astype({"n": "Int64"}).to_csv(part, index=False)
+    part.replace(path)
+    return table
+
+
+def _check_weights(log: Callable) -> list[str]:
+    """Accuracy of every committed network against its card, on every split that is here."""
+    wrong = []
+    for model, dataset, tag, _ in TRAINED:
+        about = models.card(model, tag)
+        try:
+            who = subject(dataset, model, tag, split="test")
+        except data.DataError as error:
+            log(f"not checked: {model} {tag}: {error}")
+            continue
+        found, stated = experiments.accuracy(who)["accuracy"], about["test_accuracy"]
+        close = abs(found - stated) <= 3 / len(who.pictures)  # a few pictures on the edge may flip with another processor
+        log(f"{'ok  ' if close else 'BAD '} accuracy  {who.title}  {found:.4f}, card {stated:.4f}")
+        wrong += [] if close else [f"accuracy of {model} {tag}"]
+    return wrong
+
+
+def _check_cell(content: dict, pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
+    """A random part of one stored deletion cell, computed again: at most 1 % of its flags may differ."""
+    p = content["parameters"]
+    try:
+        who = subject(p["dataset"], p["model"], p["weights"], split=p["split"], count=p["n"])
+    except data.DataError as error:
+        log(f"not checked: {p['map']} {p['fill']}: {error}")
+        return []
+    name = f"deletion  {who.title}  {p['map']} {p['fill']}"
+    if who.pictures.fingerprint != p["data"]:
+        log(f"not checked: {name}: these pixels are not those of the stored result")
+        return []
+    index = torch.randperm(p["n"], generator=generator)[:pictures]
+    part = Subject(who.model, who.pictures.take(index), who.model_name, who.weights)
+    images = batch(part, slice(None))
+    maps = getattr(attribution.signed_maps(who.model, images), p["map"])
+    again = metrics.allegiance(who.model, images, maps, fill=fill_value(who, p["fill"]), fractions=PAPER_FRACTIONS)
+    share = (again == results.unpack(content["kept"])[:, index]).double().mean().item()
+    good = share >= .99 and models.fingerprint(who.model) == p["weights_hash"]
+    log(f"{'ok  ' if good else 'BAD '} {name}  {share:.2%} of {again.numel()} flags agree")
+    return [] if good else [name]
+
+
+def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Callable = print) -> bool:
+    """Recompute the accuracy of all committed weights and a random part of the stored deletion cells, and compare."""
+    seed = torch.seed() % 2**31 if seed is None else seed
+    log(f"verify with seed {seed}")
+    generator = torch.Generator().manual_seed(seed)
+    stored = results.cells("deletion")
+    wrong = _check_weights(log)
+    for k in torch.randperm(len(stored), generator=generator)[:cells].tolist():
+        wrong += _check_cell(stored[k], pictures, generator, log)
+    before = (results.RESULTS / "reproduction.csv").read_text()
+    reproduction()
+    if (results.RESULTS / "reproduction.csv").read_text() != before:
+        (results.RESULTS / "reproduction.csv").write_text(before)
+        wrong.append("reproduction.csv does not follow from the stored cells")
+    log("verified" if not wrong else f"not verified: {'; '.join(wrong)}")
+    return not wrong
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table", "verify"))
+    parser.add_argument("--models", nargs="+", choices=sorted(models.BUILDERS), default=sorted(models.BUILDERS), help="only these networks")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seed", type=int, help="of the part that verify draws")
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    try:
+        if chosen.what == "verify":
+            return 0 if verify(seed=chosen.seed) else 1
+        if chosen.what == "run":
+            for job in TRAINED:
+                if job[0] in chosen.models:
+                    train(*job)
+            for dataset, model, tags in COLUMNS.values():
+                for tag in tags if model in chosen.models else ():
+                    compute(dataset, model, tag)
+        print(reproduction().to_string())
+        return 0
+    except (data.DataError, models.ModelError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
