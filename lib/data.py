@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from functools import cached_property
 from dataclasses import dataclass, replace
@@ -60,6 +61,12 @@ class Dataset:
             return self
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self.take(order[:count].sort().values)
+
+
+def described(fingerprint: str) -> str:
+    """What data/manifest.json says of the pixels with this fingerprint."""
+    known = json.loads((ROOT / "data" / "manifest.json").read_text())["fingerprints"]
+    return known.get(fingerprint, "pixels not in the manifest")
 
 
 def to_range(images: torch.Tensor, model) -> torch.Tensor:
@@ -154,7 +161,7 @@ def _cifar10(split: str, size: int | None) -> Dataset:
         data = _read_folder("cifar10", split, folder / split, size)
         if data.classes != CIFAR10_CLASSES:
             raise DataError(f"{folder / split} holds the classes {', '.join(data.classes)}; cifar10 has {', '.join(CIFAR10_CLASSES)}.")
-        return data
+        return replace(data, source=f"{'SIGN_NOISE_DATA' if os.environ.get('SIGN_NOISE_DATA') else 'data/raw'}/cifar10/{split}")
     from torchvision.datasets import CIFAR10
     raw = ROOT / "data" / "raw"
     try:

@@ -6,96 +6,20 @@ otherwise everything is computed on the spot.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lib import attribution, data, metrics, models, results
-from lib.data import Dataset, to_range
+from lib import attribution, metrics, results
 from lib.metrics import PAPER_FRACTIONS
+from lib.subjects import Subject, batch, fill_value
 
 MAPS = attribution.SignedMaps._fields
 FILLS = ("black", "white")
 # paper Sign's own pairs; the other four cells of the 5 x 2 table are the crossed ones
 MATCHED = {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
 STRENGTHS = (.05, .1, .25, .5, 1.)
-
-
-class Subject(NamedTuple):
-    """A network, the pictures it is studied on, and the names that say which."""
-
-    model: nn.Module
-    pictures: Dataset
-    model_name: str
-    weights: str
-
-    @property
-    def title(self) -> str:
-        """For figures: network, data, split, number of pictures."""
-        return f"{self.model_name}, {self.pictures.name} {self.pictures.split}, n = {len(self.pictures)}"
-
-    @property
-    def identity(self) -> dict:
-        """What keys a stored result: names, and fingerprints of pixels and weights."""
-        return {"dataset": self.pictures.name, "split": self.pictures.split, "n": len(self.pictures), "data": self.pictures.fingerprint,
-                "model": self.model_name, "weights": self.weights, "weights_hash": models.fingerprint(self.model)}
-
-
-def _tag(dataset: str, weights: str | None) -> str | None:
-    if weights != "auto":
-        return weights
-    if dataset.startswith("imagefolder:"):
-        raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
-    return dataset
-
-
-def check(dataset: str, model: str, weights: str | None = "auto", split: str = "test") -> None:
-    """Raise at once, in one sentence, for any name that `subject` would refuse."""
-    data.check(dataset, split)
-    if model in models.BUILDERS or weights != "auto":
-        models.check(model, _tag(dataset, weights))
-    else:
-        models.check(model)
-
-
-def subject(dataset: str, model: str, weights: str | None = "auto", *, split: str = "test", count: int | None = None, seed: int = 0,
-            device: str = "cpu", size: int | None = None) -> Subject:
-    """Network and pictures, checked to fit each other before any long work.
-
-    `weights="auto"` takes the committed weights trained on `dataset` (networks from torchvision: their ImageNet weights; a
-    factory: its own). Raises DataError or ModelError.
-    """
-    check(dataset, model, weights, split)
-    if weights == "auto" and model not in models.BUILDERS:
-        tag = "imagenet" if model.startswith("torchvision:") else None
-    else:
-        tag = _tag(dataset, weights)
-    pictures = data.load(dataset, split, count=count, seed=seed, size=size)
-    network = models.load(model, tag, classes=pictures.classes, seed=seed, device=device)
-    _fit_together(network, pictures)
-    return Subject(network, pictures, model, tag or "none")
-
-
-def _fit_together(network: nn.Module, pictures: Dataset) -> None:
-    with torch.no_grad():
-        outputs = network(batch(Subject(network, pictures, "", ""), slice(0, 1))).shape[1]
-    if outputs != len(pictures.classes):
-        raise models.ModelError(f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])}).")
-    if network.classes and tuple(network.classes) != pictures.classes:
-        raise models.ModelError(f"class mismatch: the network was trained on {', '.join(network.classes)}; {pictures.name} has {', '.join(pictures.classes)}.")
-
-
-def batch(who: Subject, index) -> Tensor:
-    """The pictures at `index` as float32 in the network's input range, on its device."""
-    device = next((p.device for p in who.model.parameters()), torch.device("cpu"))
-    return to_range(who.pictures.images[index].to(device), who.model)
-
-
-def fill_value(who: Subject, fill: str) -> float:
-    """The pixel value of "black" or "white" for this network."""
-    return {"black": who.model.black, "white": who.model.white}[fill]
 
 
 def _over(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
@@ -194,12 +118,12 @@ def auc_differences(found: dict[tuple[str, str], Tensor], pairs: list[tuple[tupl
     return pd.DataFrame(rows)
 
 
-def _scores(who: Subject, maps: Tensor, fill: str, strength: float, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(who: Subject, maps: Tensor, fill: str, strength: float, batch_size: int, fractions=PAPER_FRACTIONS) -> tuple[Tensor, Tensor, Tensor]:
     """Of the originally predicted class, each [F,N]: still predicted? probability, logit."""
     pieces = []
     for k in range(0, len(who.pictures), batch_size):
         images = batch(who, slice(k, k + batch_size))
-        altered = metrics.altered_logits(who.model, images, maps[k:k + batch_size].to(images.device), fill=fill_value(who, fill), strength=strength, batch_size=batch_size)
+        altered = metrics.altered_logits(who.model, images, maps[k:k + batch_size].to(images.device), fill=fill_value(who, fill), fractions=fractions, strength=strength, batch_size=batch_size)
         for _, original, logits in altered:
             index = original.argmax(1).expand(len(logits), -1)
             pick = lambda t: t.gather(2, index[..., None])[..., 0].cpu()
@@ -220,10 +144,7 @@ def score_curves(who: Subject, *, batch_size: int = 256, stored: bool = False) -
                 _, probability, logit = _scores(who, maps[name], fill, 1., batch_size)
                 for k, fraction in enumerate(PAPER_FRACTIONS):
                     row = {"map": name, "fill": fill, "fraction": fraction, "rose": (logit[k] > logit[0]).double().mean().item()}
-                    for label, values in (("probability", probability), ("logit", logit)):
-                        change = (values[k] - values[0]).double()
-                        low, high = metrics.bootstrap(change)
-                        row |= {label: change.mean().item(), f"{label}_low": low, f"{label}_high": high}
+                    row |= _with_interval("probability", probability[k] - probability[0]) | _with_interval("logit", logit[k] - logit[0])
                     rows.append(row)
         return {"rows": rows}
     return pd.DataFrame(_kept(stored, "scores", who, "", {}, compute)["rows"])
@@ -232,35 +153,44 @@ def score_curves(who: Subject, *, batch_size: int = 256, stored: bool = False) -
 def soft_replacement(who: Subject, strengths: tuple[float, ...] = STRENGTHS, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
     """Replace by a slightly darker or brighter pixel, not the extreme (paper Sign, the open question of section 4.2).
 
-    A pixel x moves to x + strength * (fill - x). Columns strength, map, fill; auc of allegiance and area of the
-    probability, each with *_low and *_high. Only the pairs of the paper: black on positive, white on negative.
+    A pixel x moves to x + strength * (fill - x). Columns strength, map, fill; logit (mean change when 10 % of the pixels
+    have moved) and, for the paper's own pairs, area (under the probability curve), each with *_low and *_high; rose (share
+    of images whose logit has risen).
     """
     def compute_for(strength):
         def compute():
-            rows, maps = [], signed_maps(who, batch_size)
-            for fill, names in MATCHED.items():
-                for name in names:
-                    kept, probability, _ = _scores(who, maps[name], fill, strength, batch_size)
-                    row = {"strength": strength, "map": name, "fill": fill}
-                    for label, values in (("auc", kept), ("area", probability)):
-                        areas = metrics.auc(PAPER_FRACTIONS, values)
-                        low, high = metrics.bootstrap(areas)
-                        row |= {label: areas.mean().item(), f"{label}_low": low, f"{label}_high": high}
-                    rows.append(row)
-            return {"rows": rows}
+            maps = signed_maps(who, batch_size)
+            return {"rows": [_soft_row(who, maps[name], name, fill, strength, batch_size) for fill in FILLS for name in MAPS]}
         return compute
     cells = [_kept(stored, "soft", who, f"{strength:g}", {"strength": strength}, compute_for(strength)) for strength in strengths]
     return pd.DataFrame([row for content in cells for row in content["rows"]])
 
 
+def _soft_row(who: Subject, maps: Tensor, name: str, fill: str, strength: float, batch_size: int) -> dict:
+    fractions = PAPER_FRACTIONS if name in MATCHED[fill] else (0, .1)
+    _, probability, logit = _scores(who, maps, fill, strength, batch_size, fractions)
+    change = (logit[fractions.index(.1)] - logit[0]).double()
+    row = {"strength": strength, "map": name, "fill": fill, "rose": (change > 0).double().mean().item()} | _with_interval("logit", change)
+    return row | _with_interval("area", metrics.auc(fractions, probability)) if name in MATCHED[fill] else row
+
+
+def _with_interval(label: str, values: Tensor) -> dict:
+    low, high = metrics.bootstrap(values)
+    return {label: values.double().mean().item(), f"{label}_low": low, f"{label}_high": high}
+
+
 def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
-    """Share of pixels that are not zero in each map: where its deletion curve must flatten. Columns map, mean, p5, p95, n."""
+    """Share of pixels that are not zero in each map: where its deletion curve must end.
+
+    Columns map, mean, p5, p95, n, and for half and 80 % of the pixels the share of images with nothing left to delete.
+    """
     def compute():
         rows = []
         for name, maps in signed_maps(who, batch_size).items():
             share = (maps != 0).flatten(1).double().mean(1)
             low, high = share.quantile(torch.tensor([.05, .95], dtype=share.dtype)).tolist()
-            rows.append({"map": name, "mean": share.mean().item(), "p5": low, "p95": high, "n": len(share)})
+            rows.append({"map": name, "mean": share.mean().item(), "p5": low, "p95": high, "n": len(share),
+                         "done_50": (share <= .5).double().mean().item(), "done_80": (share <= .8).double().mean().item()})
         return {"rows": rows}
     return pd.DataFrame(_kept(stored, "kept_pixels", who, "", {}, compute)["rows"])
 

@@ -75,7 +75,10 @@ def weights_path(name: str, weights: str) -> Path:
 
 def card(name: str, weights: str) -> dict:
     """What is known of committed weights: data, classes, protocol, seed, epochs, accuracies, commit, licence; {} without a card."""
-    path = weights_path(name, weights).with_suffix(".json")
+    try:
+        path = weights_path(name, weights).with_suffix(".json")
+    except ModelError:
+        return {}
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
@@ -88,7 +91,7 @@ def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None
     layer). `classes`: output names, where no card of the weights gives them. Raises ModelError.
     """
     check(name, weights)
-    known = card(name, weights) if weights not in (None, "imagenet") else {}
+    known = card(name, weights) if weights else {}
     classes = tuple(known.get("classes") or classes or ()) or None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 from lib import attribution, data, experiments, metrics, models, published, results, training
-from lib.experiments import Subject, batch, fill_value, subject
 from lib.metrics import PAPER_FRACTIONS
+from lib.subjects import Subject, batch, fill_value, subject
 from lib.training import Protocol
 
 # every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
@@ -37,6 +37,7 @@ COLUMNS = {
 TRAIN_SPLIT = {"basic_cnn": None, "resnet18": 10_000}   # pictures of the train split, None for all
 SCORED = 2_000                                          # test pictures for score curves and the soft sweep
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
+CSV = results.RESULTS / "reproduction.csv"
 CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
 
 
@@ -98,7 +99,7 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     value, low, high = _seeds([r[field] for r in rows], [(r["high"] - r["low"]) / 2 for r in rows])
     seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
     epochs = models.card(model, tags[0])["protocol"]["epochs"]
-    return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test (JPEG copy)",
+    return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
             "model": model, "protocol": f"AdamW 1e-3, batch 128, {epochs} epochs, {seeds}",
             "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
@@ -110,15 +111,22 @@ def _current(parameters: dict) -> bool:
 
 
 def reproduction() -> pd.DataFrame:
-    """All 60 printed numbers with what was computed for them; written to data/results/reproduction.csv, by code alone."""
+    """All 60 printed numbers with what was computed for them, from the stored cells; empty where nothing was."""
     cells = {name: [c for c in results.cells(name) if c["parameters"]["split"] == "test" and c["parameters"]["n"] == 10_000] for name in ("accuracy", "deletion")}
     table = pd.DataFrame([{**number._asdict(), **_reproduced(number, cells)} for number in published.numbers()], columns=CSV_COLUMNS)
-    path = results.RESULTS / "reproduction.csv"
-    part = path.with_suffix(".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.astype({"n": "Int64"}).to_csv(part, index=False)
-    part.replace(path)
-    return table
+    return table.astype({"n": "Int64"})
+
+
+def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
+    """The rows of `reproduction` in these tables of paper Sign that belong to these subjects; None where nothing is printed."""
+    pairs = {(who.pictures.name, who.model_name) for who in studied}
+    columns = [column for column, (dataset, model, _) in COLUMNS.items() if (dataset, model) in pairs]
+    rows = reproduction().query("paper == 'Sign' and table in @tables and column in @columns").dropna(subset=["reproduced"])
+    return rows if len(rows) else None
+
+
+def _csv() -> str:
+    return reproduction().to_csv(index=False)
 
 
 def _check_weights(log: Callable) -> list[str]:
@@ -170,10 +178,7 @@ def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Ca
     wrong = _check_weights(log)
     for k in torch.randperm(len(stored), generator=generator)[:cells].tolist():
         wrong += _check_cell(stored[k], pictures, generator, log)
-    before = (results.RESULTS / "reproduction.csv").read_text()
-    reproduction()
-    if (results.RESULTS / "reproduction.csv").read_text() != before:
-        (results.RESULTS / "reproduction.csv").write_text(before)
+    if CSV.read_text() != _csv():
         wrong.append("reproduction.csv does not follow from the stored cells")
     log("verified" if not wrong else f"not verified: {'; '.join(wrong)}")
     return not wrong
@@ -197,6 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
             for dataset, model, tags in COLUMNS.values():
                 for tag in tags if model in chosen.models else ():
                     compute(dataset, model, tag)
+        CSV.write_text(_csv())
         print(reproduction().to_string())
         return 0
     except (data.DataError, models.ModelError) as error:

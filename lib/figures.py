@@ -1,0 +1,269 @@
+"""Every figure and table of the book. A figure ends in a line that says which data, network, profile and commit made it.
+
+Each function returns the matplotlib figure. Alt texts live in the metadata of the cell that shows it, where the book
+builder finds them.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lib import results
+from lib.attribution import normalize
+from lib.experiments import MATCHED
+from lib.metrics import PAPER_FRACTIONS
+from lib.subjects import Subject
+
+# Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole book
+COLOURS = {"original": "#7f7f7f", "positive": "#D55E00", "negative": "#0072B2", "active": "#E69F00", "inactive": "#56B4E9"}
+DASHES = {"original": (0, (1, 1)), "positive": "-", "negative": "-", "active": (0, (5, 2)), "inactive": (0, (5, 2))}
+LABELS = {name: name.capitalize() for name in COLOURS}
+
+
+def style() -> None:
+    """The look of all figures; call it once, at the top of a chapter."""
+    sns.set_theme(style="whitegrid", rc={
+        "figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9,
+        "xtick.labelsize": 9, "ytick.labelsize": 9, "axes.edgecolor": "#999999", "grid.color": "#e6e6e6", "legend.frameon": False,
+        "figure.constrained_layout.use": True, "image.interpolation": "nearest"})
+
+
+def signed(figure: Figure, text: str, profile: str) -> Figure:
+    """The figure with its provenance line, below everything else."""
+    figure.supxlabel(f"{text} · {profile} profile · commit {results.commit().rstrip('+')}", fontsize=7, color="#767676")
+    return figure
+
+
+def table(frame: pd.DataFrame, **formats: str) -> Markdown:
+    """A data frame as a Markdown table; `formats` gives a column's format, such as auc=".3f". Missing values stay blank."""
+    shown = frame.copy()
+    for column, spec in formats.items():
+        shown[column] = ["" if pd.isna(v) else format(v, spec) for v in frame[column]]
+    text = ["" if v is None else str(v) for v in shown.columns]
+    numeric = [pd.api.types.is_numeric_dtype(frame[c]) or c in formats for c in frame.columns]
+    rows = ["| " + " | ".join(text) + " |", "|" + "|".join("---:" if n else ":---" for n in numeric) + "|"]
+    rows += ["| " + " | ".join("" if pd.isna(v) else str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
+    return Markdown("\n".join(rows))
+
+
+def beside_table(frame: pd.DataFrame | None) -> Markdown:
+    """Printed beside reproduced numbers with interval and verdict, or a line that says there are none to compare."""
+    if frame is None:
+        return Markdown("*The papers print no number for what is studied here.*")
+    rows = [{"table": r.table, "row": r.row, "network": r.column, "printed": r.published, "reproduced": r.reproduced, "95 % interval": interval(r.low, r.high),
+             "verdict": r.verdict, "verdict at tolerance 0": r.verdict_at_zero, "protocol": r.protocol} for r in frame.itertuples()]
+    return table(pd.DataFrame(rows), printed="g", reproduced=".3f")
+
+
+def lines(*sentences: str) -> Markdown:
+    """Sentences as a Markdown list: the summary of a chapter, its numbers filled in by code."""
+    return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
+
+
+def interval(low: float, high: float, spec: str = ".3f") -> str:
+    """An interval as text."""
+    return f"{low:{spec}} to {high:{spec}}"
+
+
+def _picture(axis, image, title: str = "", **options) -> None:
+    axis.imshow(image, **options)
+    axis.set(xticks=[], yticks=[])
+    for side in axis.spines.values():
+        side.set_visible(False)
+    if title:
+        axis.set_title(title)
+
+
+def _rgb(images: Tensor) -> np.ndarray:
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
+    """A row of pictures for each class, drawn by `seed`."""
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    rows = len(pictures.classes)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * .85, rows * .85), squeeze=False)
+    for k, name in enumerate(pictures.classes):
+        chosen = order[pictures.labels[order] == k][:columns]
+        shown = _rgb(pictures.images[chosen])
+        for column, axis in enumerate(axes[k]):
+            if column < len(shown):
+                _picture(axis, shown[column])
+            else:
+                axis.axis("off")
+        axes[k, 0].set_ylabel(name.split("/")[-1], rotation=0, ha="right", va="center")
+    return figure
+
+
+def learning_curves(cards: dict[str, dict]) -> Figure:
+    """Training accuracy by epoch (line) and test accuracy at the end (dot) of each network, from the cards of its weights."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.2))
+    for colour, (label, card) in zip(sns.color_palette("colorblind"), cards.items()):
+        rows = card["epochs"]
+        axis.plot([r["epoch"] for r in rows], [r["accuracy"] for r in rows], color=colour, label=label)
+        axis.plot(rows[-1]["epoch"], card["test_accuracy"], "o", color=colour)
+    axis.plot([], [], "o", color="#7f7f7f", label="test split, after the last epoch")
+    axis.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
+    axis.legend(loc="lower right")
+    return figure
+
+
+def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor]) -> Figure:
+    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most)."""
+    shown = _rgb(who.pictures.images[places])
+    figure, axes = plt.subplots(len(places), 1 + len(maps), figsize=(1.05 * (1 + len(maps)) + .7, 1.08 * len(places)), squeeze=False)
+    for row, place in enumerate(places.tolist()):
+        _picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
+        axes[row, 0].set_ylabel(who.pictures.classes[int(who.pictures.labels[place])], rotation=0, ha="right", va="center")
+    for column, (name, values) in enumerate(maps.items(), 1):
+        for row, values_of_one in enumerate(normalize(values)):
+            _picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)
+    return figure
+
+
+def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
+    """One picture [3,H,W] uint8 and its gradient [3,H,W]: stretched as it is, on a scale around zero, absolute, by sign."""
+    strongest = gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[0]  # of each pixel, the channel with most to say
+    low, high = strongest.min(), strongest.max()
+    reach = strongest.abs().max().item()
+    panels = [("Picture", image.permute(1, 2, 0).numpy(), {}),
+              (f"Gradient, stretched\n(0 is grey {((0 - low) / (high - low)).item():.2f})", ((strongest - low) / (high - low)).numpy(), {"cmap": "gray", "vmin": 0, "vmax": 1}),
+              ("Gradient,\nwhite at 0", strongest.numpy(), {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}),
+              ("Original:\nabsolute value", gradient.abs().amax(0).numpy(), {"cmap": "gray"}),
+              ("Positive", gradient.clamp(min=0).amax(0).numpy(), {"cmap": "gray"}),
+              ("Negative", gradient.neg().clamp(min=0).amax(0).numpy(), {"cmap": "gray"})]
+    figure, axes = plt.subplots(2, 3, figsize=(6.4, 4.8))
+    for axis, (title, picture, options) in zip(axes.flat, panels):
+        _picture(axis, picture, title, **options)
+    return figure
+
+
+def histogram(values: dict[str, Tensor], xlabel: str, bins: int = 40, line: float | None = None) -> Figure:
+    """Distributions over images, one outline a label."""
+    figure, axis = plt.subplots(figsize=(6.4, 2.8))
+    for colour, (label, numbers) in zip(sns.color_palette("colorblind"), values.items()):
+        sns.histplot(x=numbers.numpy(), bins=bins, stat="probability", element="step", fill=len(values) == 1, color=colour, label=label, ax=axis)
+    if line is not None:
+        axis.axvline(line, color="#333333", linestyle=":")
+    axis.set(xlabel=xlabel, ylabel="share of images")
+    axis.legend()
+    return figure
+
+
+def deletion_strip(images: Tensor, altered: dict[str, Sequence[Tensor]], fractions: Sequence[float], kept: dict[str, Sequence[bool]]) -> Figure:
+    """One picture as pixels go: a row a map, a column a fraction; a red frame where the prediction has changed."""
+    figure, axes = plt.subplots(len(altered), len(fractions), figsize=(1.05 * len(fractions) + .9, 1.15 * len(altered) + .2), squeeze=False)
+    for row, (name, pictures) in enumerate(altered.items()):
+        for column, picture in enumerate(pictures):
+            axis = axes[row, column]
+            _picture(axis, picture.permute(1, 2, 0).clamp(0, 1).numpy(), f"{fractions[column]:.0%}" if row == 0 else "")
+            if not kept[name][column]:
+                for side in axis.spines.values():
+                    side.set(visible=True, color="#CC0000", linewidth=2.5)
+        axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
+    return figure
+
+
+def curves(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: dict[str, Sequence[str]] = MATCHED, zero: bool = False) -> Figure:
+    """`value` against the fraction of deleted pixels, with its band: a row a subject, a column a fill."""
+    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, 2.9 * len(tables) + .3), sharex=True, sharey="row", squeeze=False)
+    for row, (title, frame) in enumerate(tables.items()):
+        for axis, (fill, shown) in zip(axes[row], names.items()):
+            for name in shown:
+                part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
+                low, high = ("low", "high") if "low" in part else (f"{value}_low", f"{value}_high")
+                axis.plot(part["fraction"], part[value], color=COLOURS[name], linestyle=DASHES[name], marker="o", markersize=2.5, label=LABELS[name])
+                axis.fill_between(part["fraction"], part[low], part[high], color=COLOURS[name], alpha=.18, linewidth=0)
+            if zero:
+                axis.axhline(0, color="#333333", linewidth=.8)
+            axis.set_title(f"{title}\n{fill} deletion")
+            axis.legend(loc="best")
+        axes[row, 0].set_ylabel(ylabel)
+    for axis in axes[-1]:
+        axis.set_xlabel("fraction of pixels deleted")
+    return figure
+
+
+def sweep(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: dict[str, Sequence[str]] = MATCHED, zero: bool = False) -> Figure:
+    """`value` against the strength of the replacement, with its interval: a row a subject, a column a fill."""
+    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, 2.9 * len(tables) + .3), sharex=True, sharey="row", squeeze=False)
+    for row, (title, frame) in enumerate(tables.items()):
+        for axis, (fill, shown) in zip(axes[row], names.items()):
+            for name in shown:
+                part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
+                reach = [part[value] - part[f"{value}_low"], part[f"{value}_high"] - part[value]]
+                axis.errorbar(part["strength"], part[value], reach, color=COLOURS[name], linestyle=DASHES[name], marker="o", markersize=3, capsize=2, label=LABELS[name])
+            if zero:
+                axis.axhline(0, color="#333333", linewidth=.8)
+            axis.set_title(f"{title}\ntowards {fill}")
+            axis.set_xscale("log")
+            axis.set_xticks(list(part["strength"]), [f"{s:g}" for s in part["strength"]])
+            axis.minorticks_off()
+            axis.legend(loc="best")
+        axes[row, 0].set_ylabel(ylabel)
+    for axis in axes[-1]:
+        axis.set_xlabel("strength of the replacement (1: all the way)")
+    return figure
+
+
+def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicted: int) -> Figure:
+    """A picture [3,H,W] uint8 and, from class gradients [K,H,W], the class that gains most at each pixel, brighter or darker."""
+    palette = sns.color_palette("Greys", len(classes) + 3)[1:len(classes) + 1]
+    palette[predicted] = COLOURS["positive"]
+    lookup = np.array([matplotlib.colors.to_rgb(c) for c in palette])
+    figure, axes = plt.subplots(1, 3, figsize=(6.8, 3.0))
+    _picture(axes[0], image.permute(1, 2, 0).numpy(), "Picture")
+    for axis, winner, title in ((axes[1], gradients.argmax(0), "Gains if brighter"), (axes[2], gradients.argmin(0), "Gains if darker")):
+        share = (winner == predicted).double().mean().item()
+        _picture(axis, lookup[winner.numpy()], f"{title}\n{classes[predicted]}: {share:.0%} of pixels")
+    handles = [matplotlib.patches.Patch(color=palette[predicted], label=classes[predicted]), matplotlib.patches.Patch(color="#a0a0a0", label="another class, a shade of grey each")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure:
+    """Allegiance of the signed maps, each with a vertical line at the mean share of pixels that it keeps."""
+    figure, axes = plt.subplots(len(found), 2, figsize=(6.8, 2.7 * len(found) + .3), sharex=True, sharey=True, squeeze=False)
+    for row, ((title, flags), shares) in enumerate(zip(found.items(), kept.values())):
+        for axis, (fill, names) in zip(axes[row], MATCHED.items()):
+            for name in names[1:]:
+                axis.plot(PAPER_FRACTIONS, flags[name, fill].double().mean(1), color=COLOURS[name], linestyle=DASHES[name], marker="o", markersize=2.5, label=LABELS[name])
+                axis.axvline(shares[shares["map"] == name]["mean"].item(), color=COLOURS[name], linewidth=1)
+            axis.set_title(f"{title}\n{fill} deletion")
+            axis.legend()
+        axes[row, 0].set_ylabel("allegiance")
+    for axis in axes[-1]:
+        axis.set_xlabel("fraction of pixels deleted")
+    return figure
+
+
+def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
+    """A row for each number: the printed one (cross), ours with its interval (dot), the tolerance (band)."""
+    figure, axis = plt.subplots(figsize=(6.4, .3 * len(frame) + .9))
+    for y, row in enumerate(frame.itertuples()):
+        reach = max(.02, (row.high - row.low) / 2)
+        axis.barh(y, 2 * reach, left=row.published - reach, height=.55, color="#dddddd", zorder=1)
+        colour = "#009E73" if row.verdict == "agree" else "#CC0000"
+        axis.errorbar(row.reproduced, y, xerr=[[row.reproduced - row.low], [row.high - row.reproduced]], color=colour, marker="o", markersize=4, capsize=2, zorder=3)
+        axis.plot(row.published, y, "x", color="#000000", zorder=2)
+    axis.set_yticks(range(len(frame)), [f"{r.row}, {r.column}" + (" (black)" if r.table == "Table 2" else " (white)" if r.table == "Table 3" else "") for r in frame.itertuples()])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("× printed, ● computed here with 95 % interval, grey: what counts as agreement")
+    return figure
+
+
+def digest(**arrays: Tensor) -> None:
+    """Print mean, standard deviation and extremes of what a figure shows, to three digits, for those who compare reruns."""
+    for name, values in arrays.items():
+        v = values.double()
+        print(f"{name}: mean {v.mean():.3g}, sd {v.std():.3g}, from {v.min():.3g} to {v.max():.3g}")

@@ -1,0 +1,276 @@
+"""Execute chapters with papermill: the one driver that the Makefile calls, and that you may call yourself.
+
+    python notebooks/run.py                                   every chapter at the quick profile, into _build/quick/
+    python notebooks/run.py 05 --profile paper                one chapter at the papers' scale, into _build/paper/
+    python notebooks/run.py 05 -p model=resnet18 -p dataset=imagefolder:/data/birds
+    python notebooks/run.py --refresh                         rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
+
+Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
+"""
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = ("quick", "paper")
+QUICK = "**Quick profile: small drawn data.** The published book shows this chapter on real data, at the papers' own scale."
+
+
+class RunError(ValueError):
+    """The run asked for cannot be done; the message names the thing and what is accepted."""
+
+
+def chapters(root: Path = ROOT) -> dict[str, Path]:
+    """Chapter name -> notebook, in reading order."""
+    return {path.stem: path for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+
+
+def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
+    """The chapters named in full or by number; all of them for an empty list."""
+    known = chapters(root)
+    if not known:
+        raise RunError(f"there is no chapter in {root / 'notebooks'}; a chapter is a notebook named NN_name.ipynb.")
+    chosen = set()
+    for name in wanted:
+        stem = Path(name).name.removesuffix(".ipynb")
+        found = {chapter for chapter in known if stem in (chapter, chapter[:2])}
+        if not found:
+            raise RunError(f"unknown chapter {name!r}; accepted are {', '.join(known)}, or the number alone.")
+        chosen |= found
+    return {chapter: path for chapter, path in known.items() if chapter in chosen or not wanted}
+
+
+def defaults(notebook: Path) -> dict:
+    """Parameter -> default, as assigned in the one cell tagged `parameters`."""
+    cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise RunError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; a chapter has exactly one.")
+    found = {}
+    for line in ast.parse("".join(tagged[0]["source"])).body:
+        try:
+            if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
+                raise ValueError
+            found[line.targets[0].id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise RunError(f"{notebook.name}: line {line.lineno} of its `parameters` cell is not of the form name = plain value.") from None
+    return found
+
+
+def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
+    """Chapter -> {parameter: value} of notebooks/profiles/<profile>.yaml."""
+    import yaml
+
+    if profile not in PROFILES:
+        raise RunError(f"unknown profile {profile!r}; accepted are {', '.join(PROFILES)}.")
+    path = root / "notebooks" / "profiles" / f"{profile}.yaml"
+    if not path.exists():
+        raise RunError(f"{path} is missing; it maps each chapter to the values of its parameters.")
+    values = yaml.safe_load(path.read_text(encoding="utf8")) or {}
+    if unknown := sorted(set(values) - set(chapters(root))):
+        raise RunError(f"{path.name} names the unknown chapter {unknown[0]!r}; accepted are {', '.join(chapters(root))}.")
+    return values
+
+
+def value_of(text: str):
+    """`3`, `None`, `True` and `[1, 2]` are Python's values; anything else is text, without quotes."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"null": None, "true": True, "false": False}.get(text, text)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def assigned(texts: list[str]) -> dict:
+    """`name=value` texts as a dict."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, equals, _) in zip(texts, pairs):
+        if not (name and equals):
+            raise RunError(f"{text!r} is not of the form name=value.")
+    return {name: value_of(value) for name, _, value in pairs}
+
+
+def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> dict[str, dict]:
+    """Chapter -> the value of each of its parameters, all checked: the profile's, then those set by hand."""
+    profiled, plans = profile_values(profile, root), {}
+    for name, notebook in select(wanted, root).items():
+        known, given = defaults(notebook), profiled.get(name) or {}
+        if wrong := sorted(set(known) ^ set(given)):
+            raise RunError(f"{profile}.yaml and the `parameters` cell of {name} must name the same parameters; they differ in {', '.join(wrong)}.")
+        for parameter, value in by_hand.items():
+            if parameter not in known:
+                raise RunError(f"{name} has no parameter {parameter!r}; accepted are {', '.join(known)}.")
+            if isinstance(known[parameter], (bool, int, float)) and isinstance(value, str):
+                raise RunError(f"{name}: {parameter} is of type {type(known[parameter]).__name__} (its default is {known[parameter]!r}), which {value!r} is not.")
+        plans[name] = {parameter: by_hand.get(parameter, given[parameter]) for parameter in known}
+    return plans
+
+
+def use_this_python(root: Path = ROOT) -> None:
+    """Let kernels run in this very environment, find `lib`, and use the two threads of the stored outputs."""
+    def put_first(variable: str, value: Path) -> None:
+        os.environ[variable] = os.pathsep.join(filter(None, [str(value), os.environ.get(variable)]))
+
+    put_first("JUPYTER_PATH", Path(sys.prefix) / "share" / "jupyter")
+    put_first("PYTHONPATH", root)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    if os.environ.get("SIGN_NOISE_DATA"):
+        os.environ["SIGN_NOISE_DATA"] = str(Path(os.environ["SIGN_NOISE_DATA"]).expanduser().resolve())
+
+
+def complaint(notebook) -> str | None:
+    """What a stored notebook must not hold, also where papermill lets it pass: an error, or anything on stderr."""
+    for n, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                return f"cell {n} ends in {output['ename']}: {output['evalue']}"
+            if output.get("name") == "stderr":
+                return f"cell {n} writes to stderr: {output['text'].strip().splitlines()[-1]}"
+    return None
+
+
+def tidy(notebook, source, label: str) -> None:
+    """Drop what changes from run to run, so that the diff of a stored chapter shows what it computes; fold parameters away."""
+    own = {key: value for key, value in source.metadata.items() if key not in ("kernelspec", "language_info", "papermill")}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = type(notebook.metadata)(kernelspec=kernel, language_info={"name": "python"}, **own)
+    injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    ids = {cell.get("id") for cell in source.cells}
+    for n, cell in enumerate(notebook.cells):
+        tags = cell.metadata.pop("tags", [])
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if "injected-parameters" in tags:
+            cell.id = "injected-parameters"
+            fold(cell, tags, f"Parameters of this run ({label})")
+        elif cell.id not in ids:
+            cell.id = f"cell-{n:02d}"
+        if "parameters" in tags and injected:
+            fold(cell, tags, "Parameters and their defaults (quick profile)")
+        if tags:
+            cell.metadata["tags"] = tags
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
+
+
+def fold(cell, tags: list[str], prompt: str) -> None:
+    """Hide the cell's code behind a line that says what it is."""
+    if "hide-input" not in tags:
+        tags.append("hide-input")
+    cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "code_prompt_show": prompt}
+
+
+def merged(outputs: list) -> list:
+    """Neighbouring pieces of one stream as one output: where the kernel cuts them is a matter of timing."""
+    whole = []
+    for output in outputs:
+        if whole and output["output_type"] == "stream" and whole[-1].get("name") == output["name"]:
+            whole[-1]["text"] += output["text"]
+        else:
+            whole.append(output)
+    return whole
+
+
+def annotate(notebook, note: str, kind: str = "note") -> None:
+    """Put a visible note under the chapter's title."""
+    first = notebook.cells[0]
+    title, _, rest = first.source.partition("\n")
+    if first.cell_type == "markdown" and title.startswith("# "):
+        first.source = f"{title}\n\n```{{{kind}}}\n{note}\n```\n\n{rest.lstrip()}".rstrip()
+
+
+def run_note(profile: str, by_hand: dict) -> str:
+    """What the reader of a chapter executed here should know."""
+    values = ", ".join(f"`{name} = {value!r}`" for name, value in by_hand.items())
+    return (f"**Executed here, at the {profile} profile{f' with {values}' if values else ''}.** "
+            "The numbers are those of this run, not of the published book.")
+
+
+def write(notebook, path: Path) -> None:
+    """Write it whole or not at all."""
+    import nbformat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
+
+
+def execute(notebook: Path, values: dict, failed: Path):
+    """Run one chapter; returns it executed. Where it fails, the notebook stays at `failed` for a look."""
+    import nbformat
+    import papermill
+
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            notebook, failed, parameters=values if values != defaults(notebook) else {}, kernel_name="python3",
+            language="python", progress_bar=False, request_save_on_cell_execute=False, start_timeout=120,
+            extra_arguments=["--IPKernelApp.log_level=40"])
+    except papermill.PapermillExecutionError as error:
+        raise RunError(f"{error.ename}: {error.evalue} ({failed} shows where)") from None
+    executed = nbformat.read(failed, as_version=4)
+    if wrong := complaint(executed):
+        raise RunError(f"{wrong} ({failed} shows where)")
+    failed.unlink()
+    return executed
+
+
+def run(wanted: list[str], profile: str, by_hand: dict, *, out: Path | None = None, refresh: bool = False, root: Path = ROOT) -> int:
+    """Execute chapters and write each as it is done; returns how many failed."""
+    import nbformat
+
+    plans = plan(wanted, profile, by_hand, root)
+    if refresh and by_hand:
+        raise RunError("a refresh stores the profile as it is and takes no parameters; leave out --refresh to run with your own.")
+    scratch = out or root / "_build" / profile
+    target = (root / ("notebooks" if profile == "quick" else "book")) if refresh else scratch
+    for name, values in plans.items():
+        if refresh and profile == "quick" and values != (stored := defaults(chapters(root)[name])):
+            wrong = [parameter for parameter in stored if values[parameter] != stored[parameter]]
+            raise RunError(f"the defaults of {name} must be the quick profile; they differ in {', '.join(wrong)}.")
+    use_this_python(root)
+    note = QUICK if profile == "quick" and not by_hand else run_note(profile, by_hand)
+    failures = 0
+    for name, values in plans.items():
+        notebook, start = chapters(root)[name], time.perf_counter()
+        try:
+            executed = execute(notebook, values, scratch / f"{name}.failed.ipynb")
+        except RunError as error:
+            failures += 1
+            print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
+            continue
+        tidy(executed, nbformat.read(notebook, as_version=4), "set by hand" if by_hand else f"{profile} profile")
+        if not refresh:
+            annotate(executed, note)
+        write(executed, target / notebook.name)
+        shown = os.path.relpath(target / notebook.name)
+        print(f"{name}: {profile} profile, {time.perf_counter() - start:.1f} s, {shown}", flush=True)
+    return failures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapter", nargs="*", help="a chapter's name or number; all of them if left out")
+    parser.add_argument("--profile", default="quick", help="quick (default) or paper")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; may be repeated")
+    parser.add_argument("--out", type=Path, help="folder for the executed chapters (default _build/<profile>)")
+    parser.add_argument("--refresh", action="store_true", help="rewrite the stored chapters: notebooks/ (quick) or book/ (paper)")
+    chosen = parser.parse_args(arguments)
+    try:
+        return run(chosen.chapter, chosen.profile, assigned(chosen.parameter), out=chosen.out, refresh=chosen.refresh) > 0
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
