@@ -117,17 +117,30 @@ def learning_curves(cards: dict[str, dict]) -> Figure:
     return figure
 
 
-def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor]) -> Figure:
-    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most)."""
+def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[str, Tensor, Sequence[bool]] | None = None) -> Figure:
+    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most).
+
+    `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the prediction stayed (else a red frame).
+    """
     shown = _rgb(who.pictures.images[places])
-    figure, axes = plt.subplots(len(places), 1 + len(maps), figsize=(1.05 * (1 + len(maps)) + .7, 1.08 * len(places)), squeeze=False)
+    columns = 1 + len(maps) + (after is not None)
+    figure, axes = plt.subplots(len(places), columns, figsize=(1.05 * columns + .7, 1.08 * len(places)), squeeze=False)
     for row, place in enumerate(places.tolist()):
         _picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
         axes[row, 0].set_ylabel(who.pictures.classes[int(who.pictures.labels[place])], rotation=0, ha="right", va="center")
     for column, (name, values) in enumerate(maps.items(), 1):
         for row, values_of_one in enumerate(normalize(values)):
             _picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)
+    for row in range(len(places) if after else 0):
+        _picture(axes[row, -1], after[1][row].permute(1, 2, 0).numpy(), after[0] if row == 0 else "")
+        _frame(axes[row, -1], after[2][row])
     return figure
+
+
+def _frame(axis, kept: bool) -> None:
+    """A red frame around a picture whose prediction has changed."""
+    for side in axis.spines.values():
+        side.set(visible=not kept, color="#CC0000", linewidth=2.5)
 
 
 def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
@@ -166,9 +179,7 @@ def deletion_strip(images: Tensor, altered: dict[str, Sequence[Tensor]], fractio
         for column, picture in enumerate(pictures):
             axis = axes[row, column]
             _picture(axis, picture.permute(1, 2, 0).clamp(0, 1).numpy(), f"{fractions[column]:.0%}" if row == 0 else "")
-            if not kept[name][column]:
-                for side in axis.spines.values():
-                    side.set(visible=True, color="#CC0000", linewidth=2.5)
+            _frame(axis, kept[name][column])
         axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
     return figure
 

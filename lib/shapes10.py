@@ -51,7 +51,7 @@ SHAPES = {
 CLASSES = tuple(SHAPES)
 
 # uniform numbers a picture, by use
-_DRAWS = {"label": 1, "place": 2, "side": 1, "turn": 1, "lighter": 1, "luminance": 3 + STROKES, "hue": 3 + STROKES,
+_COLUMNS = {"label": 1, "place": 2, "side": 1, "turn": 1, "lighter": 1, "luminance": 3 + STROKES, "hue": 3 + STROKES,
           "saturation": 3 + STROKES, "stripes": 4, "sharpness": 1, "octaves": len(OCTAVES), "strokes": 5 * STROKES,
           "noise": sum(g * g for g in OCTAVES), "texture": OCTAVES[1] ** 2}
 
@@ -134,10 +134,15 @@ def _ground(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
     return ground
 
 
+def _draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
+    """The uniform numbers of the `number`-th block of a split, by use, each [BLOCK, ...]."""
+    random = np.random.default_rng([seed, list(SPLITS).index(split), number]).random((BLOCK, sum(_COLUMNS.values())))
+    return dict(zip(_COLUMNS, np.split(random, np.cumsum(list(_COLUMNS.values()))[:-1], axis=1)))
+
+
 def _block(split: str, size: int, number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures uint8, labels and masks of the `number`-th block of a split."""
-    random = np.random.default_rng([seed, list(SPLITS).index(split), number]).random((BLOCK, sum(_DRAWS.values())))
-    draws = dict(zip(_DRAWS, np.split(random, np.cumsum(list(_DRAWS.values()))[:-1], axis=1)))
+    """Pictures uint8 [BLOCK,3,size,size], labels and masks of the `number`-th block of a split."""
+    draws = _draws(split, number, seed)
     labels, colours = _labels(draws["label"]), _colours(draws)
     covered, ground = _coverage(draws, labels, size), _ground(draws, colours, size)
     grain = 1 + 0.8 * _field(draws["texture"], size)[:, None]
@@ -155,7 +160,7 @@ def draw(split: str, size: int = 32, count: int | None = None, seed: int = 0) ->
         raise DataError(f"shapes10 has no split {split!r}; accepted are {' and '.join(SPLITS)}.")
     count = SPLITS[split] if count is None else count
     for name, value, least in (("size", size, 16), ("count", count, 1), ("seed", seed, 0)):
-        if not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise DataError(f"shapes10 cannot be drawn with {name} {value!r}; it must be a whole number of at least {least}.")
     blocks = [_block(split, size, number, seed) for number in range(-(-count // BLOCK))]
     images, labels, masks = (torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*blocks))

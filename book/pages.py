@@ -1,0 +1,119 @@
+"""The parts of the prose pages that are made of results: a comment `<!-- name -->` in a page is replaced by `PARTS[name]()`.
+
+So every number on those pages follows from data/results, and none is typed.
+"""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from lib import experiments, figures, metrics, models, reproduce, results, subjects
+
+ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released"}
+
+
+def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
+    if not rows:
+        return "*Nothing computed yet.*"
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join("---:" if h in numeric else ":---" for h in head) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(str(row[h]) for h in head) + " |" for row in rows])
+
+
+def _printed() -> pd.DataFrame:
+    return pd.read_csv(reproduce.CSV)
+
+
+def counts() -> str:
+    """One sentence: how many of the printed numbers are computed, and how many agree."""
+    table = _printed()
+    done = table.dropna(subset=["reproduced"])
+    return (f"Of the {len(table)} numbers that the two papers print in tables, {len(done)} are computed so far: "
+            f"{(done.verdict == 'agree').sum()} agree and {(done.verdict == 'disagree').sum()} disagree. "
+            f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree.")
+
+
+def _row(r) -> dict:
+    computed = pd.notna(r.reproduced)
+    waiting = "needs downloaded weights" if "pretrained" in r.column else "not computed yet"
+    return {"Row": r.row, "Column": r.column, "Printed": f"{r.published:g}", "Reproduced": f"{r.reproduced:.3f}" if computed else "",
+            "95 % interval": f"{r.low:.3f} to {r.high:.3f}" if computed else "", "Verdict": r.verdict if computed else waiting,
+            "At tolerance 0": r.verdict_at_zero if computed else "", "How": f"{r.data}; {r.protocol}" if computed else ""}
+
+
+def scoreboard() -> str:
+    """A table for each printed table, every number with value, interval and verdict, or why it has none."""
+    parts = []
+    for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
+        parts.append(f"## Paper {paper}, {name}\n\n" + _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")))
+    return "\n\n".join(parts)
+
+
+def _one(experiment: str, **where) -> pd.DataFrame:
+    table = results.table(experiment)
+    for column, value in where.items():
+        table = table[table[column] == value] if len(table) else table
+    return table
+
+
+def findings() -> str:
+    """The findings so far, one line each, for the networks whose results are stored."""
+    lines, names = [f"- {counts()}"], [(d, m, tags[0], column) for column, (d, m, tags) in reproduce.COLUMNS.items()]
+    for dataset, model, tag, column in names:
+        who = {"dataset": dataset, "model": model, "weights": tag, "split": "test"}
+        auc = _one("deletion", **who)
+        if len(auc) < 10:
+            continue
+        value = auc.set_index(["map", "fill"])["auc"]
+        lines.append(f"- **{column}: the sign matters.** Area under the black-deletion curve (lower is better): original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, "
+                     f"active {value['active', 'black']:.3f}. With the wrong colour the same pixels do less harm: positive pixels made white {value['positive', 'white']:.3f}, active ones {value['active', 'white']:.3f}.")
+        soft = _one("soft", **who)
+        if len(soft):
+            rose = soft[(soft["map"] == "positive") & (soft["fill"] == "white")].set_index("strength")["rose"]
+            lines.append(f"- **{column}: the gradient keeps its promise only for small steps.** When the 10 % most positive pixels move a twentieth of the way to white, the score rises in {rose[.05]:.0%} of the images; all the way, in {rose[1.]:.0%}.")
+        printed = _one("printed", map="inactive", **who)
+        if len(printed):
+            area = printed.set_index("rule")["auc"]
+            lines.append(f"- **{column}: equation 6 as printed is not what was run.** Its map has an area of {area['printed']:.3f} under white deletion; the released code's has {area['released']:.3f}.")
+    return "\n".join(lines)
+
+
+def costs() -> str:
+    """What the stored results cost: cells and hours by experiment, and the machine."""
+    rows = [{"Computation": f"Training {m}, {tag}", "Cells": len(card["epochs"]), "Hours": f"{sum(e['seconds'] for e in card['epochs']) / 3600:.2f}", "torch": card["torch"], "Machine": card["machine"], "Commit": card["commit"]}
+            for m, _, tag, _ in reproduce.TRAINED if (card := models.card(m, tag))]
+    for name, label in ORDER.items():
+        if cells := results.cells(name):
+            origin = [c["provenance"] for c in cells]
+            rows.append({"Computation": label, "Cells": len(cells), "Hours": f"{sum(p['seconds'] for p in origin) / 3600:.2f}", "torch": ", ".join(sorted({p["torch"] for p in origin})),
+                         "Machine": ", ".join(sorted({p["machine"] for p in origin})), "Commit": ", ".join(sorted({p["commit"] for p in origin}))})
+    return _table(rows, ("Cells", "Hours"))
+
+
+def overview(model: str = "basic_cnn", classes: tuple[int, ...] = (2, 4, 5, 7, 9), fraction: float = .1) -> None:
+    """Draw book/_static/overview.png: pictures of CIFAR-10, their five maps, and what is left without their most active pixels."""
+    who = subjects.subject("cifar10", model)
+    places = experiments.gallery(who)[list(classes)]
+    shown = subjects.Subject(who.model, who.pictures.take(places), model, who.weights)
+    maps, images = experiments.signed_maps(shown), subjects.batch(shown, slice(None))
+    kept = metrics.allegiance(who.model, images, maps["active"], fill=who.model.black, fractions=(fraction,))[0].tolist()
+    figures.style()
+    altered = metrics.delete(images, maps["active"], fraction, who.model.black)
+    figure = figures.gallery(who, places, maps, (f"{fraction:.0%} active\nto black", altered, kept))
+    figures.signed(figure, f"{model}, cifar10 test (JPEG copy), drawn by seed 0", "paper").savefig(Path(__file__).parent / "_static" / "overview.png", dpi=150)
+
+
+PARTS = {"counts": counts, "scoreboard": scoreboard, "findings": findings, "costs": costs}
+
+
+def fill(folder: Path) -> None:
+    """Replace the comments in every Markdown page of `folder`; an unknown name is an error."""
+    for page in folder.glob("*.md"):
+        text = page.read_text(encoding="utf8")
+        page.write_text(re.sub(r"<!-- (\w+) -->", lambda found: PARTS[found[1]](), text), encoding="utf8")
+
+
+if __name__ == "__main__":
+    overview()
