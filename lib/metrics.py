@@ -75,7 +75,7 @@ def altered_logits(model: nn.Module, images: Tensor, maps: Tensor, *, fill, frac
     with torch.no_grad(), evaluating(model):
         for start in range(0, len(images), batch_size):
             place = slice(start, start + batch_size)
-            batch, scores = images[place], maps[place]
+            batch, scores = images[place].contiguous(memory_format=torch.channels_last), maps[place]
             original = model(batch)
             rows, before, current = [], scores.new_full((len(batch),), torch.inf), original
             for k, threshold in enumerate(_thresholds(scores, fractions)):
