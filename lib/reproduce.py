@@ -23,7 +23,7 @@ from lib.training import Protocol
 
 # every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
 TRAINED = [
-    ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=12, lr=2e-3)),
+    ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=15)),
     ("basic_cnn", "cifar10", "cifar10", Protocol(seed=0)),
     ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),

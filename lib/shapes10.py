@@ -16,9 +16,10 @@ import torch
 from lib.data import DataError, Dataset
 
 SPLITS = {"train": 20_000, "test": 2_000}     # default counts; the order fixes the random streams
-SIDE = (0.26, 0.42)                           # square root of the object's area
-TURN = 35                                     # degrees, either way
-CONTRAST = 0.13                               # least luminance step between object and clutter
+SIDE = (0.32, 0.46)                           # square root of the object's area
+TURN = 30                                     # degrees, either way
+CONTRAST = 0.18                               # least luminance step between object and clutter
+LIGHTER = 0.7                                 # share of objects lighter than what is behind them
 OCTAVES, STROKES = (6, 10, 18), 8
 BLOCK, SAMPLES = 100, 4                       # pictures drawn at once; samples a pixel along each axis
 
@@ -49,7 +50,6 @@ SHAPES = {
     "arrow": lambda x, y: ((y > 0) & (np.abs(x) + y < 1)) | ((y <= 0) & (y > -1) & (np.abs(x) < 0.33)),
 }
 CLASSES = tuple(SHAPES)
-
 # uniform numbers a picture, by use
 _COLUMNS = {"label": 1, "place": 2, "side": 1, "turn": 1, "lighter": 1, "luminance": 3 + STROKES, "hue": 3 + STROKES,
           "saturation": 3 + STROKES, "stripes": 4, "sharpness": 1, "octaves": len(OCTAVES), "strokes": 5 * STROKES,
@@ -68,11 +68,6 @@ def _frame(name: str) -> tuple[float, float, float, float]:
 
 def _between(u, low, high):
     return low + u * (high - low)
-
-
-def _labels(u: np.ndarray) -> np.ndarray:
-    """[N,1] uniform -> int64 [N]: every ten pictures hold every class once."""
-    return u.reshape(-1, len(CLASSES)).argsort(axis=1).reshape(-1)
 
 
 def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
@@ -98,9 +93,9 @@ def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
 def _colours(draws: dict) -> np.ndarray:
     """RGB [N,3+STROKES,3]: the object's light and dark, two of the ground, one a stroke; luminance as the module says."""
     u = draws["luminance"]
-    top = _between(u[:, :1], 0.30 + CONTRAST, 0.95)                       # the object's own, were it the lighter
+    top = _between(u[:, :1], 0.30 + CONTRAST, 0.90)                       # the object's own, were it the lighter
     luminance = np.concatenate([top, _between(u[:, 1:], 0.05, top - CONTRAST)], axis=1)
-    luminance = np.where(draws["lighter"] < 0.5, luminance, 1 - luminance)[..., None]
+    luminance = np.where(draws["lighter"] < LIGHTER, luminance, 1 - luminance)[..., None]
     pure = np.clip(np.abs((draws["hue"][..., None] * 6 + (0, 4, 2)) % 6 - 3) - 1, 0, 1)
     rgb = 1 - _between(draws["saturation"], 0.15, 0.8)[..., None] * (1 - pure)
     now = (rgb * (0.299, 0.587, 0.114)).sum(axis=-1, keepdims=True)
@@ -140,13 +135,19 @@ def _draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
     return dict(zip(_COLUMNS, np.split(random, np.cumsum(list(_COLUMNS.values()))[:-1], axis=1)))
 
 
+def _labels(draws: dict) -> np.ndarray:
+    """int64 [N]: every ten pictures hold every class once."""
+    return draws["label"].reshape(-1, len(CLASSES)).argsort(axis=1).reshape(-1)
+
+
 def _block(split: str, size: int, number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pictures uint8 [BLOCK,3,size,size], labels and masks of the `number`-th block of a split."""
     draws = _draws(split, number, seed)
-    labels, colours = _labels(draws["label"]), _colours(draws)
+    labels, colours = _labels(draws), _colours(draws)
     covered, ground = _coverage(draws, labels, size), _ground(draws, colours, size)
-    grain = 1 + 0.8 * _field(draws["texture"], size)[:, None]
-    image = ground + covered[:, None] * (np.clip(colours[:, 0, :, None, None] * grain, 0, 1) - ground)
+    shade = np.clip(0.15 + _field(draws["texture"], size), 0, 1)[:, None]                  # away from the ground, to white or black
+    tone = colours[:, 0, :, None, None] * (1 - shade) + (draws["lighter"] < LIGHTER)[:, :, None, None] * shade
+    image = ground + covered[:, None] * (tone - ground)
     return np.floor(image * 255 + 0.5).astype(np.uint8), labels, covered >= 0.5
 
 
