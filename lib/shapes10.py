@@ -50,10 +50,11 @@ SHAPES = {
     "arrow": lambda x, y: ((y > 0) & (np.abs(x) + y < 1)) | ((y <= 0) & (y > -1) & (np.abs(x) < 0.33)),
 }
 CLASSES = tuple(SHAPES)
+
 # uniform numbers a picture, by use
 _COLUMNS = {"label": 1, "place": 2, "side": 1, "turn": 1, "lighter": 1, "luminance": 3 + STROKES, "hue": 3 + STROKES,
-          "saturation": 3 + STROKES, "stripes": 4, "sharpness": 1, "octaves": len(OCTAVES), "strokes": 5 * STROKES,
-          "noise": sum(g * g for g in OCTAVES), "texture": OCTAVES[1] ** 2}
+            "saturation": 3 + STROKES, "stripes": 4, "sharpness": 1, "octaves": len(OCTAVES), "strokes": 5 * STROKES,
+            "noise": sum(g * g for g in OCTAVES), "texture": OCTAVES[1] ** 2}
 
 
 @cache
@@ -91,7 +92,7 @@ def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _colours(draws: dict) -> np.ndarray:
-    """RGB [N,3+STROKES,3]: the object's light and dark, two of the ground, one a stroke; luminance as the module says."""
+    """RGB [N,3+STROKES,3]: the object's, two of the ground, one a stroke; random hue, luminance as the module says."""
     u = draws["luminance"]
     top = _between(u[:, :1], 0.30 + CONTRAST, 0.90)                       # the object's own, were it the lighter
     luminance = np.concatenate([top, _between(u[:, 1:], 0.05, top - CONTRAST)], axis=1)

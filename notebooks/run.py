@@ -214,7 +214,7 @@ def execute(notebook: Path, values: dict, failed: Path):
         papermill.execute_notebook(
             notebook, failed, parameters=values if values != defaults(notebook) else {}, kernel_name="python3",
             language="python", progress_bar=False, request_save_on_cell_execute=False, start_timeout=120,
-            extra_arguments=["--IPKernelApp.log_level=40"])
+            extra_arguments=["--IPKernelApp.log_level=50"])
     except papermill.PapermillExecutionError as error:
         raise RunError(f"{error.ename}: {error.evalue} ({failed} shows where)") from None
     executed = nbformat.read(failed, as_version=4)
@@ -257,7 +257,7 @@ def run(wanted: list[str], profile: str, by_hand: dict, *, out: Path | None = No
     return failures
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapter", nargs="*", help="a chapter's name or number; all of them if left out")
     parser.add_argument("--profile", default="quick", help="quick (default) or paper")
@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--refresh", action="store_true", help="rewrite the stored chapters: notebooks/ (quick) or book/ (paper)")
     chosen = parser.parse_args(arguments)
     try:
-        return run(chosen.chapter, chosen.profile, assigned(chosen.parameter), out=chosen.out, refresh=chosen.refresh) > 0
+        return run(chosen.chapter, chosen.profile, assigned(chosen.parameter), out=chosen.out, refresh=chosen.refresh, root=root) > 0
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

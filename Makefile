@@ -1,0 +1,76 @@
+# Sign & Noise. `make` alone lists the targets; README.md explains them.
+SHELL   := /bin/sh
+PYTHON  ?= python3
+VENV    ?= .venv
+PROFILE ?= quick
+CHAPTER ?=
+PARAMS  ?=
+ARGS    ?=
+
+PY    := $(VENV)/bin/python
+STAMP := $(VENV)/.sign-and-noise
+SETS   = $(foreach p,$(PARAMS),-p '$(p)')
+
+# The outputs stored in notebooks/ are compared value by value where they were made, Linux on x86-64 with two threads;
+# elsewhere the chapters must run without an error.
+ifeq ($(shell uname -s) $(shell uname -m),Linux x86_64)
+NBVAL := --nbval
+else
+NBVAL := --nbval-lax
+endif
+
+# a notebook's kernel finds this very lib, whatever else is installed
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+.PHONY: help env reproduce book refresh test results verify mutate clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make env         install everything into $(VENV); does nothing if it is there and current'
+	@echo 'make reproduce   run all chapters and build the book     _build/quick/html/index.html, _build/html/index.html'
+	@echo '                 PROFILE=paper  CHAPTER=05  PARAMS="model=resnet18 dataset=imagefolder:/path"'
+	@echo 'make book        build the published book alone          _build/html/index.html'
+	@echo 'make test        all tests: pytest, nbval over notebooks/, the built book in a browser'
+	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
+	@echo 'make verify      recompute a random part of the published numbers and compare; ARGS="--seed 1"'
+	@echo 'make mutate      break the kernels in listed ways: each must be caught; ARGS="--nbval"'
+	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
+	@echo 'make clean       remove _build/ and what tests leave behind; data/cache/ and $(VENV) stay'
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(VENV) has a Python older than 3.11; remove it and name a newer one: make env PYTHON=python3.11'; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@touch $@
+
+reproduce: env
+	$(PY) notebooks/run.py $(CHAPTER) --profile $(PROFILE) $(SETS)
+	$(PY) book/build.py --profile $(PROFILE)
+	$(PY) book/build.py
+
+book: env
+	$(PY) book/build.py
+
+refresh: env
+	$(PY) notebooks/run.py $(CHAPTER) --profile $(PROFILE) --refresh $(SETS)
+
+test: env
+	$(PY) -m pytest
+	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) notebooks
+
+results: env
+	$(PY) -m lib.reproduce run $(ARGS)
+
+verify: env
+	$(PY) -m lib.reproduce verify $(ARGS)
+
+mutate: env
+	$(PY) tests/mutate.py $(ARGS)
+
+clean:
+	rm -rf _build .pytest_cache .coverage *.egg-info
+	find lib notebooks book tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find notebooks book -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

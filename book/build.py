@@ -1,0 +1,115 @@
+"""Build the book: the published one from the committed chapters, or one from chapters executed here.
+
+    python book/build.py                     book/ -> _build/html/
+    python book/build.py --profile quick     _build/quick/*.ipynb -> _build/quick/html/ (paper likewise)
+
+jupyter-book reads a copy of the sources, `<out>/src`, to which this adds the parts of the prose pages that are made of
+results (pages.py), the commit in the footer and, where they apply, a note that a chapter was executed here or a warning
+that its code has changed since it was published.
+"""
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from notebooks.run import PROFILES, QUICK, annotate, chapters, write  # noqa: E402
+
+STALE = "**This chapter is older than its code.** Its source has changed since these results were computed; they are recomputed at the next release of the book."
+
+
+class BuildError(RuntimeError):
+    """The book cannot be built; the message says why."""
+
+
+def provenance(root: Path) -> str:
+    """The commit that the pages are built from, or that it is not known."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        commit, day = git("log", "-1", "--format=%h %cs").split()
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return "Built from a copy without its history."
+    return f"Built from commit <code>{commit}</code> of {day}{', with local changes' if changed else ''}."
+
+
+def code(notebook) -> list[str]:
+    """The code cells that papermill did not inject."""
+    return [cell.source for cell in notebook.cells
+            if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
+    """Copy the sources of the book to `target`; with a profile, its chapters are those executed under _build/<profile>/."""
+    import nbformat
+    import yaml
+
+    from book import pages
+
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.py"))
+    shutil.copy(root / "_toc.yml", target)
+    (target / "data" / "results").mkdir(parents=True)
+    for table in (root / "data" / "results").glob("*.csv"):  # pages link them as downloads
+        shutil.copy(table, target / "data" / "results")
+    try:
+        pages.fill(target / "book")
+    except FileNotFoundError as error:
+        raise BuildError(f"{error.filename} is missing; `make results` writes it.") from None
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf8"))
+    config["html"]["extra_footer"] = f"<p>{provenance(root)}</p>"
+    if profile:
+        config["title"] += f" ({profile} profile)"
+    (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
+    for name, source in chapters(root).items():
+        published, executed = root / "book" / source.name, root / "_build" / (profile or "") / source.name
+        if profile and executed.exists():
+            shutil.copy(executed, target / "book")
+            continue
+        stored = source if profile == "quick" else published
+        if not stored.exists():
+            raise BuildError(f"{stored} is missing; `make refresh PROFILE=paper CHAPTER={name}` writes it.")
+        notebook = nbformat.read(stored, as_version=4)
+        if profile == "quick":
+            annotate(notebook, QUICK)
+        elif code(notebook) != code(nbformat.read(source, as_version=4)):
+            annotate(notebook, STALE, "warning")
+        write(notebook, target / "book" / source.name)
+
+
+def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
+    """Build into `<out>/html` (replaced as a whole); returns its index page. A Sphinx warning is an error."""
+    out.mkdir(parents=True, exist_ok=True)
+    assemble(profile, out / "src", root)
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        done = subprocess.run(
+            [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "--all", "-q", "-W", "--keep-going", "--path-output", work, str(out / "src")],
+            capture_output=True, text=True)
+        if done.returncode:
+            raise BuildError(f"jupyter-book found fault with the book:\n{(done.stdout + done.stderr).strip()}")
+        shutil.rmtree(out / "html", ignore_errors=True)
+        shutil.move(Path(work) / "_build" / "html", out / "html")
+    return out / "html" / "index.html"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, help="take the chapters executed under _build/<profile>/")
+    parser.add_argument("--out", type=Path, help="folder for html/ and src/ (default _build, or _build/<profile>)")
+    chosen = parser.parse_args(arguments)
+    try:
+        print(build(chosen.profile, chosen.out or ROOT / "_build" / (chosen.profile or "")))
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

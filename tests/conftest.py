@@ -1,0 +1,155 @@
+"""Small float64 networks, pictures, and a guard that a kernel leaves the caller's model and the library's state alone."""
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+CLASSES = 4
+
+
+class Linear(nn.Module):
+    """Logits W x + b of `weight` [K,C,H,W]: the gradient of class k is weight[k] whatever the picture."""
+
+    def __init__(self, weight, bias=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(len(self.weight), dtype=torch.float64) if bias is None else torch.as_tensor(bias, dtype=torch.float64))
+
+    def forward(self, images):
+        return images.flatten(1) @ self.weight.flatten(1).T + self.bias
+
+
+class Functional(nn.Module):
+    """Every ReLU and pool a function call, none a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, CLASSES)
+
+    def forward(self, images):
+        hidden = F.max_pool2d(F.relu(self.first(images)), 2)
+        return self.head(torch.relu(self.second(hidden)).mean((2, 3)))
+
+
+class Residual(nn.Module):
+    """One ReLU module used three times, a skip connection, batch norm and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.inner = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1)
+        self.relu, self.dropout, self.head = nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(6, CLASSES)
+        with torch.no_grad():
+            self.norm.running_mean.normal_()
+            self.norm.running_var.uniform_(0.5, 2)
+
+    def forward(self, images):
+        hidden = self.relu(self.norm(self.stem(images)))
+        hidden = self.relu(hidden + self.relu(self.inner(hidden)))
+        return self.head(self.dropout(hidden.mean((2, 3))))
+
+
+def inplace():
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1),
+                         nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES))
+
+
+def smooth():
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Softplus(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES))
+
+
+NETS = {"functional": Functional, "inplace": inplace, "residual": Residual, "smooth": smooth}
+
+
+class Counting(nn.Module):
+    """Records the shape of every batch that the wrapped model is given."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.batches = body, []
+
+    def forward(self, images):
+        self.batches.append(tuple(images.shape))
+        return self.body(images)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks this small gain nothing from a second thread, and wait for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_net():
+    """make_net(name, seed=0): one of NETS in float64 and eval mode; every parameter scaled up so that no gradient is tiny."""
+    def make(name, seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = NETS[name]()
+            for parameter in net.parameters():
+                nn.init.normal_(parameter, std=0.5)
+        return net.double().eval()
+    return make
+
+
+@pytest.fixture(params=sorted(NETS))
+def net(request, make_net):
+    return make_net(request.param)
+
+
+@pytest.fixture
+def linear():
+    return Linear
+
+
+@pytest.fixture
+def counting():
+    return Counting
+
+
+@pytest.fixture
+def images():
+    """[5,3,6,5] in [0,1], float64; neither square nor symmetric."""
+    return torch.rand(5, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def _hooks(holder):
+    return {name: dict(value) for name, value in vars(holder).items() if "hooks" in name and isinstance(value, dict)}
+
+
+def _state(model):
+    """All that a kernel must leave as it was, comparable with ==; values of tensors as nested lists."""
+    value = lambda tensor: None if tensor is None else (tensor.tolist(), tensor.dtype, tensor.stride())
+    return {
+        "parameters": [(name, id(p), p.requires_grad, value(p.detach()), value(p.grad), dict(p._backward_hooks or {})) for name, p in model.named_parameters()],
+        "buffers": [(name, id(b), value(b)) for name, b in model.named_buffers()],
+        "modules": [(name, id(m), type(m), m.training, sorted(vars(m)), _hooks(m)) for name, m in model.named_modules()],
+        "global hooks": _hooks(torch.nn.modules.module),
+        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_default_dtype()),
+        "random numbers": torch.get_rng_state().tolist(),
+    }
+
+
+@pytest.fixture
+def unchanged():
+    """`with unchanged(model, tensor, ...):` fails if the model, a tensor or global state differs afterwards, exception or not."""
+    @contextlib.contextmanager
+    def guard(model, *tensors):
+        before = _state(model)
+        copies = [(tensor.detach().clone(), tensor.requires_grad, tensor.stride()) for tensor in tensors]
+        try:
+            yield
+        finally:
+            after = _state(model)
+            for part in before:
+                assert after[part] == before[part], f"{part} changed"
+            for tensor, (copy, requires_grad, stride) in zip(tensors, copies):
+                assert torch.equal(tensor.detach(), copy) and tensor.stride() == stride, "the caller's tensor was modified"
+                assert tensor.requires_grad == requires_grad and (not tensor.is_leaf or tensor.grad is None), "the caller's tensor got a gradient or a flag"
+    return guard

@@ -1,0 +1,138 @@
+"""Does a test notice when a kernel is wrong? Each mutation below is put into a scratch copy, where pytest must then fail.
+
+    python tests/mutate.py                # exit 1 if pytest misses one
+    python tests/mutate.py --nbval        # also: which of them do the stored outputs of the notebooks catch?
+    python tests/mutate.py --only ties    # those whose name contains the word
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("lib", "tests", "notebooks", "pyproject.toml", "data/weights")
+PYTEST = ("-x", "-q", "tests/test_attribution.py", "tests/test_metrics.py")
+NBVAL = ("-x", "-q", "--nbval", "notebooks")
+SECONDS = 1800  # a run that takes longer counts as an error, not as caught
+
+A, M = "lib/attribution.py", "lib/metrics.py"
+MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
+    ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
+    ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),
+    ("active keeps ties", A, "(own > largest)))", "(own >= largest)))"),
+    ("inactive keeps ties", A, "(own < smallest)))", "(own <= smallest)))"),
+    ("ties=True drops ties", A, "(own >= largest) if ties", "(own > largest) if ties"),
+    ("signed_maps drops the absolute value", A, "size = own.abs()", "size = own"),
+    ("absmax drops the absolute value", A, "lambda a: a.abs().amax(1)", "lambda a: a.amax(1)"),
+    ("sum becomes mean", A, "lambda a: a.sum(1)", "lambda a: a.mean(1)"),
+    ("positive takes the other sign", A, "target).clamp_(min=0)", "target).neg_().clamp_(min=0)"),
+    ("negative forgets the sign", A, "target).neg_().clamp_(min=0)", "target).clamp_(min=0)"),
+    ("negative map forgets the sign", A, "own.neg().clamp_(min=0)", "own.clamp(max=0)"),
+    ("rivals' maximum becomes minimum", A, "torch.maximum(largest, gradient, out=largest)", "torch.minimum(largest, gradient, out=largest)"),
+    ("rivals' minimum becomes maximum", A, "torch.minimum(smallest, gradient, out=smallest)", "torch.maximum(smallest, gradient, out=smallest)"),
+    ("a class is its own rival", A, "largest[rows], smallest[rows] = mine_large, mine_small", "pass"),
+    ("a target that is no rival is forgotten", A, "if outside.any():", "if False:"),
+    ("the least likely class is explained", A, "logits.detach().argmax(1)", "logits.detach().argmin(1)"),
+    ("gradients of the first classes", A, "_gradient(logits[:, c], leaf, keep=k", "_gradient(logits[:, k], leaf, keep=k"),
+    ("probability for logit", A, "model(leaf.clone())", "model(leaf.clone()).softmax(1)"),
+    ("gradient depends on the batch", A, "scores.sum(), leaf", "scores.mean(), leaf"),
+    ("negative targets count from the end", A, "0 <= int(target.min())", "-classes <= int(target.min())"),
+    ("train mode is left on", A, "    model.eval()\n    try:", "    try:"),
+    ("mode is not given back", A, "module.training = mode", "module.training = False"),
+    ("mode is lost after an exception", A, "        yield\n    finally:\n        for module, mode in modes:", "        yield\n        for module, mode in modes:"),
+    ("normalize over the batch", A, "maps.amin((1, 2), keepdim=True)", "maps.amin()"),
+    ("normalize gives NaN", A, "torch.where(high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0)", "(maps - low) / (high - low)"),
+    ("delete takes the threshold too", M, "(maps > _thresholds(", "(maps >= _thresholds("),
+    ("curves take the threshold too", M, "(scores > threshold[", "(scores >= threshold["),
+    ("delete forgets that zeros stay", M, " & (maps != 0)", ""),
+    ("curves forget that zeros stay", M, " & (scores != 0)", ""),
+    ("least important first", M, "descending=True", "descending=False"),
+    ("rank rounded down", M, "round(float(p) * pixels)", "int(float(p) * pixels)"),
+    ("rank rounded half up", M, "round(float(p) * pixels)", "int(float(p) * pixels + .5)"),
+    ("fraction 1 spares the last pixel", M, "ordered[:, rank] if rank < pixels else lowest", "ordered[:, min(rank, pixels - 1)]"),
+    ("delete normalises first", M, "chosen = (maps > _thresholds(", "maps = maps - maps.amin((1, 2), keepdim=True)\n    chosen = (maps > _thresholds("),
+    ("curves normalise first", M, "torch.channels_last), maps[place]", "torch.channels_last), (maps - maps.amin((1, 2), keepdim=True))[place]"),
+    ("the first map for every image", M, "torch.channels_last), maps[place]", "torch.channels_last), maps[:1].expand_as(maps)[place]"),
+    ("white for black", M, "fill.reshape(1, -1, 1, 1)", "1 - fill.reshape(1, -1, 1, 1)"),
+    ("fill in BGR", M, "fill.reshape(1, -1, 1, 1)", "fill.reshape(1, -1, 1, 1).flip(1)"),
+    ("insertion deletes", M, "~chosen if insert else chosen", "chosen"),
+    ("insertion and deletion swapped", M, "~chosen if insert else chosen", "chosen if insert else ~chosen"),
+    ("insertion starts from the image", M, "if insert and k == 0:", "if False:"),
+    ("a lone new pixel is overlooked", M, "scores <= before[", "scores < before["),
+    ("strength is ignored", M, "fill if strength == 1 else images + strength * (fill - images)", "fill"),
+    ("allegiance to the first fraction", M, "== original.argmax(1)", "== altered[0].argmax(1)"),
+    ("score of the present prediction", M, "original.argmax(1).expand(len(altered), -1)[..., None]", "altered.argmax(2)[..., None]"),
+    ("softmax missing", M, "altered.softmax(2).gather", "altered.gather"),
+    ("softmax over the images", M, "altered.softmax(2)", "altered.softmax(1)"),
+    ("auc without its first interval", M, "torch.trapezoid(values, torch.as_tensor(fractions,", "torch.trapezoid(values[1:], torch.as_tensor(fractions[1:],"),
+    ("auc divided by its span", M, "device=values.device), dim=0)", "device=values.device), dim=0) / (fractions[-1] - fractions[0])"),
+    ("fractions up to 1", M, ".7, .8, .9)", ".7, .8, .9, 1)"),
+    ("90 % interval", M, "[.025, .975]", "[.05, .95]"),
+)
+
+
+def run(scratch: Path, arguments: tuple[str, ...]) -> int:
+    """Exit code of pytest in the scratch copy: 0 all passed, 1 a test failed; anything else is an error of the run."""
+    environment = os.environ | {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    result = subprocess.run(command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS)
+    if result.returncode not in (0, 1):
+        sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout[-3000:]}")
+    if result.returncode and "control" in scratch.name:
+        print(result.stdout[-3000:])
+    return result.returncode
+
+
+def copy(target: Path) -> Path:
+    for name in COPIED:
+        source, there = ROOT / name, target / name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, there, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        elif source.exists():
+            shutil.copy2(source, there)
+    found = subprocess.run([sys.executable, "-c", "import lib; print(lib.__file__)"], cwd=target, env=os.environ | {"PYTHONPATH": str(target)},
+                           capture_output=True, text=True, check=True).stdout.strip()
+    if Path(found).resolve().parent != (target / "lib").resolve():
+        sys.exit(f"the scratch copy would test {found}, not its own lib; remove the installed copy.")
+    return target
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nbval", action="store_true", help="also run the notebooks under each mutation")
+    parser.add_argument("--only", default="", help="only the mutations whose name contains this")
+    options = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation[0]]
+    for name, file, old, _ in chosen:
+        if (count := (ROOT / file).read_text().count(old)) != 1:
+            sys.exit(f"mutation {name!r}: {old!r} occurs {count} times in {file}; it must occur once. Bring the table in tests/mutate.py up to date.")
+    nbval = options.nbval and any((ROOT / "notebooks").glob("*.ipynb"))
+    if options.nbval and not nbval:
+        print("no notebooks here yet: nbval is left out.")
+    with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
+        control = copy(Path(folder) / "control")
+        if run(control, PYTEST) or nbval and run(control, NBVAL):
+            sys.exit("the unmutated copy does not pass; nothing can be learnt from mutations.")
+        print("unmutated copy: passes", flush=True)
+        scratch, rows, mark = control.rename(Path(folder) / "mutated"), [], {0: "MISSED", 1: "caught", None: "-"}
+        width = max(len(name) for name, *_ in chosen)
+        print(f"{'mutation':{width}}  {'file':18}  pytest  nbval")
+        for name, file, old, new in chosen:
+            path, text = scratch / file, (ROOT / file).read_text()
+            path.write_text(text.replace(old, new))
+            rows.append((run(scratch, PYTEST), run(scratch, NBVAL) if nbval else None))
+            path.write_text(text)
+            print(f"{name:{width}}  {file:18}  {mark[rows[-1][0]]}  {mark[rows[-1][1]]}", flush=True)
+    caught = [sum(code == 1 for code in column) for column in zip(*rows)]
+    print(f"{caught[0]} of {len(rows)} caught by pytest" + (f", {caught[1]} by nbval" if nbval else ""))
+    return int(caught[0] < len(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,456 @@
+"""lib.data: pictures as they lie on a disk are found, decoded and cached, or refused in one sentence that names them."""
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lib import data
+from lib.data import CIFAR10_CLASSES, DataError, Dataset, load, read_image, to_range
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+needs_cifar10 = pytest.mark.skipif(not os.environ.get("SIGN_NOISE_DATA"), reason="SIGN_NOISE_DATA is not set: the real pictures are not here")
+NAVY, WHITE = (10, 20, 90), (255, 255, 255)
+
+
+def refused(call, *words):
+    """The message of the DataError that `call` raises: one sentence that holds the words."""
+    with pytest.raises(DataError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".") and not re.search(r"[a-z)]\. [A-Z]", message), message
+    assert all(str(word) in message for word in words), message
+    return message
+
+
+def put(path: Path, picture=NAVY, size=(6, 4), **options) -> Path:
+    """A picture of one colour, or the PIL picture given, as a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (picture if isinstance(picture, Image.Image) else Image.new("RGB", size, picture)).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path, cache):
+    """Two classes of two pictures each, every picture another colour."""
+    for n, name in enumerate(("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")):
+        put(tmp_path / "pictures" / name, (n, 10 * n, 100 + n))
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    """A project without any real pictures; returns its folder data/raw."""
+    monkeypatch.delenv("SIGN_NOISE_DATA", raising=False)
+    monkeypatch.setattr(data, "ROOT", tmp_path / "project")
+    return tmp_path / "project" / "data" / "raw"
+
+
+def cifar10_tree(base: Path, classes=CIFAR10_CLASSES) -> Path:
+    for n, name in enumerate(classes):
+        for split in ("train", "test"):
+            put(base / "cifar10" / split / name / "0001.png", (n, n, 200 if split == "test" else 100), (32, 32))
+    return base
+
+
+# ---- one picture
+
+def transparent(mode, colour, **options):
+    return Image.new(mode, (6, 4), colour), options
+
+
+def paletted(**options):
+    picture = Image.new("P", (6, 4), 1)
+    picture.putpalette([0, 0, 0, *NAVY])
+    return picture, options
+
+
+def sixteen_bit(value):
+    return Image.fromarray(np.full((4, 6), value, np.uint16)), {}
+
+
+@pytest.mark.parametrize("picture, expected", [
+    (transparent("RGB", NAVY), NAVY),
+    (transparent("L", 77), (77, 77, 77)),
+    (transparent("1", 0), (0, 0, 0)),
+    (paletted(), NAVY),
+    (transparent("RGBA", (*NAVY, 255)), NAVY),
+    (transparent("RGBA", (*NAVY, 0)), WHITE),
+    (transparent("RGBA", (0, 100, 200, 51)), (204, 224, 244)),       # a fifth of the colour over white
+    (transparent("LA", (77, 255)), (77, 77, 77)),
+    (transparent("LA", (77, 0)), WHITE),
+    (transparent("RGB", NAVY, transparency=NAVY), WHITE),            # a colour that means "nothing here"
+    (transparent("L", 77, transparency=77), WHITE),
+    (paletted(transparency=1), WHITE),
+    (paletted(transparency=b"\xff\x00"), WHITE),
+    (paletted(transparency=b"\x00\xff"), NAVY),
+    (sixteen_bit(0x4D80), (77, 77, 77)),                             # 16 bits a pixel: the upper byte is what is seen
+], ids=["RGB", "grey", "bitmap", "palette", "RGBA opaque", "RGBA clear", "RGBA faint", "grey opaque", "grey clear", "RGB key", "grey key",
+        "palette key", "palette alpha clear", "palette alpha opaque", "grey 16 bit"])
+def test_every_kind_of_picture_becomes_rgb_on_white(picture, expected, tmp_path):
+    array = read_image(put(tmp_path / "a.png", picture[0], **picture[1]))
+    assert array.shape == (4, 6, 3) and array.dtype == np.uint8
+    assert np.abs(array.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "bmp", "webp", "gif", "tif", "tiff"])
+def test_accepted_endings(ending, tmp_path, cache):
+    put(tmp_path / "p" / "one" / f"a.{ending}", (200, 200, 200))
+    assert load(f"imagefolder:{tmp_path / 'p'}").images.float().mean().item() == pytest.approx(200, abs=2)
+
+
+def test_rows_are_rows_and_red_is_red(tmp_path, cache):
+    array = np.random.default_rng(0).integers(0, 256, (4, 7, 3), np.uint8)
+    put(tmp_path / "p" / "one" / "a.png", Image.fromarray(array))
+    assert torch.equal(load(f"imagefolder:{tmp_path / 'p'}").images[0], torch.from_numpy(array).permute(2, 0, 1))
+
+
+def test_size_stretches_and_does_not_crop(tmp_path):
+    array = np.zeros((4, 12, 3), np.uint8)
+    array[:, 6:] = 240
+    array[0] = 120
+    stretched = read_image(put(tmp_path / "a.png", Image.fromarray(array)), 8)
+    assert stretched.shape == (8, 8, 3)
+    assert (stretched[4:, :3] == 0).all() and (stretched[4:, 5:] == 240).all() and (stretched[0] == 120).all()
+    assert (read_image(put(tmp_path / "b.png", NAVY, (8, 8)), 8) == NAVY).all()
+
+
+# ---- pictures that cannot be read
+
+def broken(tmp_path, kind) -> Path:
+    """An image folder whose second picture is damaged."""
+    put(tmp_path / "p" / "one" / "a.png")
+    rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    ending = kind.split()[1] if kind.startswith(("cut", "head")) else "png"
+    path = put(tmp_path / "p" / "one" / f"broken.{ending}", rough)
+    whole = path.read_bytes()
+    if kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "bomb":  # a header that promises 300 million pixels
+        header = bytearray(put(path.with_suffix(".bmp"), rough).read_bytes())
+        header[18:26] = (20_000).to_bytes(4, "little") + (15_000).to_bytes(4, "little")
+        path.unlink()
+        path = path.with_suffix(".bmp")
+        path.write_bytes(header)
+    else:
+        path.write_bytes({"text": b"not a picture", "empty": b"", "noise": np.random.default_rng(0).bytes(400),
+                          "cut": whole[:len(whole) * 2 // 3], "head": whole[:20]}[kind.split()[0]])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "noise", "cut png", "cut jpg", "cut gif", "cut bmp", "cut webp", "cut tiff", "head png", "head jpg", "folder", "bomb"])
+def test_a_damaged_picture_is_named(kind, tmp_path, cache):
+    path = broken(tmp_path, kind)
+    refused(lambda: load(f"imagefolder:{tmp_path / 'p'}", size=32), path, "cannot be read as a picture", "replace")
+    assert not list(cache.glob("*"))
+
+
+def test_pictures_of_two_sizes_need_a_size(folder):
+    put(folder / "dog" / "large.png", size=(8, 4))
+    refused(lambda: load(f"imagefolder:{folder}"), folder / "dog" / "large.png", "8x4", "6x4", "`size`")
+    assert load(f"imagefolder:{folder}", size=5).images.shape == (5, 3, 5, 5)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_an_impossible_size_is_what_is_refused_not_the_picture(size, folder):
+    message = refused(lambda: load(f"imagefolder:{folder}", size=size), "size", size)
+    assert "0.png" not in message
+
+
+# ---- folders
+
+def test_classes_are_sorted_folders_and_labels_follow(folder):
+    (folder / "ant").mkdir()
+    put(folder / "ant" / "z.jpg", (7, 7, 7))
+    put(folder / ".thumbnails" / "a.png")
+    (folder / "dog" / "notes.txt").write_text("no picture")
+    (folder / "README.md").write_text("nor this")
+    pictures = load(f"imagefolder:{folder}")
+    assert pictures.classes == ("ant", "cat", "dog") and pictures.labels.tolist() == [0, 1, 1, 2, 2]
+    assert pictures.images[1:, 0, 0, 0].tolist() == [0, 1, 2, 3] and pictures.images.dtype == torch.uint8
+    assert pictures.masks is None and pictures.source == str(folder) and pictures.split == "test" and len(pictures) == 5
+
+
+def test_a_split_is_a_subfolder_where_there_is_one(tmp_path, cache):
+    for split, value in (("train", 1), ("test", 2)):
+        put(tmp_path / "p" / split / "cat" / "a.png", (value,) * 3)
+    for split, value in (("train", 1), ("test", 2)):
+        pictures = load(f"imagefolder:{tmp_path / 'p'}", split)
+        assert pictures.classes == ("cat",) and pictures.images.unique().tolist() == [value]
+
+
+@pytest.mark.parametrize("layout, words", [
+    ("missing", ["pictures", "not a folder"]),
+    ("file", ["pictures", "not a folder"]),
+    ("empty", ["pictures", "no class folders"]),
+    ("flat", ["pictures", "no class folders"]),
+    ("hollow class", ["hollow", "no picture", ".jpeg, .jpg, .png"]),
+])
+def test_a_folder_of_another_layout_is_named(layout, words, tmp_path, cache):
+    folder = tmp_path / "pictures"
+    if layout == "file":
+        folder.write_text("")
+    elif layout != "missing":
+        folder.mkdir()
+    if layout == "flat":
+        put(folder / "a.png")
+    if layout == "hollow class":
+        put(folder / "full" / "a.png")
+        (folder / "hollow").mkdir()
+    refused(lambda: load(f"imagefolder:{folder}"), *words)
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: load("cifar100"), ["'cifar100'", "shapes10", "cifar10", "imagefolder:<path>"]),
+    (lambda: load("shapes10", "validation"), ["shapes10", "'validation'", "train and test"]),
+    (lambda: load("cifar10", "val"), ["cifar10", "'val'", "train and test"]),
+    (lambda: load("shapes10", count=0), ["count is 0", "at least 1"]),
+    (lambda: load("shapes10", count=-1), ["count is -1"]),
+    (lambda: load("shapes10", count=2.5), ["count is 2.5"]),
+    (lambda: load("imagefolder:"), ["imagefolder:", "folder"]),
+], ids=["dataset", "split", "cifar10 split", "count 0", "count -1", "count 2.5", "imagefolder of nothing"])
+def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, words):
+    refused(call, *words)
+
+
+def test_check_reads_nothing(monkeypatch, folder):
+    for name in ("_read_folder", "_shapes10", "find"):
+        monkeypatch.setattr(data, name, lambda *_: pytest.fail("check started work"))
+    data.check("shapes10", "train"), data.check("cifar10"), data.check(f"imagefolder:{folder}")
+    refused(lambda: data.check("cifar100"), "'cifar100'")
+    refused(lambda: data.check(f"imagefolder:{folder / 'nowhere'}"), "nowhere")
+
+
+# ---- where cifar10 is found
+
+def test_the_named_folder_comes_first_then_data_raw(tmp_path, monkeypatch, cache, no_data):
+    cifar10_tree(no_data)
+    assert load("cifar10").source == "data/raw/cifar10/test"
+    cifar10_tree(tmp_path / "mine")
+    put(tmp_path / "mine" / "cifar10" / "test" / "truck" / "0002.png", size=(32, 32))
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))
+    mine = load("cifar10")
+    assert mine.source == "SIGN_NOISE_DATA/cifar10/test" and len(mine) == 11 and mine.classes == CIFAR10_CLASSES
+    assert load("cifar10", "train").images[:, 2].unique().tolist() == [100]
+
+
+def test_the_source_is_the_folder_that_was_used(tmp_path, monkeypatch, cache, no_data):
+    cifar10_tree(no_data)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))  # it has no cifar10
+    assert load("cifar10").source == "data/raw/cifar10/test"
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_a_named_folder_that_is_none_is_refused(kind, tmp_path, monkeypatch, no_data):
+    cifar10_tree(no_data)
+    if kind == "file":
+        (tmp_path / "mine").write_text("")
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))
+    refused(lambda: load("cifar10"), "SIGN_NOISE_DATA", tmp_path / "mine", "not a folder")
+
+
+def test_a_missing_split_is_named(tmp_path, monkeypatch, cache, no_data):
+    put(tmp_path / "mine" / "cifar10" / "train" / "cat" / "a.png")
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))
+    refused(lambda: load("cifar10", "test"), tmp_path / "mine" / "cifar10" / "test", "not a folder")
+
+
+@pytest.mark.parametrize("classes", [CIFAR10_CLASSES[:9], (*CIFAR10_CLASSES, "zebra"), (*CIFAR10_CLASSES[:9], "lorry")], ids=["nine", "eleven", "another"])
+def test_other_class_folders_are_refused(classes, tmp_path, monkeypatch, cache, no_data):
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(cifar10_tree(tmp_path / "mine", classes)))
+    refused(lambda: load("cifar10"), tmp_path / "mine" / "cifar10" / "test", classes[-1], "airplane", "truck")
+
+
+def test_other_class_folders_are_refused_before_any_picture_is_decoded(tmp_path, monkeypatch, cache, no_data):
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(cifar10_tree(tmp_path / "mine", CIFAR10_CLASSES[:9])))
+    monkeypatch.setattr(data, "_decode", lambda *_: pytest.fail("decoding 50,000 pictures came first"))
+    refused(lambda: load("cifar10"), "airplane")
+
+
+def test_without_data_or_network_the_remedy_is_named(monkeypatch, no_data):
+    def fails(*_, **__):
+        raise OSError("no network\nat all")
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fails)
+    refused(lambda: load("cifar10"), "cifar10", "SIGN_NOISE_DATA", no_data, "download failed")
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_a_download_is_like_a_folder(size, monkeypatch, no_data):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+    def downloaded(root, train, download):
+        assert Path(root) == no_data and train and download
+        return SimpleNamespace(data=pixels, targets=[3, 0, 9])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", downloaded)
+    pictures = load("cifar10", "train", size=size)
+    assert pictures.labels.tolist() == [3, 0, 9] and pictures.classes == CIFAR10_CLASSES and pictures.source == "torchvision download"
+    assert pictures.images.shape == (3, 3, size or 32, size or 32)
+    if size is None:
+        assert torch.equal(pictures.images, torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+
+# ---- the cache
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The list of calls of data._decode, which still decodes."""
+    calls, decode = [], data._decode
+    monkeypatch.setattr(data, "_decode", lambda *arguments: calls.append(arguments) or decode(*arguments))
+    return calls
+
+
+def test_pictures_are_decoded_once(folder, cache, decoded):
+    first, second = load(f"imagefolder:{folder}"), load(f"imagefolder:{folder}")
+    assert len(decoded) == 1 and len(list(cache.iterdir())) == 1
+    assert torch.equal(first.images, second.images) and first.fingerprint == second.fingerprint
+
+
+def test_each_size_is_kept_apart(folder, decoded):
+    for size in (None, 5, 7, None, 5, 7):
+        assert load(f"imagefolder:{folder}", size=size).images.shape[2:] == (size or 4, size or 6)
+    assert len(decoded) == 3
+
+
+@pytest.mark.parametrize("change", ["other pixels", "one more", "one less", "renamed"])
+def test_a_changed_folder_is_decoded_again(change, folder, decoded):
+    before = load(f"imagefolder:{folder}").images
+    if change == "other pixels":
+        put(folder / "cat" / "1.png", (250, 0, 0))
+    elif change == "one more":
+        put(folder / "dog" / "2.png")
+    elif change == "one less":
+        (folder / "dog" / "0.png").unlink()
+    else:
+        (folder / "cat" / "0.png").rename(folder / "cat" / "2.png")
+    after = load(f"imagefolder:{folder}").images
+    assert len(decoded) == 2 and not torch.equal(before, after)
+
+
+def test_classes_that_swap_names_are_decoded_again(tmp_path, cache):
+    """Uncompressed pictures unpacked from one archive all have the same size and time: only the folder tells them apart."""
+    for name, colour in (("cat", (1, 1, 1)), ("dog", (2, 2, 2))):
+        os.utime(put(tmp_path / "p" / name / "0.bmp", colour), (10 ** 9, 10 ** 9))
+    assert load(f"imagefolder:{tmp_path / 'p'}").images[:, 0, 0, 0].tolist() == [1, 2]
+    for old, new in (("cat", "x"), ("dog", "cat"), ("x", "dog")):
+        (tmp_path / "p" / old).rename(tmp_path / "p" / new)
+    assert load(f"imagefolder:{tmp_path / 'p'}").images[:, 0, 0, 0].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:len(b) // 2], lambda b: b[:40], lambda b: b"", lambda b: b"\x00" * len(b), lambda b: b"noise"],
+                         ids=["a byte short", "half", "head", "empty", "zeros", "noise"])
+def test_a_damaged_cache_is_rebuilt(damage, folder, cache, decoded):
+    expected = load(f"imagefolder:{folder}").images
+    kept, = cache.iterdir()
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert torch.equal(load(f"imagefolder:{folder}").images, expected) and len(decoded) == 2
+    assert torch.equal(load(f"imagefolder:{folder}").images, expected) and len(decoded) == 2
+
+
+def test_a_stopped_write_leaves_no_cache(folder, cache, monkeypatch):
+    def full(file, pixels):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(data.np, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            load(f"imagefolder:{folder}")
+    assert torch.equal(load(f"imagefolder:{folder}").images[:, 0, 0, 0], torch.arange(4, dtype=torch.uint8))
+
+
+# ---- parts of a dataset
+
+@pytest.fixture
+def numbered():
+    """Forty pictures whose every pixel, label and mask row is their number."""
+    n = torch.arange(40)
+    return Dataset("numbered", "test", n.to(torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2).clone(), n.clone(), tuple("ab"), "made", (n > 20)[:, None, None].expand(-1, 2, 2))
+
+
+def test_a_sample_is_fixed_in_order_and_without_repeats(numbered):
+    part = numbered.sample(12, seed=3)
+    assert part.labels.tolist() == sorted(set(part.labels.tolist())) and len(part) == 12
+    assert torch.equal(part.labels, numbered.sample(12, seed=3).labels)
+    assert not torch.equal(part.labels, numbered.sample(12, seed=4).labels)
+    assert torch.equal(part.images[:, 0, 0, 0].long(), part.labels) and torch.equal(part.masks[:, 0, 0], part.labels > 20)
+    assert part.labels.tolist() != list(range(12)) and (part.name, part.classes, part.source) == ("numbered", ("a", "b"), "made")
+    for count in (None, 40, 41):
+        assert torch.equal(numbered.sample(count).labels, numbered.labels)
+
+
+def test_a_sample_does_not_touch_the_global_random_numbers(numbered):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    part = numbered.sample(12)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert torch.equal(part.labels, numbered.sample(12).labels)
+
+
+def test_load_takes_the_sample_of_its_seed(folder):
+    whole = load(f"imagefolder:{folder}")
+    for seed in range(3):
+        assert torch.equal(load(f"imagefolder:{folder}", count=2, seed=seed).images, whole.sample(2, seed).images)
+
+
+def test_fingerprint_sees_every_pixel_and_label(numbered):
+    assert re.fullmatch("[0-9a-f]{12}", numbered.fingerprint)
+    assert replace(numbered, images=numbered.images.clone(), masks=None, name="other").fingerprint == numbered.fingerprint
+    pixel, label, shape = numbered.images.clone(), numbered.labels.clone(), numbered.images.reshape(40, 3, 1, 4)
+    pixel[17, 2, 1, 0] += 1
+    label[39] = 0
+    others = [replace(numbered, images=pixel), replace(numbered, labels=label), replace(numbered, images=shape), numbered.take(slice(0, 39)), numbered.sample(39)]
+    assert len({numbered.fingerprint} | {other.fingerprint for other in others}) == 6
+    assert replace(numbered, images=numbered.images.contiguous(memory_format=torch.channels_last)).fingerprint == numbered.fingerprint
+
+
+@pytest.mark.parametrize("index", [slice(0, 20), slice(None, None, 2), torch.arange(20) * 2, torch.arange(40) % 2 == 0], ids=["slice", "stride", "index", "mask"])
+def test_parts_have_fingerprints_too(index, numbered):
+    part = numbered.take(index)
+    copy = Dataset("copy", "test", part.images.clone(), torch.tensor(part.labels.tolist()), ("a",), "made")
+    assert part.fingerprint == copy.fingerprint
+
+
+@pytest.mark.parametrize("black, white", [(0., 1.), (-1., 1.), (1., 0.), (0., 255.)])
+def test_bytes_in_the_range_of_the_model(black, white):
+    pictures = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16).clone()
+    before = pictures.clone()
+    moved = to_range(pictures, SimpleNamespace(black=black, white=white))
+    assert moved.dtype == torch.float32 and torch.equal(pictures, before)
+    assert moved[0, 0, 0, 0].item() == black and moved[0, 0, -1, -1].item() == pytest.approx(white, abs=1e-6)
+    torch.testing.assert_close(moved, black + before.float() / 255 * (white - black))
+
+
+# ---- the manifest
+
+def test_the_manifest_describes_known_pixels_only():
+    known = json.loads((data.ROOT / "data" / "manifest.json").read_text())["fingerprints"]
+    for fingerprint, what in known.items():
+        assert re.fullmatch("[0-9a-f]{12}", fingerprint) and data.described(fingerprint) == what
+    assert data.described("0" * 12) == "pixels not in the manifest"
+
+
+@needs_cifar10
+@pytest.mark.data
+@pytest.mark.parametrize("split, count", [("test", 10_000), ("train", 50_000)])
+def test_the_real_cifar10_is_the_one_in_the_manifest(split, count):
+    pictures = load("cifar10", split)
+    assert pictures.images.shape == (count, 3, 32, 32) and pictures.classes == CIFAR10_CLASSES
+    assert (pictures.labels.bincount() == count // 10).all()
+    assert "JPEG" in data.described(pictures.fingerprint)

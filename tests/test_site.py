@@ -1,0 +1,209 @@
+"""The built book: nothing missing, nothing remote, and nothing that a browser complains about."""
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from book import build
+
+REMOTE = re.compile(r"(?i)^(?:https?:)?//")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROME_ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+WORD = "allegiance"
+
+pytestmark = pytest.mark.slow
+
+
+class Page(HTMLParser):
+    """The anchors, links and loaded resources of one built page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.anchors, self.links, self.resources, self.silent, self.prose = set(), set(), set(), [], []
+        self.feed(path.read_text(encoding="utf8"))
+
+    def handle_starttag(self, tag, pairs):
+        given = dict(pairs)
+        self.anchors |= {given[key] for key in ("id", "name") if given.get(key)}
+        if tag == "a" and given.get("href"):
+            self.links.add(given["href"])
+        elif tag == "link":
+            self.resources.add(given["href"])
+        elif given.get("src"):
+            self.resources.add(given["src"])
+        if tag == "img" and not given.get("alt"):
+            self.silent.append(given.get("src"))
+
+    handle_startendtag = handle_starttag
+
+    def handle_data(self, data):
+        self.prose.append(data)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The published book, built from the committed chapters; a warning of Sphinx is an error."""
+    return build.build(None, tmp_path_factory.mktemp("site")).parent
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+
+
+def test_the_index_leads_to_every_page(site, pages):
+    assert (site / "index.html").exists()
+    built = {path.stem for path in pages if path.parent.name == "book"}
+    assert built == {path.stem for kind in ("md", "ipynb") for path in (build.ROOT / "book").glob(f"*.{kind}")}
+    start = pages[site / "book" / "index.html"]
+    linked = {Path(urlsplit(link).path).stem for link in start.links if not REMOTE.match(link)}
+    assert built - {"index"} <= linked
+
+
+def test_internal_links_and_anchors_resolve(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.links | page.resources:
+            parts = urlsplit(link)
+            if parts.scheme or REMOTE.match(link):
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file():
+                broken.append(f"{path.name}: {link} is missing")
+            elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in pages[target].anchors:
+                broken.append(f"{path.name}: {link} has no such anchor")
+    assert not broken
+
+
+def test_nothing_is_loaded_from_elsewhere(site, pages):
+    remote = [f"{path.name}: {resource}" for path, page in pages.items() for resource in page.resources if REMOTE.match(resource)]
+    for sheet in site.rglob("*.css"):
+        remote += [f"{sheet.name}: {found}" for found in re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)\"';]*", sheet.read_text(encoding="utf8"))]
+    for path in pages:
+        remote += [f"{path.name}: {found}" for found in re.findall(r"(?:unpkg|jsdelivr|cdnjs|googleapis|mybinder)[\w./-]*", path.read_text(encoding="utf8"))]
+    assert not remote
+
+
+def test_every_picture_has_alt_text(pages):
+    assert not {path.name: page.silent for path, page in pages.items() if page.silent}
+
+
+def test_every_page_names_the_commit_it_was_built_from(site, pages):
+    for path, page in pages.items():
+        if path.parent.name == "book":
+            assert "Built from" in "".join(page.prose), path.name
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, driven by playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS))), None)
+    if found is None:
+        pytest.skip("no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """The book, served on this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page with no network beyond the book; what the browser complains about is collected in `.complaints`."""
+    contexts = []
+
+    def visit(where: str, width: int = 1280, theme: str = "light"):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme))
+        page = contexts[-1].new_page()
+        page.complaints = []
+        page.on("console", lambda said: page.complaints.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
+        page.on("requestfailed", lambda request: page.complaints.append(f"failed: {request.url}"))
+        page.on("response", lambda answer: page.complaints.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+        page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(address) else route.abort())
+        page.goto(address + where, wait_until="load")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def settled(page):
+    """Wait until equations are typeset and pictures decoded."""
+    page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true")
+    page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().catch(() => null); })).then(() => true)")
+    return page
+
+
+LOOK = """() => ({
+  broken: [...document.images].filter(i => i.getClientRects().length && !i.naturalWidth).map(i => i.src),
+  untypeset: [...document.querySelectorAll('.bd-article .math')].filter(m => !m.querySelector('mjx-container')).map(m => m.textContent.slice(0, 60)),
+  wrong: [...document.querySelectorAll('mjx-merror')].map(m => m.textContent.slice(0, 60)),
+  sideways: Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
+})"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
+def test_no_page_has_a_fault_that_a_browser_sees(visit, site, pages, width, theme):
+    faults = {}
+    for path in set(pages) - {site / "index.html"}:  # that one only leads to book/index.html
+        where = path.relative_to(site).as_posix()
+        page = settled(visit(where, width, theme))
+        seen = {kind: found for kind, found in page.evaluate(LOOK).items() if found} | ({"complaints": page.complaints} if page.complaints else {})
+        if path.parent.name == "book" and page.evaluate("document.documentElement.dataset.theme") != theme:
+            seen["theme"] = theme
+        if seen:
+            faults[where] = seen
+        page.context.close()
+    assert not faults
+
+
+@pytest.mark.browser
+def test_the_index_opens_and_search_leads_to_a_page_with_the_word(visit):
+    page = visit("index.html")
+    page.wait_for_url("**/book/index.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type(WORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=*")
+    result = page.locator("#search-results li a").first
+    result.wait_for()
+    result.click()
+    page.wait_for_url("**/book/*.html*")
+    assert WORD in page.locator(".bd-article").inner_text().lower()
+    assert not page.complaints
+
+
+@pytest.mark.browser
+def test_the_book_can_be_read_from_disk(browser, site):
+    page = browser.new_page()
+    page.goto(f"{site.as_uri()}/search.html?q={WORD}")
+    page.locator("#search-results li a").first.wait_for()
+    page.close()
