@@ -168,7 +168,8 @@ def histogram(values: dict[str, Tensor], xlabel: str, bins: int = 40, line: floa
     if line is not None:
         axis.axvline(line, color="#333333", linestyle=":")
     axis.set(xlabel=xlabel, ylabel="share of images")
-    axis.legend()
+    if len(values) > 1:
+        axis.legend()
     return figure
 
 
@@ -237,7 +238,7 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
         share = (winner == predicted).double().mean().item()
         _picture(axis, lookup[winner.numpy()], f"{title}\n{classes[predicted]}: {share:.0%} of pixels")
     handles = [matplotlib.patches.Patch(color=palette[predicted], label=classes[predicted]), matplotlib.patches.Patch(color="#a0a0a0", label="another class, a shade of grey each")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

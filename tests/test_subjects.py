@@ -1,0 +1,199 @@
+"""lib.subjects: a network and its pictures fit each other, and whatever cannot be meant is refused before anything is loaded."""
+from __future__ import annotations
+
+import math
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from lib import data, models, shapes10, subjects
+from lib.data import DataError
+from lib.models import ModelError
+from lib.subjects import Subject, accept, batch, fill_value, subject
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# a factory's own network of three outputs whose range is [-1,1]; the test module is on the import path
+NETS = """
+from torch import nn
+class Net(nn.Sequential):
+    black, white = -1.0, 1.0
+def three():
+    return Net(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+def named():
+    net = three()
+    net.classes = ("disc", "ring", "half-disc")
+    return net
+"""
+
+
+def refused(call, *words, error=ValueError):
+    """The message of the error that `call` raises: one sentence that holds the words."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith("."), message
+    assert all(str(word) in message for word in words), message
+    return message
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """shapes10 with forty pictures a split."""
+    monkeypatch.setattr(shapes10, "SPLITS", {"train": 40, "test": 40})
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder of weights with a basic_cnn trained (so its card says) on shapes10, and one on ten other classes."""
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path / "weights")
+    network = models.load("basic_cnn", classes=shapes10.CLASSES, seed=1)
+    models.save(network, tmp_path / "weights" / "basic_cnn-shapes10.safetensors", {"classes": list(shapes10.CLASSES)})
+    models.save(network, tmp_path / "weights" / "basic_cnn-cifar10.safetensors", {"classes": list(data.CIFAR10_CLASSES)})
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    (tmp_path / "subject_nets.py").write_text(NETS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    sys.modules.pop("subject_nets", None)
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("pictures were loaded before the arguments were checked"))
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("a network was loaded before the arguments were checked"))
+
+
+# ---- what fits
+
+def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
+    who = subject("shapes10", "basic_cnn", count=10, seed=3)
+    assert (who.model_name, who.weights, who.pictures.name, who.pictures.split, len(who.pictures)) == ("basic_cnn", "shapes10", "shapes10", "test", 10)
+    assert torch.equal(who.pictures.images, data.load("shapes10", count=10, seed=3).images)
+    assert models.fingerprint(who.model) == models.fingerprint(models.load("basic_cnn", "shapes10")) and who.model.classes == shapes10.CLASSES
+    assert who.title == "basic_cnn, shapes10 test, n = 10"
+
+
+def test_none_takes_weights_drawn_from_the_seed(few, weights):
+    one, two = (subject("shapes10", "basic_cnn", None, count=5, seed=seed) for seed in (1, 2))
+    assert one.weights == "none" and models.fingerprint(one.model) != models.fingerprint(two.model)
+    assert models.fingerprint(one.model) == models.fingerprint(models.load("basic_cnn", classes=shapes10.CLASSES, seed=1))
+
+
+def test_identity_names_all_that_decides_a_result(few, weights):
+    who = subject("shapes10", "basic_cnn", split="train", count=10)
+    assert who.identity == {"dataset": "shapes10", "split": "train", "n": 10, "data": who.pictures.fingerprint, "model": "basic_cnn", "weights": "shapes10",
+                            "weights_hash": models.fingerprint(who.model)}
+    other = subject("shapes10", "basic_cnn", split="train", count=10, seed=1).identity
+    assert other["data"] != who.identity["data"] and other["weights_hash"] == who.identity["weights_hash"]
+    with torch.no_grad():
+        next(who.model.parameters()).view(-1)[0] += 1
+    assert who.identity["weights_hash"] != other["weights_hash"]
+
+
+def test_subjects_makes_every_pair(few, weights):
+    found = subjects.subjects("shapes10", ["basic_cnn"], ["shapes10", None], count=5)
+    assert [who.weights for who in found] == ["shapes10", "none"]
+    found = subjects.subjects("shapes10", "basic_cnn", count=5, seed=2, split="train")
+    assert len(found) == 1 and found[0].pictures.split == "train" and torch.equal(found[0].pictures.images, data.load("shapes10", "train", count=5, seed=2).images)
+
+
+def test_a_factory_keeps_its_range(few, nets, tmp_path):
+    for name in ("ant", "bee", "cat"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        data.Image.new("RGB", (8, 8), (0, 127, 255)).save(tmp_path / "p" / name / "a.png")
+    who = subject(f"imagefolder:{tmp_path / 'p'}", "python:subject_nets:three")
+    pixels = batch(who, slice(0, 2))
+    assert pixels.shape == (2, 3, 8, 8) and pixels.dtype == torch.float32
+    assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, 127 / 127.5 - 1, 1], abs=1e-6)
+    assert (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1) and who.model.classes == ("ant", "bee", "cat")
+    with pytest.raises(KeyError):
+        fill_value(who, "grey")
+
+
+def test_batch_takes_places_in_their_order():
+    pictures = shapes10.draw("test", count=10)
+    who = Subject(SimpleNamespace(black=0., white=1., parameters=lambda: iter(())), pictures, "", "")
+    assert torch.equal(batch(who, torch.tensor([7, 2])), pictures.images[[7, 2]] / 255)
+
+
+# ---- what does not
+
+def test_another_number_of_classes(few, nets):
+    refused(lambda: subject("shapes10", "python:subject_nets:three"), "class mismatch", "3 outputs", "shapes10 has 10 classes", "disc", "arrow", error=ModelError)
+
+
+def test_the_same_number_of_other_classes(few, weights):
+    refused(lambda: subject("shapes10", "basic_cnn", "cifar10"), "class mismatch", "trained on airplane", "truck", "shapes10 has disc", error=ModelError)
+
+
+def test_auto_means_nothing_for_a_folder(tmp_path, nothing_loaded):
+    refused(lambda: subject(f"imagefolder:{tmp_path}", "basic_cnn"), "'auto'", tmp_path, "a tag, a path, 'imagenet' or None", error=ModelError)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"dataset": "cifar100"}, ["'cifar100'", "shapes10", "cifar10", "imagefolder:<path>"]),
+    ({"dataset": None}, ["None"]),
+    ({"dataset": []}, ["dataset"]),
+    ({"dataset": "imagefolder:/nowhere"}, ["/nowhere"]),
+    ({"split": "val"}, ["'val'", "train and test"]),
+    ({"model": "vgg"}, ["'vgg'", "basic_cnn", "resnet18"]),
+    ({"model": None}, ["None"]),
+    ({"model": ["basic_cnn", "vgg"]}, ["'vgg'"]),
+    ({"model": "python:no_such_module_here:build", "weights": None}, ["no_such_module_here"]),
+    ({"model": "python:math:nothing"}, ["nothing"]),
+    ({"model": "torchvision:no_such_net"}, ["no_such_net"]),
+    ({"weights": "cifar11"}, ["'cifar11'", "a path"]),
+    ({"weights": 3}, ["3"]),
+    ({"weights": "imagenet"}, ["ImageNet", "basic_cnn"]),
+    ({"weights": "/nowhere/mine.safetensors"}, ["/nowhere/mine.safetensors"]),
+    ({"count": 0}, ["images is 0", "at least 1", "None for all"]),
+    ({"count": -5}, ["images is -5"]),
+    ({"count": 2.5}, ["images is 2.5", "whole number"]),
+    ({"count": True}, ["images is True"]),
+    ({"count": "many"}, ["images is 'many'"]),
+    ({"batch_size": 0}, ["batch_size is 0", "at least 1"]),
+    ({"batch_size": 64.0}, ["batch_size is 64.0"]),
+    ({"seed": -1}, ["seed is -1", "at least 0"]),
+    ({"seed": 1.0}, ["seed is 1.0"]),
+    ({"seed": None}, ["seed is None"]),
+    ({"seed": True}, ["seed is True"]),
+    ({"device": "gpu"}, ["'gpu'", "cpu", "cuda", "mps"]),
+    ({"device": ""}, ["''", "cpu"]),
+    ({"device": None}, ["None", "cpu"]),
+    ({"device": 0}, ["0", "cpu"]),
+], ids=lambda value: "-".join(f"{k}={os.path.basename(v) if isinstance(v, str) else v}" for k, v in value.items()) if isinstance(value, dict) else "")
+def test_what_cannot_be_meant_is_refused_before_anything_is_loaded(arguments, words, weights, nothing_loaded):
+    refused(lambda: subjects.subjects(**({"dataset": "shapes10", "model": "basic_cnn", "weights": "auto"} | arguments)), *words)
+
+
+@pytest.mark.parametrize("device, here", [("cuda", torch.cuda.is_available()), ("cuda:0", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())])
+def test_a_device_that_is_not_here_is_refused_before_anything_is_loaded(device, here, weights, nothing_loaded):
+    if here:
+        pytest.skip(f"{device} is here")
+    refused(lambda: subjects.subjects("shapes10", "basic_cnn", device=device), device)
+
+
+def test_a_bad_name_late_in_a_list_is_found_first(weights, nothing_loaded):
+    refused(lambda: subjects.subjects(["shapes10", "cifar100"], "basic_cnn"), "'cifar100'", error=DataError)
+
+
+# ---- misspelt parameters
+
+def test_accept_lets_parameters_and_a_notebooks_own_names_pass():
+    own = {"dataset": "shapes10", "images": None, "fractions": [.1], "In": ["x"], "Out": {}, "_": 3, "_i1": "text", "__name__": "__main__", "exit": 1,
+           "torch": torch, "subject": subject, "DataError": DataError, "net": nn.Linear(1, 1), "maps": torch.zeros(2), "pi": (math.pi,)}
+    accept(own, "dataset", "images", "fractions", "seed")
+
+
+@pytest.mark.parametrize("value", ["shapes10", None, 3, 2.5, True, ["a"], {"a": 1}], ids=repr)
+def test_accept_names_the_unknown_parameter(value):
+    refused(lambda: accept({"dataset": "shapes10", "datsaet": value}, "dataset", "seed"), "'datsaet'", "dataset, seed")
