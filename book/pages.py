@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib import experiments, figures, metrics, models, reproduce, results, subjects
 
-ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released"}
+ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion"}
 
 
 def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:

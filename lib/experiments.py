@@ -64,6 +64,15 @@ def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
     return torch.cat(first)
 
 
+def _allegiance(who: Subject, maps: Tensor, fill: str, batch_size: int, insert: bool = False) -> Tensor:
+    """Bool [F,N] over all pictures of the subject."""
+    pieces = []
+    for k in range(0, len(who.pictures), batch_size):
+        images = batch(who, slice(k, k + batch_size))
+        pieces.append(metrics.allegiance(who.model, images, maps[k:k + batch_size].to(images.device), fill=fill_value(who, fill), insert=insert, batch_size=batch_size).cpu())
+    return torch.cat(pieces, 1)
+
+
 def allegiances(who: Subject, *, batch_size: int = 256, stored: bool = False, log: Callable = lambda line: None) -> dict[tuple[str, str], Tensor]:
     """For every map and fill, bool [F,N]: is the prediction what it was (paper Sign, Figs. 3, 4, B.7, B.8)?
 
@@ -76,11 +85,7 @@ def allegiances(who: Subject, *, batch_size: int = 256, stored: bool = False, lo
             def compute():
                 if not maps:
                     maps.update(signed_maps(who, batch_size))
-                pieces = []
-                for k in range(0, len(who.pictures), batch_size):
-                    images = batch(who, slice(k, k + batch_size))
-                    pieces.append(metrics.allegiance(who.model, images, maps[name][k:k + batch_size].to(images.device), fill=fill_value(who, fill), batch_size=batch_size).cpu())
-                kept = torch.cat(pieces, 1)
+                kept = _allegiance(who, maps[name], fill, batch_size)
                 return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
             content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill}, compute)
             found[name, fill] = results.unpack(content["kept"])
@@ -177,6 +182,20 @@ def _soft_row(who: Subject, maps: Tensor, name: str, fill: str, strength: float,
 def _with_interval(label: str, values: Tensor) -> dict:
     low, high = metrics.bootstrap(values)
     return {label: values.double().mean().item(), f"{label}_low": low, f"{label}_high": high}
+
+
+def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
+    """Deletion in reverse: from a canvas of the fill, reveal the most important pixels first; higher is better.
+
+    Columns map, fill, auc, low, high, for every map and fill.
+    """
+    def compute():
+        maps, rows = signed_maps(who, batch_size), []
+        for fill in FILLS:
+            for name in MAPS:
+                rows += auc_rows({(name, fill): _allegiance(who, maps[name], fill, batch_size, insert=True)})
+        return {"rows": rows}
+    return pd.DataFrame(_kept(stored, "insertion", who, "", {}, compute)["rows"])
 
 
 def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     whole, few = of("test"), of("test", SCORED)
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, stored=True)['accuracy']:.4f}")
     experiments.allegiances(whole, stored=True, log=log)
-    for experiment in (experiments.kept_pixels, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement):
+    for experiment in (experiments.kept_pixels, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
         experiment(few, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
     experiments.allegiances(of("train", TRAIN_SPLIT[model]), stored=True, log=log)

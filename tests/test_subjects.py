@@ -122,7 +122,7 @@ def test_a_factory_keeps_its_range(few, nets, tmp_path):
 def test_batch_takes_places_in_their_order():
     pictures = shapes10.draw("test", count=10)
     who = Subject(SimpleNamespace(black=0., white=1., parameters=lambda: iter(())), pictures, "", "")
-    assert torch.equal(batch(who, torch.tensor([7, 2])), pictures.images[[7, 2]] / 255)
+    torch.testing.assert_close(batch(who, torch.tensor([7, 2])), pictures.images[[7, 2]] / 255)
 
 
 # ---- what does not
