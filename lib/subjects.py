@@ -1,6 +1,7 @@
 """What is studied: a network and the pictures it is studied on, checked to fit each other before any long work."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,8 +21,9 @@ class Subject(NamedTuple):
 
     @property
     def title(self) -> str:
-        """For figures: network, data, split, number of pictures."""
-        return f"{self.model_name}, {self.pictures.name} {self.pictures.split}, n = {len(self.pictures)}"
+        """For figures: network, its weights unless they are those of the dataset, data, split, number of pictures."""
+        weights = "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
+        return f"{self.model_name}{weights}, {self.pictures.name} {self.pictures.split}, n = {len(self.pictures)}"
 
     @property
     def identity(self) -> dict:

@@ -64,6 +64,17 @@ def smooth():
 NETS = {"functional": Functional, "inplace": inplace, "residual": Residual, "smooth": smooth}
 
 
+class Shifting(nn.Module):
+    """Begins by changing the batch it is given, as a network that subtracts a mean in place does."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, images):
+        return self.body(images.sub_(0.5).mul_(2))
+
+
 class Counting(nn.Module):
     """Records the shape of every batch that the wrapped model is given."""
 
@@ -106,6 +117,11 @@ def net(request, make_net):
 @pytest.fixture
 def linear():
     return Linear
+
+
+@pytest.fixture
+def shifting():
+    return Shifting
 
 
 @pytest.fixture

@@ -380,6 +380,17 @@ def test_works_under_the_callers_grad_mode(call, mode, make_net, images, unchang
         assert torch.equal(got.clone(), reference) and not got.requires_grad
 
 
+@each_call
+def test_a_model_may_begin_in_place(call, shifting, make_net, images, unchanged):
+    """The caller's images stay as they are; by the chain rule gradients double, and logits [N,K] are those of the shifted images."""
+    net = make_net("functional")
+    for same in (images, images.contiguous(memory_format=torch.channels_last)):
+        with unchanged(net, same):
+            results = tensors(call(shifting(net), same))
+        for got, reference in zip(results, tensors(call(net, (images - .5) * 2))):
+            assert_close(got, reference if reference.ndim == 2 else 2 * reference)
+
+
 def mixed(net):
     """Frozen and trainable parameters, a gradient already there, train and eval modules, a hook, all at once."""
     for index, (parameter, module) in enumerate(zip(net.parameters(), list(net.modules())[1:])):

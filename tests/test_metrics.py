@@ -268,6 +268,19 @@ def test_the_model_and_the_inputs_are_untouched(curve, insert, make_net, images,
 
 
 @each_curve
+@either_way
+def test_a_model_may_begin_in_place(curve, insert, shifting, make_net, images, unchanged):
+    """Neither the caller's images nor the pictures further along the curve are those that the model has changed."""
+    net, maps = make_net("functional"), random_maps("signed")
+    expected = tensors(curve(net, (images - .5) * 2, maps, fill=-1, insert=insert))
+    for same in (images, images.contiguous(memory_format=torch.channels_last)):
+        with unchanged(net, same):
+            result = tensors(curve(shifting(net), same, maps, fill=0, insert=insert))
+        for got, reference in zip(result, expected):
+            assert_close(got, reference)
+
+
+@each_curve
 def test_the_model_is_untouched_after_an_exception(curve, make_net, images, unchanged):
     class Failing(nn.Module):
         def __init__(self):

@@ -195,7 +195,7 @@ def child(folder: Path, what: str, start=None) -> None:
 
 
 def processes(folder: Path, what: str, count: int) -> list[int]:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # a fresh interpreter would import torch anew for each
     start = context.Barrier(count)
     running = [context.Process(target=child, args=(folder, what, start)) for _ in range(count)]
     for process in running:

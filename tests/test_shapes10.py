@@ -17,7 +17,7 @@ def test_split():
 
 @pytest.fixture(scope="module")
 def train_part():
-    return draw("train", count=4000)
+    return draw("train", count=2000)
 
 
 def chance(features, labels, new_features, new_labels):

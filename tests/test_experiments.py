@@ -1,0 +1,396 @@
+"""lib.experiments: every table against the kernels called directly, worked by hand, or by a slow reading; stored results computed once."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from torch.testing import assert_close
+
+from lib import attribution, experiments, metrics, models, results, shapes10
+from lib.data import Dataset, to_range
+from lib.experiments import FILLS, MAPS, MATCHED, STRENGTHS
+from lib.metrics import PAPER_FRACTIONS
+from lib.subjects import Subject
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
+
+
+def make(black=0., white=1., count=30, seed=1) -> Subject:
+    """basic_cnn with random weights, scaled up and centred so that it predicts several classes, on drawn pictures."""
+    pictures = shapes10.draw("test", count=count)
+    model = models.load("basic_cnn", classes=pictures.classes, seed=seed)
+    model.black, model.white = black, white
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 1.7
+        model[-1].bias -= model(to_range(pictures.images, model)).mean(0)
+    return Subject(model, pictures, "basic_cnn", "random")
+
+
+@pytest.fixture(scope="module")
+def who(one_thread):
+    found = make()
+    with torch.no_grad():
+        assert found.model(to_range(found.pictures.images, found.model)).argmax(1).unique().numel() >= 4
+    return found
+
+
+@pytest.fixture(scope="module")
+def images(who):
+    return to_range(who.pictures.images, who.model)
+
+
+@pytest.fixture(scope="module")
+def maps(who, images):
+    return attribution.signed_maps(who.model, images)._asdict()
+
+
+@pytest.fixture(scope="module")
+def flags(who):
+    return experiments.allegiances(who)
+
+
+@pytest.fixture(scope="module")
+def scores(who):
+    return experiments.score_curves(who)
+
+
+@pytest.fixture(scope="module")
+def soft(who):
+    return experiments.soft_replacement(who, (.25, 1.))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Cells of their own; returns the folder."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    return tmp_path / "results"
+
+
+# ---- the parts
+
+def test_the_papers_maps_and_their_fills():
+    assert MAPS == ("original", "positive", "negative", "active", "inactive") and FILLS == ("black", "white")
+    assert MATCHED == {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
+
+
+@pytest.mark.parametrize("batch_size", [7, 30, 256])
+def test_predictions_and_maps_do_not_depend_on_the_batch(batch_size, who, images, maps):
+    with torch.no_grad():
+        assert torch.equal(experiments.predictions(who, batch_size), who.model(images).argmax(1))
+    found = experiments.signed_maps(who, batch_size)
+    assert list(found) == list(MAPS)
+    for name in MAPS:
+        assert_close(found[name], maps[name], rtol=1e-4, atol=1e-7)
+
+
+def test_accuracy_by_hand(who):
+    right = int((experiments.predictions(who) == who.pictures.labels).sum())
+    interval = scipy.stats.binomtest(right, 30).proportion_ci(.95, method="wilson")
+    row = experiments.accuracy(who)
+    assert (row["right"], row["accuracy"]) == (right, right / 30)
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-6)
+    perfect = who._replace(pictures=Dataset("toy", "test", who.pictures.images, experiments.predictions(who), who.pictures.classes, "made"))
+    assert experiments.accuracy(perfect)["accuracy"] == 1
+
+
+# ---- the gallery
+
+def test_the_gallery_is_one_correct_picture_a_class(who):
+    predicted = experiments.predictions(who)
+    labels = torch.where(torch.arange(30) % 3 == 0, (predicted + 1) % 10, predicted)  # a third is wrong
+    some = who._replace(pictures=Dataset("toy", "test", who.pictures.images, labels, who.pictures.classes, "made"))
+    right = (predicted == labels).nonzero()[:, 0].tolist()
+    drawn = [experiments.gallery(some, seed=seed) for seed in range(20)]
+    for places in drawn:
+        assert set(places.tolist()) <= set(right) and places.dtype == torch.int64
+        assert labels[places].tolist() == sorted({int(labels[n]) for n in right})  # every class that has one, in order
+    assert torch.equal(drawn[0], experiments.gallery(some)) and len({tuple(places.tolist()) for places in drawn}) > 5
+    assert set(torch.cat(drawn).tolist()) == set(right)  # any of them may be drawn
+    none = who._replace(pictures=Dataset("toy", "test", who.pictures.images, (predicted + 1) % 10, who.pictures.classes, "made"))
+    assert len(experiments.gallery(none)) == 0
+
+
+# ---- allegiance and its area
+
+@pytest.mark.parametrize("black, white", [(0., 1.), (-1., 1.)])
+def test_allegiances_are_the_metric_on_the_maps(black, white):
+    small = make(black, white, count=12)
+    pixels = to_range(small.pictures.images, small.model)
+    found, lines = experiments.allegiances(small, batch_size=5), []
+    direct = attribution.signed_maps(small.model, pixels)._asdict()
+    assert list(found) == PAIRS
+    for (name, fill), kept in found.items():
+        expected = metrics.allegiance(small.model, pixels, direct[name], fill={"black": black, "white": white}[fill])
+        assert kept.shape == (13, 12) and kept.dtype == torch.bool and kept[0].all()
+        assert (kept != expected).sum() <= 1  # rounding by batch may move a lone threshold
+    assert not torch.equal(found["original", "black"], found["original", "white"])
+    experiments.allegiances(small, log=lines.append)
+    assert len(lines) == 10 and "original black  AUC 0." in lines[0] and "n = 12" in lines[0]
+
+
+@pytest.fixture
+def by_hand():
+    """Four images: never another class; at once; from fraction .3 on; at .5 alone."""
+    kept = torch.ones(13, 4, dtype=torch.bool)
+    kept[1:, 1] = False
+    kept[6:, 2] = False
+    kept[8, 3] = False
+    return {("active", "black"): kept}
+
+
+def test_areas_by_hand(by_hand):
+    row, = experiments.auc_rows(by_hand)
+    # trapezoids: 0 to .9; 0 to .03, halved; 0 to .2, then .2 to .3 halved; all but half of .4 to .5 and of .5 to .6
+    areas = [.9, .015, .25, .8]
+    assert (row["map"], row["fill"]) == ("active", "black") and list(row) == ["map", "fill", "auc", "low", "high"]
+    assert row["auc"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert (row["low"], row["high"]) == pytest.approx(metrics.bootstrap(torch.tensor(areas, dtype=torch.float64)), abs=1e-12)
+
+
+def test_curves_by_hand(by_hand):
+    frame = experiments.curve_table(by_hand)
+    assert list(frame.columns) == ["map", "fill", "fraction", "allegiance", "low", "high", "n"] and frame["fraction"].tolist() == list(PAPER_FRACTIONS)
+    assert frame["allegiance"].tolist() == [1, .75, .75, .75, .75, .75, .5, .5, .25, .5, .5, .5, .5]
+    assert set(frame["n"]) == {4} and set(frame["map"]) == {"active"} and set(frame["fill"]) == {"black"}
+    interval = scipy.stats.binomtest(3, 4).proportion_ci(.95, method="wilson")
+    assert frame.loc[1, ["low", "high"]].tolist() == pytest.approx([interval.low, interval.high], abs=1e-6)
+
+
+def test_tables_keep_the_order_of_maps_and_fills(flags):
+    rows = experiments.auc_rows(flags)
+    assert [(r["map"], r["fill"]) for r in rows] == PAIRS and all(r["low"] <= r["auc"] <= r["high"] for r in rows)
+    frame = experiments.curve_table(flags)
+    assert len(frame) == 130 and list(frame.groupby(["map", "fill"], sort=False).groups) == PAIRS
+
+
+def test_differences_are_paired_over_images(by_hand):
+    late = by_hand["active", "black"].clone()
+    late[1, 0], late[-1, 2:] = False, torch.tensor([True, False])
+    found = by_hand | {("positive", "black"): late}
+    pair, same = ("active", "black"), ("positive", "black")
+    frame = experiments.auc_differences(found, [(pair, pair), (pair, same), (same, pair)])
+    assert list(frame.columns) == ["first", "second", "difference", "low", "high", "n"] and frame["first"].tolist() == ["active black", "active black", "positive black"]
+    assert frame.loc[0, ["difference", "low", "high", "n"]].tolist() == [0, 0, 0, 4]
+    # per image: .025 (the trapezoids on both sides of .03), 0, -.05 and .05 (those before .9)
+    changes = torch.tensor([.025, 0, -.05, .05], dtype=torch.float64)
+    assert frame.loc[1, ["difference", "low", "high"]].tolist() == pytest.approx([changes.mean().item(), *metrics.bootstrap(changes)], abs=1e-12)
+    assert frame.loc[2, "difference"] == pytest.approx(-changes.mean().item(), abs=1e-12)
+
+
+def test_a_constant_difference_has_no_width(by_hand):
+    """Both areas vary over the images, their difference does not: only a paired interval knows."""
+    first = by_hand["active", "black"].clone()
+    first[-1] = True
+    second = first.clone()
+    second[-1] = False
+    frame = experiments.auc_differences({("active", "black"): first, ("positive", "black"): second}, [(("active", "black"), ("positive", "black"))])
+    assert frame.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx([.05, .05, .05], abs=1e-9)
+
+
+# ---- scores
+
+def test_score_curves_are_the_change_of_the_original_class(who, images, maps, scores):
+    assert list(scores.columns) == ["map", "fill", "fraction", "rose", "probability", "probability_low", "probability_high", "logit", "logit_low", "logit_high"]
+    assert len(scores) == 130 and scores.isna().sum().sum() == 0
+    for name, fill in (("original", "black"), ("positive", "white"), ("negative", "black")):
+        probability, logit = metrics.class_scores(who.model, images, maps[name], fill=float(fill == "white"))
+        part = scores[(scores["map"] == name) & (scores["fill"] == fill)]
+        assert part["fraction"].tolist() == list(PAPER_FRACTIONS)
+        for label, values in (("probability", probability), ("logit", logit)):
+            change = (values - values[0]).double()
+            assert part[label].tolist() == pytest.approx(change.mean(1).tolist(), abs=1e-4)
+            assert part[f"{label}_low"].iloc[-1] == pytest.approx(metrics.bootstrap(change[-1])[0], abs=1e-3)
+        assert part["rose"].tolist() == pytest.approx((logit > logit[0]).double().mean(1).tolist(), abs=.04)
+    start = scores[scores["fraction"] == 0]
+    assert (start[["probability", "logit", "rose", "logit_low", "logit_high"]] == 0).all(axis=None)
+    assert (scores["logit_low"] <= scores["logit"]).all() and (scores["logit"] <= scores["logit_high"]).all()
+
+
+def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps, soft):
+    assert STRENGTHS[-1] == 1 and len(soft) == 20 and set(soft["strength"]) == {.25, 1}
+    assert list(soft.columns) == ["strength", "map", "fill", "rose", "logit", "logit_low", "logit_high", "area", "area_low", "area_high"]
+    for name, fill in PAIRS:
+        probability, logit = metrics.class_scores(who.model, images, maps[name], fill=float(fill == "white"))
+        row = soft[(soft["strength"] == 1) & (soft["map"] == name) & (soft["fill"] == fill)].iloc[0]
+        change = (logit[PAPER_FRACTIONS.index(.1)] - logit[0]).double()
+        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4) and row["rose"] == pytest.approx((change > 0).double().mean().item(), abs=.04)
+        if name in MATCHED[fill]:
+            assert row["area"] == pytest.approx(metrics.auc(PAPER_FRACTIONS, probability).mean().item(), abs=1e-4)
+        else:
+            assert row[["area", "area_low", "area_high"]].isna().all()
+
+
+@pytest.fixture
+def flat(linear):
+    """A linear network of three classes on six 3x2 pictures of ints: its maps are its weights, its logits move in proportion."""
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randint(-3, 4, (3, 3, 3, 2), generator=generator)
+    model = linear(weight, bias=[.4, 0, -.3]).float()
+    model.black, model.white = 0., 1.
+    pictures = Dataset("toy", "test", torch.randint(1, 255, (6, 3, 3, 2), generator=generator).to(torch.uint8), torch.zeros(6, dtype=torch.int64), tuple("abc"), "made")
+    return Subject(model, pictures, "linear", "made")
+
+
+def test_a_linear_network_answers_in_proportion_to_the_strength(flat):
+    frame = experiments.soft_replacement(flat, (.05, .5, 1.)).set_index(["strength", "map", "fill"])["logit"]
+    assert frame[1.].abs().max() > .5
+    for strength in (.05, .5):
+        assert frame[strength].to_numpy() == pytest.approx(strength * frame[1.].to_numpy(), abs=1e-5)
+
+
+def test_black_on_positive_lowers_and_on_negative_raises_a_linear_network(flat):
+    frame = experiments.score_curves(flat).set_index(["map", "fill", "fraction"])
+    last = frame.xs(.9, level="fraction")["logit"]
+    assert last["positive", "black"] < 0 < last["negative", "black"] and last["positive", "white"] > 0 > last["negative", "white"]
+    assert frame.xs(.9, level="fraction")["rose"]["negative", "black"] == 1 and frame.xs(.9, level="fraction")["rose"]["positive", "black"] == 0
+
+
+# ---- pixels that are kept
+
+def test_kept_pixels_against_a_direct_count(who, maps):
+    frame = experiments.kept_pixels(who)
+    assert list(frame.columns) == ["map", "mean", "p5", "p95", "n", "done_50", "done_80"] and frame["map"].tolist() == list(MAPS)
+    for row in frame.itertuples():
+        shares = np.array([np.count_nonzero(values) / 1024 for values in maps[row.map].numpy()])
+        assert row.mean == pytest.approx(shares.mean(), abs=1e-4) and row.n == 30
+        assert (row.p5, row.p95) == pytest.approx((np.quantile(shares, .05), np.quantile(shares, .95)), abs=1e-3)
+        assert (row.done_50, row.done_80) == pytest.approx(((shares <= .5).mean(), (shares <= .8).mean()), abs=.04)
+    shown = frame.set_index("map")["mean"]
+    assert shown["active"] < shown["original"] and shown["positive"] < shown["original"]
+
+
+def test_kept_pixels_by_hand(linear):
+    """Two pixels of four have a positive, one a negative gradient: half is done at 50 %, and no picture is half kept by chance."""
+    model = linear([[[[1, 2], [-1, 0]]] * 3, [[[0, 0], [0, 0]]] * 3], bias=[9, 0]).float()
+    model.black, model.white = 0., 1.
+    pictures = Dataset("toy", "test", torch.full((3, 3, 2, 2), 9, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), ("a", "b"), "made")
+    frame = experiments.kept_pixels(Subject(model, pictures, "linear", "made")).set_index("map")
+    assert frame["mean"].to_dict() == {"original": .75, "positive": .5, "negative": .25, "active": .5, "inactive": .25}
+    assert frame["done_50"].to_dict() == {"original": 0, "positive": 1, "negative": 1, "active": 1, "inactive": 1} and (frame["done_80"] == 1).all()
+
+
+# ---- the printed equation against the released code
+
+def slow_rules(who: Subject, name: str) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    """Printed maps, released maps and the share of kept entries of the wrong sign, entry by entry."""
+    weight = who.model.weight.detach()
+    predicted = who.model(to_range(who.pictures.images, who.model)).argmax(1).tolist()
+    printed, released, wrong = torch.zeros(len(predicted), *weight.shape[2:]), torch.zeros(len(predicted), *weight.shape[2:]), []
+    for n, own in enumerate(predicted):
+        kept = []
+        for y in range(weight.shape[2]):
+            for x in range(weight.shape[3]):
+                signed, sizes = [], []
+                for c in range(3):
+                    g, rivals = weight[own, c, y, x].item(), [weight[k, c, y, x].item() for k in range(len(weight)) if k != own]
+                    strictly, tied = (g > max(rivals), g == max(rivals)) if name == "active" else (g < min(rivals), g == min(rivals))
+                    signed.append(g if strictly or tied else 0)
+                    sizes.append(abs(g) if strictly else 0)
+                    kept += [g] if strictly and g else []
+                printed[n, y, x], released[n, y, x] = max(signed), max(sizes)
+        wrong.append(sum((g < 0) if name == "active" else (g > 0) for g in kept) / max(len(kept), 1))
+    return printed, released, wrong
+
+
+def test_printed_and_released_where_they_must_differ(flat):
+    frame = experiments.printed_and_released(flat)
+    assert list(frame.columns) == ["map", "fill", "auc", "low", "high", "rule", "wrong_sign", "ranks", "n"]
+    assert frame[["map", "fill", "rule"]].values.tolist() == [["active", "black", "printed"], ["active", "black", "released"],
+                                                            ["inactive", "white", "printed"], ["inactive", "white", "released"]]
+    pixels = to_range(flat.pictures.images, flat.model)
+    for name, fill in (("active", 0.), ("inactive", 1.)):
+        printed, released, wrong = slow_rules(flat, name)
+        rows = frame[frame["map"] == name].set_index("rule")
+        for rule, maps in (("printed", printed), ("released", released)):
+            area = metrics.auc(PAPER_FRACTIONS, metrics.allegiance(flat.model, pixels, maps, fill=fill)).mean().item()
+            assert rows.loc[rule, "auc"] == pytest.approx(area, abs=1e-6)
+        ranks = [scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic for a, b in zip(printed, released)]
+        assert rows["ranks"].tolist() == pytest.approx([np.mean(ranks)] * 2, abs=1e-6)
+        assert rows["wrong_sign"].tolist() == pytest.approx([np.mean(wrong)] * 2, abs=1e-6) and 0 < np.mean(wrong) < 1 and set(rows["n"]) == {6}
+    areas = frame.set_index(["map", "rule"])["auc"]
+    assert areas["inactive", "printed"] != areas["inactive", "released"] and frame["ranks"].max() < 1
+
+
+# ---- stored results
+
+EXPERIMENTS = {
+    "accuracy": (experiments.accuracy, ["accuracy"], 1),
+    "allegiances": (experiments.allegiances, ["deletion"], 10),
+    "score_curves": (experiments.score_curves, ["scores"], 1),
+    "soft_replacement": (lambda who, **k: experiments.soft_replacement(who, (.5, 1.), **k), ["soft"], 2),
+    "kept_pixels": (experiments.kept_pixels, ["kept_pixels"], 1),
+    "printed_and_released": (experiments.printed_and_released, ["printed"], 1),
+}
+
+
+def equal(first, second) -> bool:
+    if isinstance(first, pd.DataFrame):
+        pd.testing.assert_frame_equal(first, second)
+        return True
+    if isinstance(first, dict) and isinstance(next(iter(first.values())), torch.Tensor):
+        return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    return first == second
+
+
+@pytest.mark.parametrize("run, folders, count", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_a_stored_experiment_is_computed_once_and_gives_the_same(run, folders, count, flat, stored, monkeypatch):
+    computed = run(flat)
+    assert not stored.exists()  # nothing is stored unless asked for
+    first = run(flat, stored=True)
+    monkeypatch.setattr(experiments, "batch", lambda *_: pytest.fail("computed again"))
+    second = run(flat, stored=True)
+    assert equal(computed, first) and equal(first, second)
+    files = [f for f in stored.rglob("*") if f.is_file()]
+    assert len(files) == count and {f.parent.name for f in files} == set(folders)
+    for content in results.cells(folders[0]):
+        assert flat.identity.items() <= content["parameters"].items()
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        run(flat)  # and nothing stored is read unless asked for
+
+
+@pytest.mark.parametrize("change", ["weights", "pixels", "split", "network"])
+def test_a_result_of_another_subject_is_never_taken(change, flat, stored):
+    experiments.accuracy(flat, stored=True)
+    if change == "weights":
+        with torch.no_grad():
+            flat.model.weight[0, 0, 0, 0] += 1e-6
+    elif change == "pixels":
+        flat.pictures.images[0, 0, 0, 0] ^= 1
+        flat = flat._replace(pictures=flat.pictures.take(slice(None)))
+    elif change == "split":
+        flat = flat._replace(pictures=Dataset("toy", "train", *[getattr(flat.pictures, f) for f in ("images", "labels", "classes", "source")]))
+    else:
+        flat = flat._replace(model_name="other")
+    experiments.accuracy(flat, stored=True)
+    assert len(results.cells("accuracy")) == 2
+
+
+def test_a_stopped_deletion_goes_on_where_it_was(flat, stored, monkeypatch):
+    expected, allegiance, calls = experiments.allegiances(flat), metrics.allegiance, []
+
+    def stops(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return allegiance(*arguments, **options)
+    monkeypatch.setattr(metrics, "allegiance", stops)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.allegiances(flat, stored=True)
+    assert len(results.cells("deletion")) == 3
+    assert equal(experiments.allegiances(flat, stored=True), expected) and len(calls) == 4 + 7
+
+
+@pytest.mark.parametrize("name", ["imagefolder:/a/b c/d", "toy"])
+@pytest.mark.parametrize("weights", ["/some/where/mine.safetensors", "cifar10-seed1"])
+def test_paths_in_names_stay_within_their_folder(name, weights, flat, stored):
+    pictures = Dataset(name, "test", *[getattr(flat.pictures, f) for f in ("images", "labels", "classes", "source")])
+    who = Subject(flat.model, pictures, "python:nets:build", weights)
+    first = experiments.accuracy(who, stored=True)
+    file, = (f for f in stored.rglob("*") if f.is_file())
+    assert file.parent == stored / "accuracy" and experiments.accuracy(who, stored=True) == first
