@@ -43,7 +43,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(VENV) has a Python older than 3.11; remove it and name a newer one: make env PYTHON=python3.11'; exit 1; }
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@# an installation that was cut short may have left half a package that pip takes for whole: install over it
+	@again=; test ! -e $(VENV)/.installing || again=--ignore-installed; touch $(VENV)/.installing; \
+	  set -x; $(PY) -m pip install --quiet --disable-pip-version-check $$again -c constraints.txt -e '.[book,test]'
+	@rm $(VENV)/.installing
 	@touch $@
 
 reproduce: env

@@ -46,7 +46,10 @@ def code(notebook) -> list[str]:
 
 
 def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
-    """Copy the sources of the book to `target`; with a profile, its chapters are those executed under _build/<profile>/."""
+    """Copy the sources of the book to `target`; with a profile, its chapters are those executed under _build/<profile>/.
+
+    A chapter that was not executed there, or not since its source last changed, is taken as it is stored.
+    """
     import nbformat
     import yaml
 
@@ -69,7 +72,7 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
     (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
     for name, source in chapters(root).items():
         published, executed = root / "book" / source.name, root / "_build" / (profile or "") / source.name
-        if profile and executed.exists():
+        if profile and executed.exists() and executed.stat().st_mtime >= source.stat().st_mtime:
             shutil.copy(executed, target / "book")
             continue
         stored = source if profile == "quick" else published

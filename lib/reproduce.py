@@ -63,12 +63,18 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
 
 
 def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
-    """Every stored cell of one network: accuracy, deletion on both splits, score curves and the rest on fixed test pictures."""
+    """Every stored cell of one network: accuracy, deletion, and on fixed test pictures score curves and the rest.
+
+    The train split (appendix B prints curves, no numbers) and the fixed pictures are for the first seed of a network alone.
+    """
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
-    whole, few = of("test"), of("test", SCORED)
+    whole = of("test")
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, stored=True)['accuracy']:.4f}")
     experiments.allegiances(whole, stored=True, log=log)
+    if tag not in {tags[0] for _, _, tags in COLUMNS.values()}:
+        return
+    few = of("test", SCORED)
     for experiment in (experiments.kept_pixels, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
         experiment(few, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")

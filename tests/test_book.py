@@ -210,6 +210,14 @@ def test_a_stale_chapter_carries_a_banner_and_a_quick_one_a_note(tree):
     assert "{warning}" in titles["published"][0] and titles["published"][1] == "# 01_raises\n\nProse."
     assert all("Quick profile" in source for source in titles["quick"])
     assert yaml.safe_load((tree / "quick" / "_config.yml").read_text())["title"] == "Toy (quick profile)"
+    executed = tree / "_build" / "quick" / "00_works.ipynb"
+    executed.parent.mkdir(parents=True)
+    for age, taken in ((-9, False), (9, True)):
+        executed.write_bytes((tree / "quick" / "book" / "01_raises.ipynb").read_bytes())
+        now = (tree / "notebooks" / "00_works.ipynb").stat().st_mtime
+        os.utime(executed, (now + age, now + age))
+        build.assemble("quick", tree / "again", tree)
+        assert ("01_raises" in read(tree / "again" / "book" / "00_works.ipynb").cells[0].source) == taken
     (tree / "book" / "02_warns.ipynb").unlink()
     with pytest.raises(build.BuildError, match="make refresh PROFILE=paper CHAPTER=02_warns"):
         build.assemble(None, tree / "published", tree)
@@ -245,11 +253,25 @@ def test_one_version_of_the_project():
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-def test_a_current_environment_is_left_alone(tmp_path):
-    stamp = tmp_path / ".sign-and-noise"
-    asks = lambda: subprocess.run(["make", "-q", "env", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True).returncode
-    assert asks() == 1
-    stamp.touch()
-    assert asks() == 0
-    os.utime(stamp, (0, 0))
-    assert asks() == 1
+def test_an_environment_is_installed_once_again_if_cut_short_and_left_alone_if_current(tmp_path):
+    """With a stand-in for Python that notes its arguments and fails as long as there is a file `broken`."""
+    python, log, broken = tmp_path / "bin" / "python", tmp_path / "log", tmp_path / "broken"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\ncase "$*" in *pip*) echo "$@" >> "{log}"; test ! -e "{broken}";; esac\n')
+    python.chmod(0o755)
+    broken.touch()
+
+    def make() -> list[str]:
+        log.write_text("")
+        subprocess.run(["make", "env", f"VENV={tmp_path}"], cwd=ROOT, capture_output=True)
+        return log.read_text().splitlines()
+
+    (first,) = make()
+    assert "-c constraints.txt -e .[book,test]" in first and "--ignore-installed" not in first
+    broken.unlink()
+    (second,) = make()
+    assert "--ignore-installed" in second
+    assert make() == []
+    os.utime(tmp_path / ".sign-and-noise", (0, 0))
+    (renewed,) = make()
+    assert renewed == first

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
 
 
-def make(black=0., white=1., count=30, seed=1) -> Subject:
+def make(black=0., white=1., count=20, seed=1) -> Subject:
     """basic_cnn with random weights, scaled up and centred so that it predicts several classes, on drawn pictures."""
     pictures = shapes10.draw("test", count=count)
     model = models.load("basic_cnn", classes=pictures.classes, seed=seed)
@@ -79,7 +79,7 @@ def test_the_papers_maps_and_their_fills():
     assert MATCHED == {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
 
 
-@pytest.mark.parametrize("batch_size", [7, 30, 256])
+@pytest.mark.parametrize("batch_size", [7, 20, 256])
 def test_predictions_and_maps_do_not_depend_on_the_batch(batch_size, who, images, maps):
     with torch.no_grad():
         assert torch.equal(experiments.predictions(who, batch_size), who.model(images).argmax(1))
@@ -91,9 +91,9 @@ def test_predictions_and_maps_do_not_depend_on_the_batch(batch_size, who, images
 
 def test_accuracy_by_hand(who):
     right = int((experiments.predictions(who) == who.pictures.labels).sum())
-    interval = scipy.stats.binomtest(right, 30).proportion_ci(.95, method="wilson")
+    interval = scipy.stats.binomtest(right, 20).proportion_ci(.95, method="wilson")
     row = experiments.accuracy(who)
-    assert (row["right"], row["accuracy"]) == (right, right / 30)
+    assert (row["right"], row["accuracy"]) == (right, right / 20)
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-6)
     perfect = who._replace(pictures=Dataset("toy", "test", who.pictures.images, experiments.predictions(who), who.pictures.classes, "made"))
     assert experiments.accuracy(perfect)["accuracy"] == 1
@@ -103,7 +103,7 @@ def test_accuracy_by_hand(who):
 
 def test_the_gallery_is_one_correct_picture_a_class(who):
     predicted = experiments.predictions(who)
-    labels = torch.where(torch.arange(30) % 3 == 0, (predicted + 1) % 10, predicted)  # a third is wrong
+    labels = torch.where(torch.arange(20) % 3 == 0, (predicted + 1) % 10, predicted)  # a third is wrong
     some = who._replace(pictures=Dataset("toy", "test", who.pictures.images, labels, who.pictures.classes, "made"))
     right = (predicted == labels).nonzero()[:, 0].tolist()
     drawn = [experiments.gallery(some, seed=seed) for seed in range(20)]
@@ -120,18 +120,18 @@ def test_the_gallery_is_one_correct_picture_a_class(who):
 
 @pytest.mark.parametrize("black, white", [(0., 1.), (-1., 1.)])
 def test_allegiances_are_the_metric_on_the_maps(black, white):
-    small = make(black, white, count=12)
+    small = make(black, white, count=8)
     pixels = to_range(small.pictures.images, small.model)
-    found, lines = experiments.allegiances(small, batch_size=5), []
+    found, lines = experiments.allegiances(small, batch_size=3), []
     direct = attribution.signed_maps(small.model, pixels)._asdict()
     assert list(found) == PAIRS
     for (name, fill), kept in found.items():
         expected = metrics.allegiance(small.model, pixels, direct[name], fill={"black": black, "white": white}[fill])
-        assert kept.shape == (13, 12) and kept.dtype == torch.bool and kept[0].all()
+        assert kept.shape == (13, 8) and kept.dtype == torch.bool and kept[0].all()
         assert (kept != expected).sum() <= 1  # rounding by batch may move a lone threshold
     assert not torch.equal(found["original", "black"], found["original", "white"])
     experiments.allegiances(small, log=lines.append)
-    assert len(lines) == 10 and "original black  AUC 0." in lines[0] and "n = 12" in lines[0]
+    assert len(lines) == 10 and "original black  AUC 0." in lines[0] and "n = 8" in lines[0]
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_score_curves_are_the_change_of_the_original_class(who, images, maps, sc
             change = (values - values[0]).double()
             assert part[label].tolist() == pytest.approx(change.mean(1).tolist(), abs=1e-4)
             assert part[f"{label}_low"].iloc[-1] == pytest.approx(metrics.bootstrap(change[-1])[0], abs=1e-3)
-        assert part["rose"].tolist() == pytest.approx((logit > logit[0]).double().mean(1).tolist(), abs=.04)
+        assert part["rose"].tolist() == pytest.approx((logit > logit[0]).double().mean(1).tolist(), abs=.06)
     start = scores[scores["fraction"] == 0]
     assert (start[["probability", "logit", "rose", "logit_low", "logit_high"]] == 0).all(axis=None)
     assert (scores["logit_low"] <= scores["logit"]).all() and (scores["logit"] <= scores["logit_high"]).all()
@@ -219,7 +219,7 @@ def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps,
         probability, logit = metrics.class_scores(who.model, images, maps[name], fill=float(fill == "white"))
         row = soft[(soft["strength"] == 1) & (soft["map"] == name) & (soft["fill"] == fill)].iloc[0]
         change = (logit[PAPER_FRACTIONS.index(.1)] - logit[0]).double()
-        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4) and row["rose"] == pytest.approx((change > 0).double().mean().item(), abs=.04)
+        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4) and row["rose"] == pytest.approx((change > 0).double().mean().item(), abs=.06)
         if name in MATCHED[fill]:
             assert row["area"] == pytest.approx(metrics.auc(PAPER_FRACTIONS, probability).mean().item(), abs=1e-4)
         else:
@@ -228,27 +228,41 @@ def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps,
 
 @pytest.fixture
 def flat(linear):
-    """A linear network of three classes on six 3x2 pictures of ints: its maps are its weights, its logits move in proportion."""
-    generator = torch.Generator().manual_seed(4)
-    weight = torch.randint(-3, 4, (3, 3, 3, 2), generator=generator)
+    """A linear network of three classes on six pictures of 4x3 pixels: its maps are its weights, its logits move in proportion."""
+    generator = torch.Generator().manual_seed(8)
+    weight = torch.randint(-3, 4, (3, 3, 4, 3), generator=generator)
     model = linear(weight, bias=[.4, 0, -.3]).float()
     model.black, model.white = 0., 1.
-    pictures = Dataset("toy", "test", torch.randint(1, 255, (6, 3, 3, 2), generator=generator).to(torch.uint8), torch.zeros(6, dtype=torch.int64), tuple("abc"), "made")
+    pictures = Dataset("toy", "test", torch.randint(1, 255, (6, 3, 4, 3), generator=generator).to(torch.uint8), torch.zeros(6, dtype=torch.int64), tuple("abc"), "made")
     return Subject(model, pictures, "linear", "made")
 
 
 def test_a_linear_network_answers_in_proportion_to_the_strength(flat):
+    with torch.no_grad():
+        flat.model.weight += torch.rand(flat.model.weight.shape, generator=torch.Generator().manual_seed(0))  # no ties: a tenth of the pixels is one
     frame = experiments.soft_replacement(flat, (.05, .5, 1.)).set_index(["strength", "map", "fill"])["logit"]
     assert frame[1.].abs().max() > .5
     for strength in (.05, .5):
         assert frame[strength].to_numpy() == pytest.approx(strength * frame[1.].to_numpy(), abs=1e-5)
 
 
-def test_black_on_positive_lowers_and_on_negative_raises_a_linear_network(flat):
-    frame = experiments.score_curves(flat).set_index(["map", "fill", "fraction"])
-    last = frame.xs(.9, level="fraction")["logit"]
-    assert last["positive", "black"] < 0 < last["negative", "black"] and last["positive", "white"] > 0 > last["negative", "white"]
-    assert frame.xs(.9, level="fraction")["rose"]["negative", "black"] == 1 and frame.xs(.9, level="fraction")["rose"]["positive", "black"] == 0
+def test_black_on_positive_lowers_and_on_negative_raises_every_logit_of_a_grey_linear_network(flat):
+    with torch.no_grad():
+        flat.model.weight[:, 1:] = flat.model.weight[:, :1]  # one sign a pixel: all three channels say the same
+    last = experiments.score_curves(flat).query("fraction == .9").set_index(["map", "fill"])
+    assert last["logit"]["positive", "black"] < 0 < last["logit"]["negative", "black"] and last["logit"]["positive", "white"] > 0 > last["logit"]["negative", "white"]
+    assert last["rose"].loc[["positive", "negative"]].tolist() == [0, 1, 1, 0]
+
+
+def test_insertion_areas_are_the_metric_from_the_canvas(flat):
+    frame, pixels = experiments.insertion_areas(flat, batch_size=4), to_range(flat.pictures.images, flat.model)
+    assert list(frame.columns) == ["map", "fill", "auc", "low", "high"] and set(zip(frame["map"], frame["fill"])) == set(PAIRS) and len(frame) == 10
+    maps = attribution.signed_maps(flat.model, pixels)._asdict()
+    for row in frame.itertuples():
+        kept = metrics.allegiance(flat.model, pixels, maps[row.map], fill=float(row.fill == "white"), insert=True)
+        assert row.auc == pytest.approx(metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9) and row.low <= row.auc <= row.high
+    deleted = experiments.auc_rows(experiments.allegiances(flat))
+    assert sorted(r["auc"] for r in deleted) != sorted(frame["auc"])
 
 
 # ---- pixels that are kept
@@ -258,9 +272,9 @@ def test_kept_pixels_against_a_direct_count(who, maps):
     assert list(frame.columns) == ["map", "mean", "p5", "p95", "n", "done_50", "done_80"] and frame["map"].tolist() == list(MAPS)
     for row in frame.itertuples():
         shares = np.array([np.count_nonzero(values) / 1024 for values in maps[row.map].numpy()])
-        assert row.mean == pytest.approx(shares.mean(), abs=1e-4) and row.n == 30
+        assert row.mean == pytest.approx(shares.mean(), abs=1e-4) and row.n == 20
         assert (row.p5, row.p95) == pytest.approx((np.quantile(shares, .05), np.quantile(shares, .95)), abs=1e-3)
-        assert (row.done_50, row.done_80) == pytest.approx(((shares <= .5).mean(), (shares <= .8).mean()), abs=.04)
+        assert (row.done_50, row.done_80) == pytest.approx(((shares <= .5).mean(), (shares <= .8).mean()), abs=.06)
     shown = frame.set_index("map")["mean"]
     assert shown["active"] < shown["original"] and shown["positive"] < shown["original"]
 
@@ -324,6 +338,7 @@ EXPERIMENTS = {
     "allegiances": (experiments.allegiances, ["deletion"], 10),
     "score_curves": (experiments.score_curves, ["scores"], 1),
     "soft_replacement": (lambda who, **k: experiments.soft_replacement(who, (.5, 1.), **k), ["soft"], 2),
+    "insertion_areas": (experiments.insertion_areas, ["insertion"], 1),
     "kept_pixels": (experiments.kept_pixels, ["kept_pixels"], 1),
     "printed_and_released": (experiments.printed_and_released, ["printed"], 1),
 }

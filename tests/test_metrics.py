@@ -83,6 +83,12 @@ def test_the_order_is_kept_at_full_precision():
     assert delete(torch.ones(1, 1, 2, 2), maps, .5, 0).tolist() == [[[[1, 0], [0, 1]]]]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_maps_of_any_precision(dtype):
+    maps = torch.tensor([DISTINCT], dtype=dtype)
+    assert delete(maps[:, None], maps, .3, 0).tolist() == [[[[0, 0, 0], [6, 5, 4], [3, 2, 1]]]]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_delete_keeps_the_dtype_of_the_images(dtype):
     for maps in (torch.rand(2, 4, 4), torch.rand(2, 4, 4).double()):
@@ -295,6 +301,14 @@ def test_the_model_is_untouched_after_an_exception(curve, make_net, images, unch
     model = Failing().train()
     with unchanged(model, images), pytest.raises(RuntimeError, match="third batch"):
         curve(model, images, random_maps("signed"), fill=0, batch_size=2)
+
+
+def test_an_unfinished_curve_leaves_nothing_switched_off(make_net, images, unchanged):
+    """`altered_logits` yields batch by batch; between two of them the caller has the grad mode and the model as they were."""
+    net = make_net("residual").train()
+    with unchanged(net, images):
+        curve = metrics.altered_logits(net, images, random_maps("signed"), fill=0, batch_size=2)
+        next(curve)
 
 
 @each_curve

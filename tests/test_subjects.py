@@ -82,6 +82,14 @@ def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
     assert who.title == "basic_cnn, shapes10 test, n = 10"
 
 
+@pytest.mark.parametrize("weights, title", [
+    ("toy", "net, toy test, n = 10"), ("none", "net, toy test, n = 10"), ("toy-seed1", "net (toy-seed1), toy test, n = 10"),
+    ("/some/where/mine.pt", "net (mine.pt), toy test, n = 10")])
+def test_a_title_names_weights_that_are_not_the_datasets_own(weights, title):
+    pictures = data.replace(shapes10.draw("test", count=10), name="toy")
+    assert Subject(None, pictures, "net", weights).title == title
+
+
 def test_none_takes_weights_drawn_from_the_seed(few, weights):
     one, two = (subject("shapes10", "basic_cnn", None, count=5, seed=seed) for seed in (1, 2))
     assert one.weights == "none" and models.fingerprint(one.model) != models.fingerprint(two.model)

@@ -1,0 +1,418 @@
+"""lib.reproduce: the table of the 60 numbers follows from stored cells alone, a stopped run goes on, and verify notices what was tampered with."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import t
+from torch import nn
+
+from lib import data, experiments, models, published, reproduce, results, shapes10, training
+from lib.reproduce import reproduction
+from lib.subjects import Subject
+from lib.training import Protocol
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero"
+EMPTY = ["reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
+CNN, RESNET = "CIFAR-10 CNN", "CIFAR-10 ResNet-18"
+JPEG = next(iter(json.loads((data.ROOT / "data" / "manifest.json").read_text())["fingerprints"]))
+SEEDS = ("cifar10", "cifar10-seed1", "cifar10-seed2")
+
+
+def small(classes: int) -> nn.Module:
+    """Stands for both networks: it has their inputs and outputs and takes no time."""
+    return nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes))
+
+
+def paths(patch, folder):
+    """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
+    for module, name, value in ((models, "WEIGHTS", "weights"), (results, "RESULTS", "results"), (results, "CACHE", "cache"), (data, "CACHE", "cache"),
+                                (reproduce, "CSV", "results/reproduction.csv")):
+        patch.setattr(module, name, folder / value)
+    for name in models.BUILDERS:
+        patch.setitem(models.BUILDERS, name, small)
+
+
+# ---- the table, from cells written by hand
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch):
+    """Weights of every network of the table, with cards, and no cell yet."""
+    paths(monkeypatch, tmp_path)
+    for k, (name, tag) in enumerate([("basic_cnn", tag) for tag in SEEDS] + [("resnet18", "cifar10")]):
+        network = models.load(name, classes=data.CIFAR10_CLASSES, seed=k)
+        models.save(network, tmp_path / "weights" / f"{name}-{tag}.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": {"epochs": 50}})
+    return tmp_path
+
+
+def put(network, tag, value, half=.004, *, experiment="accuracy", **parameters):
+    """Store a cell of one network: its accuracy, or the area under a curve if `map` and `fill` are given."""
+    name = "auc" if experiment == "deletion" else "accuracy"
+    about = {"dataset": "cifar10", "split": "test", "n": 10_000, "data": JPEG, "model": network, "weights": tag}
+    about["weights_hash"] = models.fingerprint(models.load(network, tag))
+    results.cell(experiment, "-".join(map(str, (network, tag, *parameters.values()))), about | parameters,
+                 lambda: {"rows": [{name: value, "low": value - half, "high": value + half}]})
+
+
+def row(column, name="Accuracy", table="Table 1"):
+    found, = reproduction().query("paper == 'Sign' and column == @column and row == @name and table == @table").to_dict("records")
+    return found
+
+
+def blank(found) -> bool:
+    return all(pd.isna(found[name]) for name in EMPTY)
+
+
+def test_without_cells_every_number_is_there_and_nothing_else(printed):
+    frame = reproduction()
+    assert len(frame) == 60 and frame[EMPTY].isna().all(axis=None)
+    assert frame[list(published.Number._fields)].values.tolist() == [list(number) for number in published.numbers()]
+
+
+def test_the_file_has_the_agreed_columns_and_blanks(printed):
+    put("resnet18", "cifar10", .76)
+    reproduce.main(["table"])
+    text = reproduce.CSV.read_text()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert text.splitlines()[0] == HEADER and len(lines) == 60
+    done, = (line for line in lines if line["reproduced"])
+    assert (done["column"], done["published"], done["reproduced"], done["low"], done["high"], done["n"]) == (RESNET, "0.7569", "0.76", "0.756", "0.764", "10000")
+    assert all(line[name] == "" for line in lines if line is not done for name in EMPTY)
+
+
+def test_one_network(printed):
+    put("resnet18", "cifar10", .76)
+    found = row(RESNET)
+    assert (found["reproduced"], found["low"], found["high"], found["n"]) == (.76, .756, .764, 10_000)
+    assert found["data"].startswith("cifar10 test, ") and "JPEG" in found["data"] and found["model"] == "resnet18"
+    assert "50 epochs" in found["protocol"] and "1 seed" in found["protocol"] and "seeds" not in found["protocol"]
+    assert (found["verdict"], found["verdict_at_zero"]) == ("agree", "agree")  # .0031 away, half-width .004
+    assert blank(row(CNN)) and reproduction()["reproduced"].notna().sum() == 1
+
+
+@pytest.mark.parametrize("value, half, verdict, at_zero", [(.7569, 0, "agree", "agree"), (.76, .003, "agree", "disagree"), (.7769, .004, "agree", "disagree"),
+                                                           (.7771, .004, "disagree", "disagree"), (.79, .04, "agree", "agree")])
+def test_verdicts(value, half, verdict, at_zero, printed):
+    put("resnet18", "cifar10", value, half)
+    assert (row(RESNET)["verdict"], row(RESNET)["verdict_at_zero"]) == (verdict, at_zero)
+
+
+@pytest.mark.parametrize("values, halves, half", [
+    ((.62, .63, .64), (.009, .01, .011), t.ppf(.975, 2) * .01 / 3 ** .5),  # seeds differ more than images
+    ((.63, .63, .63), (.009, .01, .014), .011),                            # images more than seeds: the mean of their half-widths
+    ((.62, .63, .64), (.03, .03, .03), .03),
+])
+def test_over_seeds_the_larger_interval_counts(values, halves, half, printed):
+    for tag, value, own in zip(SEEDS, values, halves):
+        put("basic_cnn", tag, value, own)
+    found = row(CNN)
+    assert found["reproduced"] == .63 and (found["low"], found["high"]) == pytest.approx((.63 - half, .63 + half), abs=6e-5)
+    assert "3 seeds" in found["protocol"] and found["n"] == 10_000
+
+
+def test_a_seed_that_is_missing_leaves_the_number_blank(printed):
+    for tag in SEEDS[:2]:
+        put("basic_cnn", tag, .63)
+    assert blank(row(CNN))
+    put("basic_cnn", SEEDS[2], .63)
+    assert row(CNN)["reproduced"] == .63
+
+
+def test_each_area_goes_to_its_map_and_fill(printed):
+    values = {pair: (10 + k) / 100 for k, pair in enumerate((m, f) for m in experiments.MAPS for f in experiments.FILLS)}
+    for (name, fill), value in values.items():
+        put("resnet18", "cifar10", value, experiment="deletion", map=name, fill=fill)
+    found = {(r.table, r.row): r.reproduced for r in reproduction().dropna(subset=["reproduced"]).itertuples()}
+    assert found == {("Table 2", m.capitalize()): values[m, "black"] for m in ("original", "positive", "active")} | {
+        ("Table 3", m.capitalize()): values[m, "white"] for m in ("original", "negative", "inactive")}
+
+
+@pytest.mark.parametrize("other", [{"weights_hash": "0" * 12}, {"split": "train"}, {"n": 2000}, {"dataset": "shapes10"}, {"weights": "cifar10-seed7"}, {"model": "basic_cnn"}], ids=str)
+def test_cells_of_anything_else_are_ignored(other, printed):
+    put("resnet18", "cifar10", .5, **other)
+    assert blank(row(RESNET))
+    put("resnet18", "cifar10", .76)
+    assert row(RESNET)["reproduced"] == .76
+
+
+def test_cells_of_weights_that_were_replaced_are_ignored(printed):
+    put("resnet18", "cifar10", .76)
+    network = models.load("resnet18", classes=data.CIFAR10_CLASSES, seed=99)
+    models.save(network, printed / "weights" / "resnet18-cifar10.safetensors", models.card("resnet18", "cifar10"))
+    assert blank(row(RESNET))
+
+
+def test_other_pixels_are_no_other_seed(printed):
+    """The JPEG copy and the original of CIFAR-10 give one network two cells of one name."""
+    put("basic_cnn", SEEDS[0], .63)
+    put("basic_cnn", SEEDS[1], .63)
+    put("basic_cnn", SEEDS[0], .70, data="0" * 12)
+    assert blank(row(CNN))  # the third seed is still missing
+    put("resnet18", "cifar10", .76)
+    put("resnet18", "cifar10", .70, data="0" * 12)
+    assert row(RESNET)["reproduced"] in (.76, .70)  # of one set of pixels, not the mean of both
+
+
+def test_beside_published_finds_the_rows_of_the_subjects(printed):
+    put("resnet18", "cifar10", .76)
+    put("resnet18", "cifar10", .12, experiment="deletion", map="active", fill="black")
+    who = Subject(None, SimpleNamespace(name="cifar10"), "resnet18", "cifar10")
+    assert reproduce.beside_published(["Table 1"], [who])["reproduced"].tolist() == [.76]
+    assert reproduce.beside_published(["Table 2", "Table 3"], [who])["row"].tolist() == ["Active"]
+    assert reproduce.beside_published(["Table 3"], [who]) is None
+    assert reproduce.beside_published(["Table 1"], [who._replace(model_name="basic_cnn")]) is None
+    assert reproduce.beside_published(["Table 1"], [who._replace(pictures=SimpleNamespace(name="shapes10"))]) is None
+
+
+# ---- a whole run, on drawn pictures and small networks
+
+JOBS = [("basic_cnn", "shapes10", "shapes10", Protocol(epochs=2, batch_size=30)), ("resnet18", "shapes10", "shapes10", Protocol(epochs=1, batch_size=30))]
+
+
+def plan(patch):
+    """Two networks and few pictures instead of the plan of the paper."""
+    drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
+    patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
+    for name, value in (("TRAINED", JOBS), ("COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
+                        ("TRAIN_SPLIT", {"basic_cnn": None, "resnet18": 20}), ("SCORED", 10)):
+        patch.setattr(reproduce, name, value)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, one_thread):
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        paths(patch, folder), plan(patch)
+        assert reproduce.main(["run", "--threads", "1"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, finished):
+    """A copy of the finished run, to be harmed."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    paths(monkeypatch, tmp_path), plan(monkeypatch)
+    return tmp_path
+
+
+def snapshot(folder):
+    return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file() and "locks" not in f.parts}
+
+
+def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
+    assert sorted(f.name for f in (finished / "weights").iterdir()) == [f"{m}-shapes10.{e}" for m in ("basic_cnn", "resnet18") for e in ("json", "safetensors")]
+    count = lambda name: len(list((finished / "results" / name).iterdir()))
+    assert (count("accuracy"), count("deletion"), count("kept_pixels"), count("scores"), count("printed"), count("soft")) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
+    assert (finished / "results" / "reproduction.csv").read_text().startswith(HEADER)
+    splits = [json.loads(f.read_text())["parameters"] for f in (finished / "results" / "deletion").iterdir()]
+    assert sorted({(p["model"], p["split"], p["n"]) for p in splits}) == [("basic_cnn", "test", 40), ("basic_cnn", "train", 60), ("resnet18", "test", 40), ("resnet18", "train", 20)]
+    assert not [f for f in finished.rglob("*") if "part" in f.name]
+
+
+def test_a_card_says_how_its_weights_came_about(run):
+    for model, dataset, tag, protocol in JOBS:
+        about = models.card(model, tag)
+        assert (about["model"], about["dataset"], tuple(about["classes"])) == (model, dataset, shapes10.CLASSES) and about["protocol"]["epochs"] == protocol.epochs
+        assert [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1)) and about["licence"] == "MIT" and about["commit"]
+        network = models.load(model, tag)  # accuracies are those of the weights as stored, rounded or not
+        for split in ("train", "test"):
+            assert about[f"{split}_accuracy"] == training.accuracy(network, data.load(dataset, split))
+        assert about["fingerprint"] == data.load(dataset, "train").fingerprint
+
+
+def test_a_finished_run_computes_nothing_again(run, monkeypatch):
+    before = snapshot(run)
+    for module, name in ((training, "fit"), (experiments, "batch"), (experiments, "_over")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed again"))
+    assert reproduce.main(["run"]) == 0 and snapshot(run) == before
+
+
+def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run, monkeypatch):
+    """Stopped in training, between two cells, and before the table: weights are the same bytes, cells the same rows."""
+    before = snapshot(run)
+    shutil.rmtree(run / "weights"), shutil.rmtree(run / "results"), shutil.rmtree(run / "cache")
+    fit, cell, left = training.fit, results.cell, [5]
+
+    def stops_in_training(*arguments, **options):
+        def log(line):
+            raise KeyboardInterrupt
+        return fit(*arguments, **options | {"log": log})
+
+    def stops_between_cells(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return cell(*arguments, **options)
+    for module, name, stopping in ((training, "fit", stops_in_training), (results, "cell", stops_between_cells)):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(module, name, stopping)
+            reproduce.main(["run", "--models", "basic_cnn"])
+    assert len(results.cells("accuracy")) == 1 and len(results.cells("deletion")) == 4
+    assert reproduce.main(["run", "--models", "basic_cnn"]) == 0
+    after = snapshot(run)
+    for file, content in before.items():
+        if "basic_cnn" not in file.name or file.suffix == ".pt":
+            continue
+        if file.suffix == ".safetensors":
+            assert after[file] == content
+        else:
+            one, two = json.loads(content), json.loads(after[file])
+            assert one.get("rows") == two.get("rows") and one.get("kept") == two.get("kept")
+    assert not [f for f in after if "resnet18" in f.name]
+
+
+# ---- the command
+
+@pytest.mark.parametrize("arguments, words", [(["nonsense"], ["nonsense", "run", "table", "verify"]), ([], ["what"]), (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
+                                              (["run", "--epochs", "3"], ["--epochs"]), (["verify", "--seed", "x"], ["--seed"])], ids=" ".join)
+def test_unknown_arguments_are_refused_with_what_is_accepted(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        reproduce.main(arguments)
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and all(word in message for word in words)
+
+
+def test_what_is_missing_is_one_sentence_and_not_a_traceback(run, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce, "TRAINED", [("basic_cnn", "cifar10", "cifar10", Protocol())])
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(run / "nowhere"))
+    assert reproduce.main(["run"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "nowhere" in message
+
+
+def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
+    paths(monkeypatch, tmp_path)
+    assert reproduce.main(["table"]) == 0 and reproduce.CSV.read_text().startswith(HEADER)
+
+
+# ---- verify
+
+def verify(run, keep=("-active-black-",)):
+    """verify() on the deletion cells of the test split whose names hold one of `keep`: its result and its lines."""
+    for file in (run / "results" / "deletion").iterdir():
+        if not any(word in file.name for word in keep) or "-train-" in file.name:
+            file.unlink()
+    lines = []
+    return reproduce.verify(cells=10, pictures=30, seed=0, log=lines.append), "\n".join(lines)
+
+
+def tamper(run, pattern, change):
+    """Change the content of the one cell that the pattern matches; its digest is made to fit."""
+    file, = (run / "results").glob(pattern)
+    content = results.read(file)
+    change(content)
+    results.write(file, content)
+
+
+def test_verify_passes_and_writes_nothing(run):
+    good, text = verify(run, keep=("-active-black-", "-inactive-white-"))
+    assert good and "BAD" not in text and text.count("ok ") == 2 + 4 and text.endswith("verified") and "seed 0" in text
+    before = snapshot(run)
+    assert verify(run, keep=("-active-black-", "-inactive-white-"))[0] and snapshot(run) == before
+    assert reproduce.main(["verify", "--seed", "1"]) == 0
+
+
+def test_verify_finds_flags_that_were_changed(run):
+    def flip(content):
+        kept = results.unpack(content["kept"])
+        content["kept"] = results.pack(torch.where(torch.rand(kept.shape, generator=torch.Generator().manual_seed(0)) < .1, ~kept, kept))
+    tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", flip)
+    good, text = verify(run)
+    assert not good and text.count("BAD") == 1 and "active black" in text.splitlines()[-1] and reproduce.main(["verify", "--seed", "1"]) == 1
+
+
+def test_verify_finds_an_area_that_does_not_follow_from_its_flags(run):
+    """The table is made of the areas: that the flags beside them are right says nothing about it."""
+    tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["rows"][0].update(auc=.111, low=.11, high=.112))
+    assert not verify(run)[0]
+
+
+def test_verify_finds_an_accuracy_that_was_changed(run):
+    tamper(run, "accuracy/*basic_cnn*.json", lambda content: content["rows"][0].update(accuracy=.99, low=.98, high=1., right=40))
+    assert not verify(run)[0]
+
+
+def test_verify_finds_a_table_that_was_changed(run):
+    text = reproduce.CSV.read_text()
+    reproduce.CSV.write_text(text.replace("0.6307", "0.6308"))
+    good, text = verify(run)
+    assert not good and "reproduction.csv" in text.splitlines()[-1]
+
+
+def test_verify_finds_a_table_that_is_missing(run):
+    reproduce.CSV.unlink()
+    good, text = verify(run)
+    assert not good and "reproduction.csv" in text.splitlines()[-1]
+
+
+def test_verify_finds_a_card_that_promises_too_much(run):
+    card = run / "weights" / "basic_cnn-shapes10.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"test_accuracy": .99}))
+    good, text = verify(run)
+    assert not good and "accuracy of basic_cnn" in text.splitlines()[-1]
+
+
+def test_verify_finds_cells_of_other_weights(run):
+    tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["parameters"].update(weights_hash="0" * 12))
+    assert not verify(run)[0]
+
+
+def test_verify_says_what_it_could_not_check(run, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **__: (_ for _ in ()).throw(data.DataError("shapes10 is not here.")))
+    good, text = verify(run)
+    assert good and text.count("not checked") == 4 and "shapes10 is not here." in text
+
+
+def test_verify_leaves_out_other_pixels(run, monkeypatch):
+    tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["parameters"].update(data="0" * 12))
+    good, text = verify(run)
+    assert good and "not those of the stored result" in text
+
+
+def test_verify_draws_by_its_seed(run):
+    def drawn(seed):
+        lines = []
+        reproduce.verify(cells=3, pictures=3, seed=seed, log=lines.append)
+        return [line.split("  ")[2:4] for line in lines if "deletion" in line]
+    assert drawn(1) == drawn(1) and len(drawn(1)) == 3 and any(drawn(seed) != drawn(1) for seed in (2, 3))
+
+
+# ---- what is committed
+
+COMMITTED = sorted((data.ROOT / "data" / "results").glob("*/*.json"))
+
+
+@pytest.mark.skipif(not reproduce.CSV.exists(), reason="data/results/reproduction.csv has not been computed yet")
+def test_the_committed_table_follows_from_the_committed_cells():
+    assert reproduce.CSV.read_text() == reproduction().to_csv(index=False)
+
+
+@pytest.mark.skipif(not COMMITTED, reason="no results have been computed yet")
+def test_committed_cells_are_whole_and_of_the_committed_weights():
+    current = {}
+    for file in COMMITTED:
+        content = json.loads(file.read_text())
+        assert content.pop("digest") == results._digest(content), file.name
+        p = content["parameters"]
+        assert file.stem.endswith(results.key(p, content["version"])) and content["experiment"] == file.parent.name
+        if (p["model"], p["weights"]) not in current:
+            current[p["model"], p["weights"]] = models.fingerprint(models.load(p["model"], p["weights"]))
+        assert p["weights_hash"] == current[p["model"], p["weights"]], file.name
+
+
+@pytest.mark.skipif(not COMMITTED, reason="no results have been computed yet")
+def test_committed_areas_follow_from_their_flags():
+    for content in results.cells("deletion"):
+        stored, p = content["rows"][0], content["parameters"]
+        again, = experiments.auc_rows({(p["map"], p["fill"]): results.unpack(content["kept"])})
+        assert (stored["map"], stored["fill"]) == (p["map"], p["fill"]) and results.unpack(content["kept"]).shape == (13, p["n"])
+        assert [stored[k] for k in ("auc", "low", "high")] == pytest.approx([again[k] for k in ("auc", "low", "high")], abs=1e-9)
