@@ -40,7 +40,7 @@ help:
 env: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(VENV) has a Python older than 3.11; remove it and name a newer one: make env PYTHON=python3.11'; exit 1; }
 	@# an installation that was cut short may have left half a package that pip takes for whole: install over it

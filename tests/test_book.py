@@ -257,7 +257,7 @@ def test_an_environment_is_installed_once_again_if_cut_short_and_left_alone_if_c
     """With a stand-in for Python that notes its arguments and fails as long as there is a file `broken`."""
     python, log, broken = tmp_path / "bin" / "python", tmp_path / "log", tmp_path / "broken"
     python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\ncase "$*" in *pip*) echo "$@" >> "{log}"; test ! -e "{broken}";; esac\n')
+    python.write_text(f'#!/bin/sh\ncase "$*" in *install*) echo "$@" >> "{log}"; test ! -e "{broken}";; esac\n')
     python.chmod(0o755)
     broken.touch()
 
