@@ -164,6 +164,7 @@ def settled(page):
 LOOK = """() => ({
   broken: [...document.images].filter(i => i.getClientRects().length && !i.naturalWidth).map(i => i.src),
   untypeset: [...document.querySelectorAll('.bd-article .math')].filter(m => !m.querySelector('mjx-container')).map(m => m.textContent.slice(0, 60)),
+  unrendered: [...document.querySelectorAll('.bd-article p')].filter(p => /\\|:?[-—]+:?\\|/.test(p.textContent)).map(p => p.textContent.slice(0, 60)),
   wrong: [...document.querySelectorAll('mjx-merror')].map(m => m.textContent.slice(0, 60)),
   sideways: Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
 })"""
