@@ -270,7 +270,8 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
     axis.set_yticks(range(len(frame)), [f"{r.row}, {r.column}" + (" (black)" if r.table == "Table 2" else " (white)" if r.table == "Table 3" else "") for r in frame.itertuples()])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("× printed, ● computed here with 95 % interval, grey: what counts as agreement")
+    axis.margins(x=.04)
+    axis.set_xlabel("× printed   ● computed here, 95 % interval\ngrey: what counts as agreement")
     return figure
 
 

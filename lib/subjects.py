@@ -20,10 +20,15 @@ class Subject(NamedTuple):
     weights: str
 
     @property
-    def title(self) -> str:
-        """For figures: network, its weights unless they are those of the dataset, data, split, number of pictures."""
+    def label(self) -> str:
+        """For tables: network, its weights unless they are those of the dataset, and data."""
         weights = "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
-        return f"{self.model_name}{weights}, {self.pictures.name} {self.pictures.split}, n = {len(self.pictures)}"
+        return f"{self.model_name}{weights}, {self.pictures.name.split('/')[-1]}"
+
+    @property
+    def title(self) -> str:
+        """For figures: the label, the split and the number of pictures."""
+        return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
 
     @property
     def identity(self) -> dict:

@@ -291,15 +291,15 @@ def test_without_data_or_network_the_remedy_is_named(monkeypatch, no_data):
     refused(lambda: load("cifar10"), "cifar10", "SIGN_NOISE_DATA", no_data, "download failed")
 
 
-@pytest.mark.parametrize("size", [None, 16])
-def test_a_download_is_like_a_folder(size, monkeypatch, no_data):
+@pytest.mark.parametrize("split, size", [("train", None), ("test", None), ("test", 16)])
+def test_a_download_is_like_a_folder(split, size, monkeypatch, no_data):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
     def downloaded(root, train, download):
-        assert Path(root) == no_data and train and download
+        assert Path(root) == no_data and train == (split == "train") and download
         return SimpleNamespace(data=pixels, targets=[3, 0, 9])
     monkeypatch.setattr("torchvision.datasets.CIFAR10", downloaded)
-    pictures = load("cifar10", "train", size=size)
+    pictures = load("cifar10", split, size=size)
     assert pictures.labels.tolist() == [3, 0, 9] and pictures.classes == CIFAR10_CLASSES and pictures.source == "torchvision download"
     assert pictures.images.shape == (3, 3, size or 32, size or 32)
     if size is None:
@@ -372,6 +372,7 @@ def test_a_stopped_write_leaves_no_cache(folder, cache, monkeypatch):
         patch.setattr(data.np, "save", full)
         with pytest.raises(OSError, match="No space"):
             load(f"imagefolder:{folder}")
+    assert all(".part" in f.name for f in cache.iterdir())
     assert torch.equal(load(f"imagefolder:{folder}").images[:, 0, 0, 0], torch.arange(4, dtype=torch.uint8))
 
 
