@@ -28,7 +28,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 help:
 	@echo 'make env         install everything into $(VENV); does nothing if it is there and current'
 	@echo 'make reproduce   run all chapters and build the book     _build/quick/html/index.html, _build/html/index.html'
-	@echo '                 PROFILE=paper  CHAPTER=05  PARAMS="model=resnet18 dataset=imagefolder:/path"'
+	@echo '                 PROFILE=paper  CHAPTER=05  PARAMS="model=resnet18 dataset=cifar10"'
 	@echo 'make book        build the published book alone          _build/html/index.html'
 	@echo 'make test        all tests: pytest, nbval over notebooks/, the built book in a browser'
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'

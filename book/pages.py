@@ -31,7 +31,7 @@ def counts() -> str:
     table = _printed()
     done = table.dropna(subset=["reproduced"])
     return (f"Of the {len(table)} numbers that the two papers print in tables, {len(done)} are computed so far: "
-            f"{(done.verdict == 'agree').sum()} agree and {(done.verdict == 'disagree').sum()} disagree. "
+            f"{(done.verdict == 'agree').sum()} agree with ours and {(done.verdict == 'disagree').sum()} do not. "
             f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree.")
 
 
@@ -60,24 +60,24 @@ def _one(experiment: str, **where) -> pd.DataFrame:
 
 def findings() -> str:
     """The findings so far, one line each, for the networks whose results are stored."""
-    lines, names = [f"- {counts()}"], [(d, m, tags[0], column) for column, (d, m, tags) in reproduce.COLUMNS.items()]
-    for dataset, model, tag, column in names:
-        who = {"dataset": dataset, "model": model, "weights": tag, "split": "test"}
-        auc = _one("deletion", **who)
-        if len(auc) < 10:
+    lines = {"The sign matters.": [], "The wrong colour does less harm.": [], "A gradient is right about directions and silent about distances.": [], "Equation 6 as printed is not what was run.": []}
+    area, crossed, promise, printed = lines.values()
+    for column, (dataset, model, tags) in reproduce.COLUMNS.items():
+        who = {"dataset": dataset, "model": model, "weights": tags[0], "split": "test"}
+        auc, soft, rules = _one("deletion", **who), _one("soft", **who), _one("printed", map="inactive", **who)
+        if not len(auc) or not len(soft) or not len(rules):
             continue
         value = auc.set_index(["map", "fill"])["auc"]
-        lines.append(f"- **{column}: the sign matters.** Area under the black-deletion curve (lower is better): original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, "
-                     f"active {value['active', 'black']:.3f}. With the wrong colour the same pixels do less harm: positive pixels made white {value['positive', 'white']:.3f}, active ones {value['active', 'white']:.3f}.")
-        soft = _one("soft", **who)
-        if len(soft):
-            rose = soft[(soft["map"] == "positive") & (soft["fill"] == "white")].set_index("strength")["rose"]
-            lines.append(f"- **{column}: the gradient keeps its promise only for small steps.** When the 10 % most positive pixels move a twentieth of the way to white, the score rises in {rose[.05]:.0%} of the images; all the way, in {rose[1.]:.0%}.")
-        printed = _one("printed", map="inactive", **who)
-        if len(printed):
-            area = printed.set_index("rule")["auc"]
-            lines.append(f"- **{column}: equation 6 as printed is not what was run.** Its map has an area of {area['printed']:.3f} under white deletion; the released code's has {area['released']:.3f}.")
-    return "\n".join(lines)
+        area.append(f"{column}: original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, active {value['active', 'black']:.3f}")
+        crossed.append(f"{column}: positive {value['positive', 'white']:.3f}, active {value['active', 'white']:.3f}")
+        rose = soft[(soft["map"] == "positive") & (soft["fill"] == "white")].set_index("strength")["rose"]
+        promise.append(f"{column}: {rose[.05]:.0%} and {rose[1.]:.0%}")
+        rule = rules.set_index("rule")["auc"]
+        printed.append(f"{column}: {rule['printed']:.3f} and {rule['released']:.3f}")
+    told = ("Area under the curve of unchanged predictions as pixels turn black, lower is better", "The same pixels turned white",
+            "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
+            "Area of its map under white deletion, and of the released code's")
+    return "\n".join([f"- {counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts])
 
 
 def costs() -> str:

@@ -2,7 +2,7 @@
 
     python notebooks/run.py                                   every chapter at the quick profile, into _build/quick/
     python notebooks/run.py 05 --profile paper                one chapter at the papers' scale, into _build/paper/
-    python notebooks/run.py 05 -p model=resnet18 -p dataset=imagefolder:/data/birds
+    python notebooks/run.py 05 -p model=resnet18 -p dataset=cifar10   one chapter on another network and other data
     python notebooks/run.py --refresh                         rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
 
 Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
