@@ -31,7 +31,7 @@ def counts() -> str:
     table = _printed()
     done = table.dropna(subset=["reproduced"])
     return (f"Of the {len(table)} numbers that the two papers print in tables, {len(done)} are computed so far: "
-            f"{(done.verdict == 'agree').sum()} agree with ours and {(done.verdict == 'disagree').sum()} do not. "
+            f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not. "
             f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree.")
 
 
@@ -40,14 +40,15 @@ def _row(r) -> dict:
     waiting = "needs downloaded weights" if "pretrained" in r.column else "not computed yet"
     return {"Row": r.row, "Column": r.column, "Printed": f"{r.published:g}", "Reproduced": f"{r.reproduced:.3f}" if computed else "",
             "95 % interval": f"{r.low:.3f} to {r.high:.3f}" if computed else "", "Verdict": r.verdict if computed else waiting,
-            "At tolerance 0": r.verdict_at_zero if computed else "", "How": f"{r.data}; {r.protocol}" if computed else ""}
+            "At tolerance 0": r.verdict_at_zero if computed else ""}
 
 
 def scoreboard() -> str:
     """A table for each printed table, every number with value, interval and verdict, or why it has none."""
     parts = []
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
-        parts.append(f"## Paper {paper}, {name}\n\n" + _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")))
+        how = [f"*{column}: {part.iloc[0]['data']}; {part.iloc[0]['protocol']}.*" for column, part in rows.dropna(subset=["reproduced"]).groupby("column", sort=False)]
+        parts.append("\n\n".join([f"## Paper {paper}, {name}", _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")), *how]))
     return "\n\n".join(parts)
 
 

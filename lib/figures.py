@@ -59,9 +59,10 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
     """Printed beside reproduced numbers with interval and verdict, or a line that says there are none to compare."""
     if frame is None:
         return Markdown("*The papers print no number for what is studied here.*")
-    rows = [{"table": r.table, "row": r.row, "network": r.column, "printed": r.published, "reproduced": r.reproduced, "95 % interval": interval(r.low, r.high),
-             "verdict": r.verdict, "verdict at tolerance 0": r.verdict_at_zero, "protocol": r.protocol} for r in frame.itertuples()]
-    return table(pd.DataFrame(rows), printed="g", reproduced=".3f")
+    rows = [{"number": f"{r.table}, {r.row}", "network": r.column, "printed": r.published, "reproduced": r.reproduced, "95 % interval": interval(r.low, r.high),
+             "verdict": r.verdict, "at tolerance 0": r.verdict_at_zero} for r in frame.itertuples()]
+    how = "; ".join(f"{column}: {part.iloc[0]['data']}, {part.iloc[0]['protocol']}" for column, part in frame.groupby("column", sort=False))
+    return Markdown(f"{table(pd.DataFrame(rows), printed='g', reproduced='.3f').data}\n\n*{how}.*")
 
 
 def lines(*sentences: str) -> Markdown:
