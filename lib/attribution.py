@@ -147,7 +147,7 @@ def negative(model: nn.Module, images: Tensor, target=None) -> Tensor:
     return saliency(model, images, target).neg_().clamp_(min=0)
 
 
-def active(model: nn.Module, images: Tensor, target=None, classes: Sequence[int] | None = None, *, ties: bool = False) -> Tensor:
+def active(model: nn.Module, images: Tensor, target=None, *, classes: Sequence[int] | None = None, ties: bool = False) -> Tensor:
     """The gradient where it exceeds every rival class's, else 0, [N,C,H,W], signed (paper Sign, eq. 5 before the maximum).
 
     `ties=True` also keeps a gradient that a rival equals, as eq. 5 is printed; the released code drops it.
@@ -156,7 +156,7 @@ def active(model: nn.Module, images: Tensor, target=None, classes: Sequence[int]
     return (own * ((own >= largest) if ties else (own > largest))).contiguous()
 
 
-def inactive(model: nn.Module, images: Tensor, target=None, classes: Sequence[int] | None = None, *, ties: bool = False) -> Tensor:
+def inactive(model: nn.Module, images: Tensor, target=None, *, classes: Sequence[int] | None = None, ties: bool = False) -> Tensor:
     """The gradient where it is below every rival class's, else 0, [N,C,H,W], signed (paper Sign, eq. 6 before the maximum).
 
     `ties=True` also keeps a gradient that a rival equals, as eq. 6 is printed; the released code drops it.

@@ -27,7 +27,7 @@ def _check(images: Tensor, maps: Tensor, fractions: Sequence[float], fill) -> Te
     if maps.isnan().any():
         raise ValueError("maps contain NaN; a map needs a number for every pixel.")
     values = [float(f) for f in fractions]
-    if not values or min(values) < 0 or max(values) > 1 or values != sorted(values):
+    if not values or not all(0 <= v <= 1 for v in values) or values != sorted(values):  # NaN fails the first
         raise ValueError(f"fractions must ascend within 0 and 1; got {tuple(fractions)}.")
     fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
     if fill.ndim > 1 or fill.ndim == 1 and len(fill) != images.shape[1]:
@@ -37,7 +37,11 @@ def _check(images: Tensor, maps: Tensor, fractions: Sequence[float], fill) -> Te
 
 def _thresholds(maps: Tensor, fractions: Sequence[float]) -> Tensor:
     """[F,N]: the value at rank round(p*H*W) of each map in descending order; -inf where the rank is past the last pixel."""
-    ordered = maps.flatten(1).sort(1, descending=True).values
+    ordered = maps.detach().flatten(1)
+    if ordered.device.type == "cpu" and ordered.dtype in (torch.float32, torch.float64):  # NumPy sorts thirty times faster there
+        ordered = torch.from_numpy(np.sort(ordered.numpy(), axis=1)).flip(1)
+    else:
+        ordered = ordered.sort(1, descending=True).values
     pixels = ordered.shape[1]
     lowest = ordered.new_full((len(maps),), -torch.inf)
     ranks = [round(float(p) * pixels) for p in fractions]
@@ -72,24 +76,32 @@ def altered_logits(model: nn.Module, images: Tensor, maps: Tensor, *, fill, frac
     forward pass.
     """
     fill = _check(images, maps, fractions, fill)
-    with torch.no_grad(), evaluating(model):
-        for start in range(0, len(images), batch_size):
-            place = slice(start, start + batch_size)
-            batch, scores = images[place].contiguous(memory_format=torch.channels_last), maps[place]
-            original = model(batch)
-            rows, before, current = [], scores.new_full((len(batch),), torch.inf), original
-            for k, threshold in enumerate(_thresholds(scores, fractions)):
-                # the step from one threshold to the next chooses new pixels only where nonzero values lie between
-                chosen = (scores > threshold[:, None, None]) & (scores != 0)
-                grown = (chosen & (scores <= before[:, None, None])).flatten(1).any(1)
-                if insert and k == 0:
-                    grown = torch.ones_like(grown)
-                if grown.any():
-                    current = current.clone()
-                    current[grown] = model(_blend(batch[grown], chosen[grown], fill, insert, strength))
-                rows.append(current)
-                before = threshold
-            yield place, original, torch.stack(rows)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    for start in range(0, len(images), batch_size):
+        place = slice(start, start + batch_size)
+        batch, scores = images[place].contiguous(memory_format=torch.channels_last), maps[place]
+        yield place, *_curve(model, batch, scores, fill, fractions, insert, strength)
+
+
+@torch.no_grad()
+def _curve(model, batch, scores, fill, fractions, insert, strength) -> tuple[Tensor, Tensor]:
+    """Logits of one batch [n,K] and along its curve [F,n,K]; at return the model's mode and the caller's grad mode are back."""
+    with evaluating(model):
+        original = current = model(batch.clone())  # the copy lets a model begin with an in-place operation
+        rows, before = [], -1 if insert else 0  # pixels chosen so far: a canvas is always new, an untouched image is not
+        for threshold in _thresholds(scores, fractions):
+            chosen = (scores > threshold[:, None, None]) & (scores != 0)
+            count = chosen.flatten(1).sum(1)
+            grown = count > before
+            if grown.all():
+                current = model(_blend(batch, chosen, fill, insert, strength))
+            elif grown.any():
+                current = current.clone()
+                current[grown] = model(_blend(batch[grown], chosen[grown], fill, insert, strength))
+            rows.append(current)
+            before = count
+        return original, torch.stack(rows)
 
 
 def allegiance(model: nn.Module, images: Tensor, maps: Tensor, *, fill, fractions: Sequence[float] = PAPER_FRACTIONS,
@@ -123,6 +135,8 @@ def auc(fractions: Sequence[float], values: Tensor):
     values = torch.as_tensor(values)
     if values.ndim not in (1, 2) or len(values) != len(fractions):
         raise ValueError(f"values have shape {tuple(values.shape)}; they must be [F] or [F,N] with F = {len(fractions)} fractions.")
+    if sorted(fractions) != list(fractions):
+        raise ValueError(f"fractions must ascend; got {tuple(fractions)}.")
     values = values if values.is_floating_point() else values.double()
     area = torch.trapezoid(values, torch.as_tensor(fractions, dtype=values.dtype, device=values.device), dim=0)
     return area.item() if values.ndim == 1 else area

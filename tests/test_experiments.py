@@ -369,6 +369,11 @@ def test_a_stored_experiment_is_computed_once_and_gives_the_same(run, folders, c
         run(flat)  # and nothing stored is read unless asked for
 
 
+def test_strengths_that_print_alike_are_other_cells(flat, stored):
+    frame = experiments.soft_replacement(flat, (.1, .1 + 1e-9), stored=True)
+    assert len(results.cells("soft")) == 2 and frame["strength"].nunique() == 2
+
+
 @pytest.mark.parametrize("change", ["weights", "pixels", "split", "network"])
 def test_a_result_of_another_subject_is_never_taken(change, flat, stored):
     experiments.accuracy(flat, stored=True)

@@ -97,9 +97,18 @@ def test_beside_table():
     assert "no number" in figures.beside_table(None).data and "|" not in figures.beside_table(None).data
     frame = pd.DataFrame([{"paper": "Sign", "table": "Table 2", "row": "Active", "column": "CIFAR-10 CNN", "published": .15, "reproduced": .1449, "low": .1401, "high": .1512,
                            "n": 10_000, "data": "d", "model": "basic_cnn", "protocol": "AdamW", "verdict": "agree", "verdict_at_zero": "disagree"}])
-    head, rule, row = figures.beside_table(frame).data.splitlines()
-    assert head == "| table | row | network | printed | reproduced | 95 % interval | verdict | verdict at tolerance 0 | protocol |"
-    assert row == "| Table 2 | Active | CIFAR-10 CNN | 0.15 | 0.145 | 0.140 to 0.151 | agree | disagree | AdamW |"
+    head, rule, row, *below = figures.beside_table(frame).data.splitlines()
+    shown = dict(zip([name.strip() for name in head.split("|")], [value.strip() for value in row.split("|")]))
+    assert (shown["network"], shown["printed"], shown["reproduced"], shown["95 % interval"], shown["verdict"], shown["at tolerance 0"]) == (
+        "CIFAR-10 CNN", "0.15", "0.145", "0.140 to 0.151", "agree", "disagree")
+    assert "Table 2" in row and "Active" in row and head.count("|") == rule.count("|") == row.count("|")
+
+
+def test_beside_table_says_how_each_number_was_made():
+    frame = pd.DataFrame([{"paper": "Sign", "table": "Table 1", "row": "Accuracy", "column": column, "published": .6, "reproduced": .6, "low": .59, "high": .61, "n": 10_000,
+                           "data": f"{column} pixels", "model": "net", "protocol": f"{column} seeds", "verdict": "agree", "verdict_at_zero": "agree"} for column in ("CNN", "ResNet")])
+    text = figures.beside_table(frame).data
+    assert all(text.count(f"{column} {what}") == 1 for column in ("CNN", "ResNet") for what in ("pixels", "seeds"))
 
 
 def test_sentences_and_intervals():
@@ -118,13 +127,13 @@ def test_digest_of_one_value(capsys):
     assert "0.25" in out and "nan" not in out
 
 
-@pytest.mark.parametrize("commit", ["abc1234", "abc1234+"])
-def test_the_provenance_line_names_data_profile_and_commit(commit, monkeypatch):
+@pytest.mark.parametrize("commit, profile", [("abc1234", "quick"), ("abc1234+", "paper")])
+def test_the_provenance_line_names_data_profile_and_commit(commit, profile, monkeypatch):
     monkeypatch.setattr(results, "commit", lambda: commit)
     figure = plt.figure()
-    assert figures.signed(figure, "basic_cnn, cifar10 test, n = 10", "quick") is figure
+    assert figures.signed(figure, "basic_cnn, cifar10 test, n = 10", profile) is figure
     text = figure.get_supxlabel()
-    assert "basic_cnn, cifar10 test, n = 10" in text and "quick profile" in text and text.endswith("commit abc1234")
+    assert "basic_cnn, cifar10 test, n = 10" in text and f"{profile} profile" in text and text.endswith("commit abc1234")
     figure.canvas.draw()
 
 

@@ -230,6 +230,15 @@ def test_a_card_says_how_its_weights_came_about(run):
         assert about["fingerprint"] == data.load(dataset, "train").fingerprint
 
 
+def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run, monkeypatch):
+    (run / "weights" / "resnet18-shapes10.safetensors").unlink()
+    accuracy, seen = training.accuracy, set()
+    monkeypatch.setattr(training, "accuracy", lambda network, pictures: seen.add(models.fingerprint(network)) or accuracy(network, pictures))
+    reproduce.train(*JOBS[1], log=lambda line: None)
+    stored = models.load("resnet18", "shapes10")
+    assert seen == {models.fingerprint(stored)} and all(torch.equal(p, p.half().float()) for p in stored.parameters())
+
+
 def test_a_finished_run_computes_nothing_again(run, monkeypatch):
     before = snapshot(run)
     for module, name in ((training, "fit"), (experiments, "batch"), (experiments, "_over")):
