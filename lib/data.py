@@ -47,7 +47,7 @@ class Dataset:
         """Twelve hex digits over pixels and labels: results computed on other pixels never pass for these."""
         digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
         digest.update(self.images.contiguous().numpy())
-        digest.update(self.labels.numpy())
+        digest.update(self.labels.contiguous().numpy())
         return digest.hexdigest()[:12]
 
     def take(self, index) -> Dataset:
@@ -96,11 +96,13 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                 rgba = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            if picture.mode.startswith("I;16"):
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))  # PIL would clip at 255
             picture = picture.convert("RGB")
             if size is not None and picture.size != (size, size):
                 picture = picture.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a picture ({error}); replace the file or remove it.") from None
 
 
@@ -120,13 +122,15 @@ def _listing(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     return files, labels, classes
 
 
-def _read_folder(name: str, split: str, folder: Path, size: int | None) -> Dataset:
+def _read_folder(name: str, split: str, folder: Path, size: int | None, expected: tuple[str, ...] | None = None) -> Dataset:
     """All pictures of a class-per-folder tree; decoded once, then kept under data/cache by names, sizes and times."""
     files, labels, classes = _listing(folder)
+    if expected and classes != expected:
+        raise DataError(f"{folder} holds the classes {', '.join(classes)}; {name} has {', '.join(expected)}.")
     stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
     for file in files:
         stat = file.stat()
-        stamp.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        stamp.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n".encode())
     kept = CACHE / f"{Path(name).name or 'images'}-{split}-{stamp.hexdigest()[:12]}.npy"
     if kept.exists():
         try:
@@ -158,10 +162,8 @@ def _decode(files: list[Path], size: int | None) -> np.ndarray:
 def _cifar10(split: str, size: int | None) -> Dataset:
     folder = find("cifar10")
     if folder is not None:
-        data = _read_folder("cifar10", split, folder / split, size)
-        if data.classes != CIFAR10_CLASSES:
-            raise DataError(f"{folder / split} holds the classes {', '.join(data.classes)}; cifar10 has {', '.join(CIFAR10_CLASSES)}.")
-        return replace(data, source=f"{'SIGN_NOISE_DATA' if os.environ.get('SIGN_NOISE_DATA') else 'data/raw'}/cifar10/{split}")
+        data = _read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
+        return replace(data, source=f"{'data/raw' if folder.parent == ROOT / 'data' / 'raw' else 'SIGN_NOISE_DATA'}/cifar10/{split}")
     from torchvision.datasets import CIFAR10
     raw = ROOT / "data" / "raw"
     try:
@@ -171,7 +173,8 @@ def _cifar10(split: str, size: int | None) -> Dataset:
         raise DataError(
             f"cifar10 is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed ({type(error).__name__}); "
             "put it at <SIGN_NOISE_DATA>/cifar10/{train,test}/<class>/ or run where torchvision can download it.") from None
-    pixels = torch.from_numpy(original.data).permute(0, 3, 1, 2).contiguous()
+    pixels = original.data if size is None else np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BILINEAR)) for p in original.data])
+    pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     return Dataset("cifar10", split, pixels, torch.tensor(original.targets), CIFAR10_CLASSES, "torchvision download")
 
 
@@ -186,9 +189,11 @@ _LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10}
 
 def check(name: str, split: str = "test") -> None:
     """Raise DataError at once if `load(name, split)` could not be meant: an unknown name, split or folder."""
+    if not isinstance(name, str):
+        raise DataError(f"unknown dataset {name!r}; accepted are {', '.join(_LOADERS)} and imagefolder:<path>.")
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
-        if not folder.is_dir():
+        if not name.partition(":")[2] or not folder.is_dir():
             raise DataError(f"{name!r} names {folder}, which is not a folder; it needs one sub-folder of pictures for each class.")
         return
     if name not in _LOADERS:
@@ -204,8 +209,9 @@ def load(name: str, split: str = "test", *, size: int | None = None, count: int 
     Raises DataError, naming what is wrong and what is accepted.
     """
     check(name, split)
-    if count is not None and count < 1:
-        raise DataError(f"count is {count}; it must be at least 1, or None for every picture.")
+    for what, value in (("count", count), ("size", size)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise DataError(f"{what} is {value!r}; it must be a whole number of at least 1, or None for all pictures as they are.")
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
         data = _read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)

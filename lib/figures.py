@@ -48,10 +48,10 @@ def table(frame: pd.DataFrame, **formats: str) -> Markdown:
     shown = frame.copy()
     for column, spec in formats.items():
         shown[column] = ["" if pd.isna(v) else format(v, spec) for v in frame[column]]
-    text = ["" if v is None else str(v) for v in shown.columns]
+    cell = lambda value: "" if pd.isna(value) else str(value).replace("|", "\\|")
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) or c in formats for c in frame.columns]
-    rows = ["| " + " | ".join(text) + " |", "|" + "|".join("---:" if n else ":---" for n in numeric) + "|"]
-    rows += ["| " + " | ".join("" if pd.isna(v) else str(v) for v in row) + " |" for row in shown.itertuples(index=False)]
+    rows = ["| " + " | ".join(map(cell, shown.columns)) + " |", "|" + "|".join("---:" if n else ":---" for n in numeric) + "|"]
+    rows += ["| " + " | ".join(map(cell, row)) + " |" for row in shown.itertuples(index=False)]
     return Markdown("\n".join(rows))
 
 
@@ -148,9 +148,10 @@ def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
     """One picture [3,H,W] uint8 and its gradient [3,H,W]: stretched as it is, on a scale around zero, absolute, by sign."""
     strongest = gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[0]  # of each pixel, the channel with most to say
     low, high = strongest.min(), strongest.max()
+    span = (high - low).clamp(min=torch.finfo(strongest.dtype).tiny)  # a gradient of zeros stays zeros, never NaN
     reach = strongest.abs().max().item()
     panels = [("Picture", image.permute(1, 2, 0).numpy(), {}),
-              (f"Gradient, stretched\n(0 is grey {((0 - low) / (high - low)).item():.2f})", ((strongest - low) / (high - low)).numpy(), {"cmap": "gray", "vmin": 0, "vmax": 1}),
+              (f"Gradient, stretched\n(0 is grey {((0 - low) / span).item():.2f})", ((strongest - low) / span).numpy(), {"cmap": "gray", "vmin": 0, "vmax": 1}),
               ("Gradient,\nwhite at 0", strongest.numpy(), {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}),
               ("Original:\nabsolute value", gradient.abs().amax(0).numpy(), {"cmap": "gray"}),
               ("Positive", gradient.clamp(min=0).amax(0).numpy(), {"cmap": "gray"}),
@@ -280,4 +281,4 @@ def digest(**arrays: Tensor) -> None:
     """Print mean, standard deviation and extremes of what a figure shows, to three digits, for those who compare reruns."""
     for name, values in arrays.items():
         v = values.double()
-        print(f"{name}: mean {v.mean():.3g}, sd {v.std():.3g}, from {v.min():.3g} to {v.max():.3g}")
+        print(f"{name}: mean {v.mean():.3g}, sd {v.std() if v.numel() > 1 else 0:.3g}, from {v.min():.3g} to {v.max():.3g}")

@@ -47,24 +47,27 @@ BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18}
 
 def check(name: str, weights: str | None = None) -> None:
     """Raise ModelError at once if `load(name, weights)` could not be meant: an unknown name, or weights that are not there."""
-    kind = name.partition(":")[0]
+    kind = str(name).partition(":")[0]
     if name in BUILDERS:
-        if weights not in (None, "imagenet"):
-            weights_path(name, weights)
+        if weights == "imagenet" and name != "resnet18":
+            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18 and torchvision:<name>.")
     elif kind == "torchvision":
         from torchvision.models import list_models
         if name.partition(":")[2] not in list_models(module=sys.modules["torchvision.models"]):
             raise ModelError(f"torchvision has no classification model {name.partition(':')[2]!r}; `torchvision.models.list_models()` names them.")
     elif kind == "python":
-        if name.count(":") != 2:
+        if name.count(":") != 2 or "" in name.split(":"):
             raise ModelError(f"{name!r} must read python:<module>:<factory>, for example python:my_nets:build.")
+        _factory(*name.split(":")[1:])
     else:
         raise ModelError(f"unknown model {name!r}; accepted are {', '.join(BUILDERS)}, torchvision:<name> and python:<module>:<factory>.")
+    if weights not in (None, "imagenet"):
+        weights_path(name, weights)
 
 
 def weights_path(name: str, weights: str) -> Path:
     """The file behind `weights`: a path, or the tag of a committed file (`cifar10` is data/weights/<name>-cifar10.safetensors)."""
-    path = Path(weights).expanduser()
+    path = Path(str(weights)).expanduser()
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         path = WEIGHTS / f"{name}-{weights}.safetensors"
     if not path.is_file():
@@ -79,7 +82,10 @@ def card(name: str, weights: str) -> dict:
         path = weights_path(name, weights).with_suffix(".json")
     except ModelError:
         return {}
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{path} is not a readable card ({error}); restore it or remove it.") from None
 
 
 def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None = None, seed: int = 0, device: str = "cpu") -> nn.Module:
@@ -115,8 +121,6 @@ def _construct(name: str, weights: str | None, classes: tuple[str, ...] | None) 
         raise ModelError(f"{name} needs the names of its classes; give `classes`, or weights that have a card.")
     model = BUILDERS[name](len(classes))
     if weights == "imagenet":
-        if name != "resnet18":
-            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18 and torchvision:<name>.")
         model[0].load_state_dict(_download("resnet18").state_dict())
     return model
 
@@ -153,14 +157,20 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
     return model
 
 
-def _from_factory(module: str, factory: str) -> nn.Module:
+def _factory(module: str, factory: str):
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         build = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as error:
         raise ModelError(f"python:{module}:{factory} cannot be imported ({error}); the module must be on the import path or in the working folder.") from None
-    model = build()
+    if not callable(build):
+        raise ModelError(f"python:{module}:{factory} is a {type(build).__name__}; it must be a function that returns a torch.nn.Module.")
+    return build
+
+
+def _from_factory(module: str, factory: str) -> nn.Module:
+    model = _factory(module, factory)()
     if not isinstance(model, nn.Module):
         raise ModelError(f"python:{module}:{factory} returned {type(model).__name__}; it must return a torch.nn.Module.")
     return model
@@ -172,11 +182,11 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
         state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     except (SafetensorError, OSError, EOFError, RuntimeError, AttributeError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is not a readable weights file ({str(error).splitlines()[0]}); it is damaged, truncated or of another kind.") from None
+        raise ModelError(f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0]}); it is damaged, truncated or of another kind.") from None
     except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
         raise ModelError(f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`.") from None
     own = model.state_dict()
-    wrong = sorted(set(own) ^ set(state)) or [k for k in own if own[k].shape != state[k].shape]
+    wrong = sorted(set(own) ^ set(state), key=str) or [k for k in own if own[k].shape != state[k].shape]
     if wrong:
         shapes = [tuple(t[wrong[0]].shape) if wrong[0] in t else "absent" for t in (own, state)]
         raise ModelError(f"{path} does not fit {name}: {wrong[0]} is {shapes[0]} in the network and {shapes[1]} in the file.")
@@ -202,5 +212,5 @@ def save(model: nn.Module, path: Path, about: dict, *, half: bool = False) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part)
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")  # first: weights that are there are finished
     part.replace(path)
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")

@@ -16,7 +16,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -74,9 +74,10 @@ def read(path: Path) -> dict | None:
             return content
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError, UnicodeDecodeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         pass
-    path.replace(path.with_suffix(".damaged"))
+    with suppress(FileNotFoundError):  # another process may have been faster
+        path.replace(path.with_suffix(".damaged"))
     return None
 
 

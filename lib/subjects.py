@@ -112,10 +112,15 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if name == 'images' else ''}.")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it must be a whole number of at least 0.")
-    if device not in ("cpu", "mps") and not device.startswith("cuda"):
+    if device not in ("cpu", "mps") and not str(device).startswith("cuda"):
         raise ValueError(f"unknown device {device!r}; accepted are cpu, cuda, cuda:<number> and mps.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use cpu.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' was asked for, but torch sees none here; use cpu.")
+    for name, value in (("dataset", dataset), ("model", model), ("weights", weights)):
+        if isinstance(value, (list, tuple)) and not value:
+            raise ValueError(f"{name} is an empty list; give at least one name.")
     wanted = [(d, m, w) for d in as_list(dataset) for m in as_list(model) for w in as_list(weights)]
     for d, m, w in wanted:
         check(d, m, w, split)

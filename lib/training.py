@@ -73,20 +73,24 @@ def _resume(model, optimizer, checkpoint, protocol) -> list[dict]:
         return []
     try:
         state = torch.load(checkpoint, weights_only=True)
+        written, rows, weights, steps = (state[name] for name in ("protocol", "rows", "model", "optimizer"))
     except Exception:
         checkpoint.replace(checkpoint.with_name(checkpoint.name + ".damaged"))
         return []
-    if state["protocol"] != asdict(protocol):
-        raise ValueError(f"{checkpoint} was written by another protocol ({state['protocol']}); remove it or train with that one.")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["rows"]
+    if written != asdict(protocol):
+        raise ValueError(f"{checkpoint} was written by another protocol ({written}); remove it or train with that one.")
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in model.state_dict().items()}:
+        raise ValueError(f"{checkpoint} was written for another network; remove it or train that one.")
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(steps)
+    return rows
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, data: Dataset, batch_size: int = 500) -> torch.Tensor:
     """Predicted class of every picture, int64 [N]; float32, eval mode."""
     device = next(model.parameters()).device
+    model.eval()
     batches = torch.arange(len(data)).split(batch_size)
     return torch.cat([model(to_range(data.images[i].to(device), model)).argmax(1).cpu() for i in batches])
 

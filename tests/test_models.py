@@ -292,7 +292,7 @@ def test_committed_weights_load_and_have_a_card(path):
     ("basic_cnn", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
     ("basic_cnn", "imagenet", ["ImageNet", "basic_cnn", "resnet18"]),
     ("torchvision:squeezenet1_1", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
-    ("python:torch:nn", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
+    ("python:collections:OrderedDict", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
 ])
 def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, name, weights, words):
     extra = {"classes": CLASSES} if call is load else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -86,8 +87,14 @@ def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
     ("toy", "net, toy test, n = 10"), ("none", "net, toy test, n = 10"), ("toy-seed1", "net (toy-seed1), toy test, n = 10"),
     ("/some/where/mine.pt", "net (mine.pt), toy test, n = 10")])
 def test_a_title_names_weights_that_are_not_the_datasets_own(weights, title):
-    pictures = data.replace(shapes10.draw("test", count=10), name="toy")
+    pictures = replace(shapes10.draw("test", count=10), name="toy")
     assert Subject(None, pictures, "net", weights).title == title
+
+
+@pytest.mark.parametrize("name", ["imagefolder:/a/birds", "imagefolder:/a/birds/", "birds"])
+def test_a_label_names_the_folder_and_not_the_way_to_it(name):
+    pictures = replace(shapes10.draw("test", count=10), name=name)
+    assert Subject(None, pictures, "net", "none").label == "net, birds"
 
 
 def test_none_takes_weights_drawn_from_the_seed(few, weights):

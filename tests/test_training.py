@@ -205,7 +205,6 @@ DAMAGES = {
     "nothing in it": rewrite(lambda state: {}),
     "no optimizer": rewrite(lambda state: {k: v for k, v in state.items() if k != "optimizer"}),
     "a list": rewrite(lambda state: [1, 2]),
-    "another network": rewrite(lambda state: state | {"model": nn.Linear(2, 2).state_dict()}),
 }
 
 
@@ -228,6 +227,16 @@ def test_a_checkpoint_of_another_protocol_is_refused_and_kept(tmp_path):
         with pytest.raises(ValueError, match="another protocol") as caught:
             fit(net(), toy(), other, checkpoint=tmp_path / "c.pt", log=silent)
         assert str(tmp_path / "c.pt") in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert (tmp_path / "c.pt").read_bytes() == kept
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
+    fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
+    kept, other = (tmp_path / "c.pt").read_bytes(), nn.Sequential(nn.Flatten(), nn.Linear(108, 3))
+    other.black, other.white = 0., 1.
+    with pytest.raises(ValueError) as caught:
+        fit(other, toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
+    assert str(tmp_path / "c.pt") in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
     assert (tmp_path / "c.pt").read_bytes() == kept
 
 
