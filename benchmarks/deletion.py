@@ -9,15 +9,13 @@ it sorts the maps again, copies the images, fills and runs the model on all of t
 """
 from __future__ import annotations
 
-import argparse
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import timing  # noqa: E402
 from lib import data, models  # noqa: E402
 from lib.attribution import signed_maps  # noqa: E402
 from lib.metrics import PAPER_FRACTIONS, allegiance  # noqa: E402
@@ -51,46 +49,24 @@ def batches_of(model, images, maps, fill, batch_size):
     return batches
 
 
-def summary(ratios):
-    return f"{statistics.median(ratios):.2f} times  (from {min(ratios):.2f} to {max(ratios):.2f})"
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--models", nargs="+", default=["basic_cnn", "resnet18"])
-    parser.add_argument("--weights", help="a tag or file that lib.models.load accepts; default: freshly drawn")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    pictures = data.load("shapes10", "test", size=options.size, count=options.batch)
-    print(f"{options.batch} pictures of {options.size} pixels, {options.threads} thread(s), {options.repeats} repeats, {options.clock} clock, "
-          f"weights {options.weights or 'freshly drawn'}, PyTorch {torch.__version__}")
-    for name in options.models:
-        model = models.load(name, options.weights, classes=pictures.classes)
+    chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=256)
+    for name in chosen.models:
+        model = models.load(name, chosen.weights, classes=pictures.classes)
         images = data.to_range(pictures.images, model)
         maps_of = signed_maps(model, images)
         for kind in ("original", "active"):
             maps = getattr(maps_of, kind)
-            batches = batches_of(model, images, maps, model.black, options.batch)
-            runs = {"allegiance": lambda: allegiance(model, images, maps, fill=model.black, batch_size=options.batch),
+            batches = batches_of(model, images, maps, model.black, chosen.batch)
+            runs = {"allegiance": lambda: allegiance(model, images, maps, fill=model.black, batch_size=chosen.batch),
                     "bare": lambda: bare(model, batches), "naive": lambda: naive(model, images, maps, model.black)}
             same = (runs["allegiance"]() == runs["naive"]()).double().mean().item()    # warm-up
             bare(model, batches)
-            seconds = {run: [] for run in runs}
-            for _ in range(options.repeats):
-                for run, function in runs.items():
-                    start = clock()
-                    function()
-                    seconds[run].append(clock() - start)
+            seconds = timing.interleaved(runs, chosen.repeats, clock)
             images_seen = sum(len(batch) for batch in batches) / len(images)
             print(f"\n{name}, {kind} map: {images_seen:.1f} forward passes an image (naive {1 + len(PAPER_FRACTIONS)}); {same:.2%} of entries equal to naive")
-            print(f"  allegiance over bare  {summary([a / b for a, b in zip(seconds['allegiance'], seconds['bare'])])}")
-            print(f"  naive over allegiance {summary([n / a for n, a in zip(seconds['naive'], seconds['allegiance'])])}")
+            print(f"  allegiance over bare  {timing.ratio(seconds['allegiance'], seconds['bare'])}")
+            print(f"  naive over allegiance {timing.ratio(seconds['naive'], seconds['allegiance'])}")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ cpu` with one thread counts the processor's time instead of the wall clock's.
 """
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import timing  # noqa: E402
 from lib import data, models  # noqa: E402
 from lib.attribution import SignedMaps, signed_maps  # noqa: E402
 from lib.metrics import rank_correlation  # noqa: E402
@@ -58,43 +58,17 @@ def in_bfloat16(model, images):
         return signed_maps(model, images)
 
 
-def timed(function, clock, *arguments):
-    start = clock()
-    result = function(*arguments)
-    return clock() - start, result
-
-
-def summary(ratios):
-    return f"{statistics.median(ratios):5.1f} times  (from {min(ratios):.1f} to {max(ratios):.1f})"
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--models", nargs="+", default=["basic_cnn", "resnet18"])
-    parser.add_argument("--weights", help="a tag or file that lib.models.load accepts; default: freshly drawn")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
-    pictures = data.load("shapes10", "test", size=options.size, count=options.batch)
-    print(f"{options.batch} pictures of {options.size} pixels, {options.threads} thread(s), {options.repeats} repeats, {options.clock} clock, "
-          f"weights {options.weights or 'freshly drawn'}, PyTorch {torch.__version__}")
-    for name in options.models:
-        model = models.load(name, options.weights, classes=pictures.classes)
+    chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=64)
+    for name in chosen.models:
+        model = models.load(name, chosen.weights, classes=pictures.classes)
         images = data.to_range(pictures.images, model)
-        runs = {"naive": naive, "float32": signed_maps, "bfloat16": in_bfloat16}
-        results = {kind: function(model, images) for kind, function in runs.items()}    # warm-up
-        seconds = {kind: [] for kind in runs}
-        for _ in range(options.repeats):
-            for kind, function in runs.items():
-                seconds[kind].append(timed(function, clock, model, images)[0])
+        runs = {kind: partial(function, model, images) for kind, function in (("naive", naive), ("float32", signed_maps), ("bfloat16", in_bfloat16))}
+        results = {kind: function() for kind, function in runs.items()}  # warm-up
+        seconds = timing.interleaved(runs, chosen.repeats, clock)
         print(f"\n{name}: naive {statistics.median(seconds['naive']):.2f} s")
         for kind in ("float32", "bfloat16"):
-            print(f"  {kind:9} {summary([slow / fast for slow, fast in zip(seconds['naive'], seconds[kind])])}")
+            print(f"  {kind:9} {timing.ratio(seconds['naive'], seconds[kind])}")
         for field in SignedMaps._fields:
             slow, fast, half = (getattr(results[kind], field) for kind in runs)
             far = ((slow - fast).abs() > 1e-4 * slow.abs().amax()).double().mean().item()

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,13 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
 
 def _current(parameters: dict) -> bool:
     """Was the cell computed with the weights that are committed now?"""
-    return parameters["weights_hash"] == models.fingerprint(models.load(parameters["model"], parameters["weights"]))
+    return parameters["weights_hash"] == _committed(parameters["model"], parameters["weights"], models.WEIGHTS)
+
+
+@lru_cache
+def _committed(model: str, weights: str, folder: Path) -> str:
+    """Fingerprint of committed weights; read once, since sixty numbers ask for it."""
+    return models.fingerprint(models.load(model, weights))
 
 
 def reproduction() -> pd.DataFrame:

@@ -16,7 +16,7 @@ import subprocess
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -65,8 +65,8 @@ def _digest(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read(path: Path) -> dict | None:
-    """The content of a cell file; a file that is damaged is renamed to *.damaged, and None returned."""
+def read(path: Path, set_aside: bool = False) -> dict | None:
+    """The content of a cell file; None if it is not there or damaged. `set_aside` renames a damaged one to *.damaged."""
     try:
         content = json.loads(path.read_text())
         digest = content.pop("digest")
@@ -76,7 +76,7 @@ def read(path: Path) -> dict | None:
         return None
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
-    with suppress(FileNotFoundError):  # another process may have been faster
+    if set_aside:
         path.replace(path.with_suffix(".damaged"))
     return None
 
@@ -116,7 +116,7 @@ def cell(experiment: str, label: str, parameters: dict, compute: Callable[[], di
     content = read(path)
     if content is None:
         with _alone(f"{experiment}-{name}"):
-            content = read(path)
+            content = read(path, set_aside=True)
             if content is None:
                 start = time.perf_counter()
                 made = compute()

@@ -23,7 +23,7 @@ class Subject(NamedTuple):
     def label(self) -> str:
         """For tables: network, its weights unless they are those of the dataset, and data."""
         weights = "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
-        return f"{self.model_name}{weights}, {self.pictures.name.split('/')[-1]}"
+        return f"{self.model_name}{weights}, {Path(self.pictures.name).name}"
 
     @property
     def title(self) -> str:

@@ -35,7 +35,8 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, che
     device = next(model.parameters()).device
     model.train().to(memory_format=torch.channels_last)
     optimizer = getattr(torch.optim, protocol.optimizer)(model.parameters(), lr=protocol.lr)
-    rows = _resume(model, optimizer, checkpoint, protocol)
+    asked = {**asdict(protocol), "data": data.fingerprint}
+    rows = _resume(model, optimizer, checkpoint, asked)
     for epoch in range(len(rows), protocol.epochs):
         start, loss_sum, right = time.perf_counter(), 0.0, 0
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + epoch))
@@ -53,22 +54,22 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, che
         rows.append({"epoch": epoch + 1, "loss": loss_sum / len(data), "accuracy": right / len(data), "seconds": time.perf_counter() - start})
         if not math.isfinite(loss_sum):
             raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate ({protocol.lr}).")
-        _save(model, optimizer, rows, checkpoint, protocol)
+        _save(model, optimizer, rows, checkpoint, asked)
         log(f"epoch {epoch + 1}/{protocol.epochs}  loss {rows[-1]['loss']:.3f}  accuracy {rows[-1]['accuracy']:.3f}  {rows[-1]['seconds']:.0f} s")
     model.eval()
     return rows
 
 
-def _save(model, optimizer, rows, checkpoint, protocol) -> None:
+def _save(model, optimizer, rows, checkpoint, asked) -> None:
     if checkpoint is None:
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     part = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.part")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "protocol": asdict(protocol)}, part)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "protocol": asked}, part)
     part.replace(checkpoint)
 
 
-def _resume(model, optimizer, checkpoint, protocol) -> list[dict]:
+def _resume(model, optimizer, checkpoint, asked) -> list[dict]:
     if checkpoint is None or not checkpoint.exists():
         return []
     try:
@@ -77,8 +78,8 @@ def _resume(model, optimizer, checkpoint, protocol) -> list[dict]:
     except Exception:
         checkpoint.replace(checkpoint.with_name(checkpoint.name + ".damaged"))
         return []
-    if written != asdict(protocol):
-        raise ValueError(f"{checkpoint} was written by another protocol ({written}); remove it or train with that one.")
+    if written != asked:
+        raise ValueError(f"{checkpoint} was written by another protocol or on other data ({written}); remove it or train with that one.")
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in model.state_dict().items()}:
         raise ValueError(f"{checkpoint} was written for another network; remove it or train that one.")
     model.load_state_dict(weights)
