@@ -56,8 +56,13 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
 
 
 def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
-    """One correctly classified picture of every class that has one, drawn by `seed`: their places, int64 (Sign, section 4.1)."""
+    """One correctly classified picture of every class that has one, drawn by `seed`: their places, int64 (Sign, section 4.1).
+
+    Raises ValueError where the network classifies none correctly.
+    """
     right = predictions(who, batch_size) == who.pictures.labels
+    if not right.any():
+        raise ValueError(f"{who.title}: no picture is classified correctly, and a gallery shows correct ones alone; give more images or trained weights.")
     order = torch.randperm(len(right), generator=torch.Generator().manual_seed(seed))
     order = order[right[order]]
     first = [order[who.pictures.labels[order] == k][:1] for k in range(len(who.pictures.classes))]

@@ -113,7 +113,8 @@ def test_the_gallery_is_one_correct_picture_a_class(who):
     assert torch.equal(drawn[0], experiments.gallery(some)) and len({tuple(places.tolist()) for places in drawn}) > 5
     assert set(torch.cat(drawn).tolist()) == set(right)  # any of them may be drawn
     none = who._replace(pictures=Dataset("toy", "test", who.pictures.images, (predicted + 1) % 10, who.pictures.classes, "made"))
-    assert len(experiments.gallery(none)) == 0
+    with pytest.raises(ValueError, match="no picture is classified correctly"):
+        experiments.gallery(none)
 
 
 # ---- allegiance and its area
