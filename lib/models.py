@@ -182,7 +182,7 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
         state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     except (SafetensorError, OSError, EOFError, RuntimeError, AttributeError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0]}); it is damaged, truncated or of another kind.") from None
+        raise ModelError(f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0].split('. ')[0]}); it is damaged, truncated or of another kind.") from None
     except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
         raise ModelError(f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`.") from None
     own = model.state_dict()

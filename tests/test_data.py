@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import refusal
 import torch
 from PIL import Image
 
@@ -23,13 +24,7 @@ NAVY, WHITE = (10, 20, 90), (255, 255, 255)
 
 
 def refused(call, *words):
-    """The message of the DataError that `call` raises: one sentence that holds the words."""
-    with pytest.raises(DataError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".") and not re.search(r"[a-z)]\. [A-Z]", message), message
-    assert all(str(word) in message for word in words), message
-    return message
+    return refusal.refused(call, *words, error=DataError)
 
 
 def put(path: Path, picture=NAVY, size=(6, 4), **options) -> Path:

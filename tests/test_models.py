@@ -1,13 +1,13 @@
 """lib.models: the architectures of the papers, weights that are checked before they are used, and networks of the user's own."""
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import sys
 from pathlib import Path
 
 import pytest
+import refusal
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -22,13 +22,7 @@ CLASSES = tuple("abcdefghij")
 
 
 def refused(call, *words):
-    """The message of the ModelError that `call` raises: one sentence that holds the words."""
-    with pytest.raises(ModelError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith("."), message
-    assert all(str(word) in message for word in words), message
-    return message
+    return refusal.refused(call, *words, error=ModelError)
 
 
 @pytest.fixture

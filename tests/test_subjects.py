@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from refusal import refused
 import torch
 from torch import nn
 
@@ -30,16 +31,6 @@ def named():
     net.classes = ("disc", "ring", "half-disc")
     return net
 """
-
-
-def refused(call, *words, error=ValueError):
-    """The message of the error that `call` raises: one sentence that holds the words."""
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith("."), message
-    assert all(str(word) in message for word in words), message
-    return message
 
 
 @pytest.fixture
