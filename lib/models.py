@@ -42,7 +42,16 @@ def resnet18(classes: int) -> nn.Module:
     return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
 
 
-BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18}
+def rectgrad_cnn(classes: int) -> nn.Module:
+    """Paper Noise's CIFAR-10 CNN (appendix F.2): two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1]."""
+    def pair(before, width):
+        return [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    model = nn.Sequential(*pair(3, 32), *pair(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 256), nn.ReLU(), nn.Linear(256, classes))
+    model.black, model.white = -1.0, 1.0
+    return model
+
+
+BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "rectgrad_cnn": rectgrad_cnn}
 
 
 def check(name: str, weights: str | None = None) -> None:

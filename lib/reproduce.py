@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, fill_value, subject
 from lib.training import Protocol
 
+_NOISE = Protocol(epochs=20, batch_size=100, optimizer="Adam", bfloat16=True, reshuffle=False)  # paper Noise, appendix F.2
 # every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
 TRAINED = [
     ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=15)),
@@ -29,6 +30,13 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
+    ("rectgrad_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
+    ("rectgrad_cnn", "shapes10+patch", "shapes10+patch", replace(_NOISE, epochs=5)),
+    ("rectgrad_cnn", "cifar10", "cifar10", _NOISE),
+    ("rectgrad_cnn", "cifar10+patch", "cifar10+patch", _NOISE),
+    ("rectgrad_cnn", "cifar10_rest", "cifar10_rest", _NOISE),
+    ("rectgrad_cnn", "cifar10", "cifar10-seed1", replace(_NOISE, seed=1)),
+    ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
 ]
 # columns of paper Sign's tables that are computed here: (dataset, model, tags of the weights, one a seed)
 COLUMNS = {
@@ -49,11 +57,11 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         return
     pictures, held_out = data.load(dataset, "train"), data.load(dataset, "test")
     network = models.load(model, classes=pictures.classes, seed=protocol.seed)
-    rows = training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{dataset}-seed{protocol.seed}.pt",
+    rows = training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt",
                         log=lambda line: log(f"{model} {tag}  {line}"))
     about = {"model": model, "dataset": dataset, "fingerprint": pictures.fingerprint, "classes": list(pictures.classes), "protocol": asdict(protocol),
              "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()}
-    half = model == "resnet18"
+    half = model in ("resnet18", "rectgrad_cnn")
     part = path.with_name(f"part-{path.name}")
     models.save(network, part, about, half=half)
     network = models.load(model, str(part))  # the rounded weights are the ones every result is computed with

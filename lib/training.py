@@ -16,7 +16,10 @@ from lib.data import Dataset, to_range
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled."""
+    """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled.
+
+    `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does.
+    """
 
     epochs: int = 50
     lr: float = 1e-3
@@ -24,6 +27,7 @@ class Protocol:
     optimizer: str = "AdamW"
     bfloat16: bool = False
     seed: int = 0
+    reshuffle: bool = True
 
 
 def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, checkpoint: Path | None = None, log=print) -> list[dict]:
@@ -39,7 +43,7 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, che
     rows = _resume(model, optimizer, checkpoint, asked)
     for epoch in range(len(rows), protocol.epochs):
         start, loss_sum, right = time.perf_counter(), 0.0, 0
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + epoch))
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)))
         for index in order.split(protocol.batch_size):
             images = to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last)
             labels = data.labels[index].to(device)
