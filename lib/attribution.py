@@ -8,11 +8,14 @@ model, its mode, its gradients or the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from lib import backward_rules as rules
 
 
 class SignedMaps(NamedTuple):
@@ -37,15 +40,23 @@ def evaluating(model: nn.Module):
             module.training = mode
 
 
-@contextmanager
-def _graph(model: nn.Module, images: Tensor):
-    """One forward pass that remembers how to go back to the input: yields (leaf [N,C,H,W], logits [N,K])."""
+def _check_images(images) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         what = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
+
+
+@contextmanager
+def _graph(model: nn.Module, images: Tensor, method: str = "", engine: rules.Engine | None = None):
+    """One forward pass that remembers how to go back to the input: yields (leaf [N,C,H,W], logits [N,K]).
+
+    With an `engine`, operations met on the way get its backward rules; `method` names who asks for them.
+    """
+    _check_images(images)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         leaf = images.detach().clone(memory_format=torch.channels_last).requires_grad_()
-        logits = model(leaf.clone())  # the copy lets a model begin with an in-place operation
+        with rules.replaced(model, method, engine) if engine else nullcontext():
+            logits = model(leaf.clone())  # the copy lets a model begin with an in-place operation
         if logits.ndim != 2 or len(logits) != len(images):
             raise ValueError(f"the model must return logits [N,K]; for {len(images)} images it returned shape {tuple(logits.shape)}.")
         yield leaf, logits
@@ -165,6 +176,147 @@ def inactive(model: nn.Module, images: Tensor, target=None, *, classes: Sequence
     return (own * ((own <= smallest) if ties else (own < smallest))).contiguous()
 
 
+def input_x_gradient(model: nn.Module, images: Tensor, target=None) -> Tensor:
+    """The input times its gradient, [N,C,H,W] (Shrikumar et al. 2016; paper Noise, section 2.2)."""
+    return images.detach() * saliency(model, images, target)
+
+
+def _mean_gradient(model: nn.Module, images: Tensor, target, steps: int, point: Callable[[int, int], Tensor], batch_size: int) -> Tensor:
+    """Mean of the gradients at `steps` points for each image, [N,C,H,W]; never more than `batch_size` points in memory.
+
+    `point(n, k)` is the k-th point of image n, [C,H,W], asked for in order; the target is that of the image itself.
+    """
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+    with torch.no_grad(), evaluating(model):
+        target = _targets(model(images.clone()), target)
+    total = torch.zeros_like(images, requires_grad=False)
+    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(steps)).view(-1, 2)
+    for part in pairs.split(batch_size):
+        owner = part[:, 0].to(images.device)
+        gradients = saliency(model, torch.stack([point(n, k) for n, k in part.tolist()]), target[owner])
+        total.index_add_(0, owner, gradients)
+    return total.div_(steps)
+
+
+def smoothgrad(model: nn.Module, images: Tensor, target=None, *, noise_level: float = 0.1, steps: int = 50,
+               generator: torch.Generator | None = None, batch_size: int = 64) -> Tensor:
+    """Mean gradient over `steps` copies with Gaussian noise, [N,C,H,W] (Smilkov et al. 2017; paper Noise, section 2.2).
+
+    The noise has standard deviation `noise_level` times the range of each image. It is drawn image after image from
+    `generator`; without one, every image draws from a fresh one with seed 0, as if it were alone.
+    """
+    _check_images(images)
+    images = images.detach()
+    reach = noise_level * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
+    drawn_from = generator
+
+    def point(n: int, k: int) -> Tensor:
+        nonlocal drawn_from
+        if generator is None and k == 0:
+            drawn_from = torch.Generator().manual_seed(0)
+        noise = torch.randn(images.shape[1:], generator=drawn_from, device=drawn_from.device, dtype=torch.float32)
+        return images[n] + reach[n] * noise.to(images)
+    return _mean_gradient(model, images, target, steps, point, batch_size)
+
+
+def _baseline(images: Tensor, baseline) -> Tensor:
+    """`baseline` (None is 0, a number, [C,H,W] or [N,C,H,W]) as a tensor of the shape of the images."""
+    try:
+        return torch.as_tensor(0.0 if baseline is None else baseline, dtype=images.dtype, device=images.device).expand_as(images)
+    except RuntimeError:
+        raise ValueError(f"baseline has shape {tuple(baseline.shape)}; it must be None, a number or a tensor that broadcasts to {tuple(images.shape)}.") from None
+
+
+def integrated_gradients(model: nn.Module, images: Tensor, target=None, *, steps: int = 50, baseline=None, batch_size: int = 64) -> Tensor:
+    """(x - x0) times the mean gradient on the way from the baseline x0 to x, [N,C,H,W] (Sundararajan et al. 2017).
+
+    A right Riemann sum at 1/steps ... 1, as released with paper Noise. `baseline`: None (0 in the units of the images), a
+    number, [C,H,W] or [N,C,H,W].
+    """
+    _check_images(images)
+    images = images.detach()
+    start = _baseline(images, baseline)
+    way = images - start
+    return way * _mean_gradient(model, images, target, steps, lambda n, k: start[n] + (k + 1) / steps * way[n], batch_size)
+
+
+def _ruled(model: nn.Module, images: Tensor, target, method: str, engine: rules.Engine) -> Tensor:
+    """The target's gradient with the backward rules of `engine`, [N,C,H,W]."""
+    with _graph(model, images, method, engine) as (leaf, logits):
+        return _gradient(logits.gather(1, _targets(logits, target)[:, None]), leaf).contiguous()
+
+
+def deconvolution(model: nn.Module, images: Tensor, target=None) -> Tensor:
+    """Gradient whose negative values are cut at every ReLU, whatever the forward pass did, [N,C,H,W] (Zeiler & Fergus 2014)."""
+    return _ruled(model, images, target, "deconvolution", rules.Engine(rules.deconvolution))
+
+
+def guided_backprop(model: nn.Module, images: Tensor, target=None) -> Tensor:
+    """Gradient whose negative values are cut at every ReLU that let something through, [N,C,H,W] (Springenberg et al. 2015)."""
+    return _ruled(model, images, target, "guided backpropagation", rules.Engine(rules.guided))
+
+
+def rectgrad(model: nn.Module, images: Tensor, target=None, *, q: float = 98.0, tau: float | None = None, rule: str = "PR1", eps: float = 0.0,
+             padding_trick: bool = True, border: str = "padded", prr: bool = False, final_threshold: bool = True) -> Tensor:
+    """Rectified Gradient: the input times what comes back through important units alone, [N,C,H,W] (paper Noise, section 4).
+
+    A unit with activation a and gradient R passes R if its score exceeds the threshold of its layer. `rule`: the score, a R
+    ("PR1"), |a R| ("PR2"), a ("PR3"), R ("PR4"), or "PR1+PR2", PR1 at the last activation and PR2 elsewhere (Fig. 17); `eps`
+    is added to a. Threshold: the `q`-th percentile of the scores of the layer, per image, or `tau` where given.
+    `padding_trick` zeroes the border of the gradient entering zero-padded convolutions (appendix C.1); `border`: one pixel
+    ("padded"), half the kernel ("half_kernel"), or one pixel at every convolution that keeps its size, 1x1 too ("released").
+    `prr` redistributes through max pooling in proportion to the activations (appendix C.2). `final_threshold` sets negative
+    results to 0. Smooth activations (GELU, SiLU) multiply by their derivative. Raises ValueError where there is nothing to
+    change.
+    """
+    if not isinstance(q, (int, float)) or not 0 <= q <= 100:
+        raise ValueError(f"q is {q!r}; it must be a percentile between 0 and 100.")
+    if rule not in (*rules.SCORES, "PR1+PR2"):
+        raise ValueError(f"unknown rule {rule!r}; accepted are {', '.join(rules.SCORES)} and PR1+PR2.")
+    if border not in ("padded", "half_kernel", "released"):
+        raise ValueError(f"unknown border {border!r}; accepted are padded, half_kernel and released.")
+    engine = rules.Engine(partial(rules.rectgrad, q=q, tau=tau, rule=rule, eps=eps), smooth=True,
+                          max_pool=rules.proportional if prr else None, border=border if padding_trick else None)
+    result = images.detach() * _ruled(model, images, target, "RectGrad", engine)
+    return result.clamp_(min=0) if final_threshold else result
+
+
+def rectgrad_prr(model: nn.Module, images: Tensor, target=None, **options) -> Tensor:
+    """`rectgrad` with the proportional redistribution rule (paper Noise, appendix C.2), [N,C,H,W]."""
+    return rectgrad(model, images, target, prr=True, **options)
+
+
+def epsilon_lrp(model: nn.Module, images: Tensor, target=None, *, epsilon: float = 1e-4) -> Tensor:
+    """Layer-wise relevance propagation with the epsilon rule, [N,C,H,W] (Bach et al. 2015), as a gradient (Ancona et al. 2018).
+
+    Relevance starts as the target's logit. On ReLU networks it tends to input * gradient as `epsilon` goes to 0.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon is {epsilon!r}; it must be greater than 0.")
+    engine = rules.Engine(partial(rules.epsilon_lrp, epsilon=epsilon), smooth=True)
+    return images.detach() * _ruled(model, images, target, "epsilon-LRP", engine)
+
+
+def deeplift(model: nn.Module, images: Tensor, target=None, *, baseline=None, max_pool: str = "gradient") -> Tensor:
+    """DeepLIFT with the Rescale rule, [N,C,H,W] (Shrikumar et al. 2017): contributions to the logit's difference from the baseline's.
+
+    `baseline` as in `integrated_gradients`. `max_pool`: "gradient" sends everything through the image's own maximum, as
+    released with paper Noise; "rescale" makes contributions add up through max pooling too. Networks that multiply
+    activations with each other (gates) do not add up.
+    """
+    if max_pool not in ("gradient", "rescale"):
+        raise ValueError(f"unknown max_pool {max_pool!r}; accepted are gradient and rescale.")
+    _check_images(images)
+    start = _baseline(images, baseline)
+    engine = rules.Engine(rules.rescale, smooth=True, max_pool=rules.rescale_max_pool if max_pool == "rescale" else None)
+    with _graph(model, torch.cat([images.detach(), start]), "DeepLIFT", engine) as (leaf, logits):
+        own = logits[:len(images)]
+        multipliers = _gradient(own.gather(1, _targets(own, target)[:, None]), leaf)[:len(images)]
+        return ((images.detach() - start) * multipliers).contiguous()
+
+
 class Method(NamedTuple):
     """An entry of `METHODS`: the function, its label in figures, its source, and how each paper turns it into a map."""
 
@@ -177,11 +329,20 @@ class Method(NamedTuple):
 _REDUCE = {"sign": "absmax", "noise": "sum"}
 _ALWAYS_ABSMAX = {"sign": "absmax", "noise": "absmax"}
 METHODS: dict[str, Method] = {
-    "saliency": Method(saliency, "Original", "Simonyan et al. 2014; Sign eq. 2", _REDUCE),
+    "saliency": Method(saliency, "Saliency map", "Simonyan et al. 2014; Sign eq. 2", _REDUCE),
     "positive": Method(positive, "Positive", "Sign eq. 3", _REDUCE),
     "negative": Method(negative, "Negative", "Sign eq. 4", _REDUCE),
     "active": Method(active, "Active", "Sign eq. 5", _ALWAYS_ABSMAX),
     "inactive": Method(inactive, "Inactive", "Sign eq. 6", _ALWAYS_ABSMAX),
+    "input_x_gradient": Method(input_x_gradient, "Gradient * input", "Shrikumar et al. 2016", _REDUCE),
+    "smoothgrad": Method(smoothgrad, "SmoothGrad", "Smilkov et al. 2017", _REDUCE),
+    "integrated_gradients": Method(integrated_gradients, "Integrated gradients", "Sundararajan et al. 2017", _REDUCE),
+    "deconvolution": Method(deconvolution, "Deconvolution", "Zeiler & Fergus 2014; Noise eq. 3", _REDUCE),
+    "guided_backprop": Method(guided_backprop, "Guided backpropagation", "Springenberg et al. 2015; Noise eq. 5", _REDUCE),
+    "rectgrad": Method(rectgrad, "RectGrad", "Noise section 4.1", _REDUCE),
+    "rectgrad_prr": Method(rectgrad_prr, "RectGrad PRR", "Noise appendix C.2", _REDUCE),
+    "epsilon_lrp": Method(epsilon_lrp, "Epsilon-LRP", "Bach et al. 2015; Ancona et al. 2018", _REDUCE),
+    "deeplift": Method(deeplift, "DeepLIFT", "Shrikumar et al. 2017", _REDUCE),
 }
 
 _REDUCERS = {"absmax": lambda a: a.abs().amax(1), "sum": lambda a: a.sum(1), "max": lambda a: a.amax(1)}

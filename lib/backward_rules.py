@@ -1,0 +1,327 @@
+"""One engine that swaps the backward rule of an operation, whoever calls it, and the rules as data for it.
+
+Libraries that hook modules miss a functional `F.relu`, a re-used or an in-place one. Here a `TorchFunctionMode` sees the
+operation itself, during one forward pass, and puts another backward rule behind it; the model is never touched. Seen are
+ReLU in all its forms (module, function, method, in place, `clamp(min=0)`, `threshold(0, 0)`, ReLU6 and `hardtanh(0, b)`),
+the smooth activations in `SMOOTH`, `max_pool2d` and `conv2d`. Not seen: what TorchScript or `torch.compile` have swallowed
+(refused), gates (`sigmoid`, `tanh`), an activation written out in arithmetic, and other pooling operations.
+"""
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+SMOOTH = (F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.softplus, F.leaky_relu)
+_RELU = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.threshold)
+_CLAMP = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_)
+_IN_PLACE = {torch.relu_, Tensor.relu_, torch.clamp_, Tensor.clamp_, torch.clamp_min_, Tensor.clamp_min_}
+_POOL = (F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices)
+
+
+class Activation(NamedTuple):
+    """An activation operation as a rule sees it: input `z`, output `a`, its place in the forward pass, and whether it is the last."""
+
+    z: Tensor
+    a: Tensor
+    index: int
+    last: bool
+    upper: float                        # ReLU's bound: inf, 6 for ReLU6
+    function: Callable[[Tensor], Tensor] | None   # of a smooth activation, else None
+
+    @property
+    def slope(self) -> Tensor:
+        """The derivative f'(z)."""
+        if self.function is None:
+            return ((self.z > 0) & (self.z < self.upper)).to(self.z.dtype)
+        with torch.enable_grad():
+            z = self.z.detach().requires_grad_()
+            return torch.autograd.grad(self.function(z).sum(), z)[0]
+
+    @property
+    def open(self) -> Tensor | float:
+        """What a rule that replaces ReLU's own gate multiplies by: 1, 0 above a bound, f'(z) where the activation is smooth."""
+        if self.function is not None:
+            return self.slope
+        return 1.0 if math.isinf(self.upper) else (self.z < self.upper).to(self.z.dtype)
+
+
+class Pool(NamedTuple):
+    """A max-pooling operation as a rule sees it: input `x` [N,C,H,W], and the options of `F.max_pool2d`."""
+
+    x: Tensor
+    options: dict
+
+
+# --- the rules: gradient at the output of an operation -> gradient at its input -------------------------------------------
+
+def deconvolution(g: Tensor, unit: Activation) -> Tensor:
+    """R_in = [R > 0] R (paper Noise, eq. 3 in appendix E.1)."""
+    return g.clamp(min=0) * unit.open
+
+
+def guided(g: Tensor, unit: Activation) -> Tensor:
+    """R_in = [z > 0] [R > 0] R (paper Noise, eq. 5 in appendix E.2)."""
+    return g.clamp(min=0) * unit.slope
+
+
+SCORES = {  # importance of a unit with activation a and gradient R (paper Noise, appendix B.1)
+    "PR1": lambda a, g: a * g,
+    "PR2": lambda a, g: (a * g).abs(),
+    "PR3": lambda a, g: a,
+    "PR4": lambda a, g: g,
+}
+
+
+def percentile(values: Tensor, q: float) -> Tensor:
+    """The q-th percentile of each row of values [N,...], [N]: the value at index round((n - 1) q / 100) of the ascending order."""
+    dense = values.detach()
+    if dense.ndim == 4 and not dense.is_contiguous():
+        dense = dense.permute(0, 2, 3, 1)  # order within an image does not matter, and a copy would cost more than the search
+    rows = dense.reshape(len(dense), -1)
+    rank = round((rows.shape[1] - 1) * q / 100)
+    if rows.device.type != "cpu":
+        return rows.kthvalue(rank + 1, dim=1).values
+    rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    return torch.from_numpy(np.partition(rows.numpy(), rank, axis=1)[:, rank].copy()).to(values.dtype)
+
+
+def rectgrad(g: Tensor, unit: Activation, *, q: float = 98.0, tau: float | None = None, rule: str = "PR1", eps: float = 0.0) -> Tensor:
+    """R_in = [score > tau] R, tau the q-th percentile of the scores of a layer, per image (paper Noise, section 4.1, appendix B)."""
+    name = rule if rule != "PR1+PR2" else "PR1" if unit.last else "PR2"
+    score = SCORES[name](unit.a + eps if eps else unit.a, g)
+    threshold = tau if tau is not None else percentile(score, q).view(-1, *[1] * (g.ndim - 1))
+    return torch.where(score > threshold, g * unit.open, 0)
+
+
+def epsilon_lrp(g: Tensor, unit: Activation, *, epsilon: float = 1e-4) -> Tensor:
+    """R_in = R f(z) / (z + epsilon sign(z)) (Ancona et al. 2018, table 1)."""
+    return g * unit.a / torch.where(unit.z >= 0, unit.z + epsilon, unit.z - epsilon)
+
+
+def _ratio(change_out: Tensor, change_in: Tensor, otherwise) -> Tensor:
+    """Quotient of differences; where the input hardly differs from the baseline's, the derivative in its place."""
+    still = change_in.abs() < 10 * torch.finfo(change_in.dtype).eps
+    return torch.where(still, otherwise, change_out / torch.where(still, 1, change_in))
+
+
+def rescale(g: Tensor, unit: Activation) -> Tensor:
+    """DeepLIFT's Rescale rule, R_in = R (a - a0) / (z - z0), for a batch [images; baselines] (Shrikumar et al. 2017)."""
+    (z, z0), (a, a0) = unit.z.chunk(2), unit.a.chunk(2)
+    multiplier = _ratio(a - a0, z - z0, unit.slope.chunk(2)[0])
+    return torch.cat([g.chunk(2)[0] * multiplier, torch.zeros_like(a0)])
+
+
+def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
+    """Rescale for a maximum: the difference of two maxima goes to the one input whose own difference covers it.
+
+    Where the maximum rose, that is where the image has its maximum; where it fell, where the baseline has its own. The
+    quotient then lies in [0,1] and contributions add up exactly.
+    """
+    x, x0 = pool.x.chunk(2)
+    (y, at), (y0, at0) = (F.max_pool2d(part, **pool.options, return_indices=True) for part in (x, x0))
+    change, place = y - y0, torch.where(y >= y0, at, at0).flatten(2)
+    at_place = (x - x0).flatten(2).gather(2, place).view_as(y)
+    shares = g.chunk(2)[0] * _ratio(change, at_place, 1.0)
+    back = torch.zeros_like(x.flatten(2)).scatter_add_(2, place, shares.flatten(2))
+    return torch.cat([back.view_as(x), torch.zeros_like(x0)])
+
+
+def proportional(g: Tensor, pool: Pool) -> Tensor:
+    """PRR: R_in = x avg_pool'(R / (avg_pool(x) + 1e-10)), over the windows of the max-pool, padding excluded (appendix D.3)."""
+    with torch.enable_grad():
+        x = pool.x.detach().requires_grad_()
+        z = F.avg_pool2d(x, **pool.options, count_include_pad=False)
+        spread, = torch.autograd.grad(z, x, g / (z.detach() + 1e-10))
+    return pool.x * spread
+
+
+def border_width(weight: Tensor, padding, dilation, padded_before: bool, border: str) -> tuple[int, int]:
+    """Rows and columns of the gradient at a convolution's output that the padding trick zeroes; (0, 0) where it does nothing."""
+    kernel, dilation = weight.shape[-2:], _pair(dilation)
+    half = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation))
+    padding = {"same": half, "valid": (0, 0)}[padding] if isinstance(padding, str) else _pair(padding)
+    padded = padded_before or any(padding)
+    if border == "released":   # TensorFlow's SAME, which a 1x1 kernel also is
+        return (1, 1) if padded_before or padding == half else (0, 0)
+    return ((1, 1) if border == "padded" else half) if padded else (0, 0)
+
+
+# --- the engine -----------------------------------------------------------------------------------------------------------
+
+class Engine(TorchFunctionMode):
+    """While it is active, operations get the given backward rules: a rule takes the gradient at the output and what it is told.
+
+    `activation(g, Activation)`, for ReLU and, with `smooth`, for smooth activations; `max_pool(g, Pool)`; `border`: the
+    padding trick's reading. `edit(index, a)` changes the output of the index-th activation on the way forward.
+    `activations` and `pools` count what was met.
+    """
+
+    def __init__(self, activation=None, *, smooth: bool = False, max_pool=None, border: str | None = None, edit=None):
+        super().__init__()
+        self.activation, self.smooth, self.max_pool, self.border, self.edit = activation, smooth, max_pool, border, edit
+        self.activations = self.pools = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in _SEEN:
+            if func is F.pad:
+                return _mark_padded(func(*args, **kwargs), *args, **kwargs)
+            if (func is torch.conv2d or func is F.conv2d) and self.border:
+                return _trick(func, args, kwargs, self.border)
+            if func in _POOL and self.max_pool:
+                return self._pool(func, args, kwargs)
+            if self.activation or self.edit:
+                found = _parse(func, args, kwargs, self.smooth)
+                if found is not None:
+                    return self._activate(*found)
+        return func(*args, **kwargs)
+
+    def _activate(self, z: Tensor, function, upper: float, smooth: bool, in_place: bool) -> Tensor:
+        ruled = self.activation and z.requires_grad and torch.is_grad_enabled()
+        if not ruled:
+            a = z.copy_(function(z)) if in_place else function(z)
+            if self.edit is None:
+                return a
+        index, self.activations = self.activations, self.activations + 1
+        if ruled:
+            a = _ActivationRule.apply(z, function, upper, smooth, in_place, self, index)
+        return self.edit(index, a) if self.edit else a
+
+    def _pool(self, func, args, kwargs):
+        given = _POOL_SIGNATURE.bind(*args, **kwargs)
+        given.apply_defaults()
+        options = {k: v for k, v in given.arguments.items() if k not in ("input", "return_indices")}
+        x = given.arguments["input"]
+        if not x.requires_grad:
+            return func(*args, **kwargs)
+        if _pair(options.pop("dilation")) != (1, 1):
+            raise ValueError("this rule for max pooling has no reading for dilated windows; accepted is dilation 1.")
+        options["stride"] = options["stride"] or options["kernel_size"]
+        self.pools += 1
+        indices = given.arguments["return_indices"] or func is F.max_pool2d_with_indices
+        values = _PoolRule.apply(x, options, self.max_pool)
+        return (values, F.max_pool2d(x.detach(), **options, return_indices=True)[1]) if indices else values
+
+
+class _ActivationRule(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, function, upper, smooth, in_place, engine, index):
+        with torch._C.DisableTorchFunction():  # an engine outside this one shall not see what this one does
+            ctx.save_for_backward(z.clone() if in_place else z)
+            ctx.about = function, upper, smooth, engine, index
+            a = function(z)
+            if in_place:
+                ctx.mark_dirty(z)
+                z.copy_(a)
+            return z if in_place else a
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        z, = ctx.saved_tensors
+        function, upper, smooth, engine, index = ctx.about
+        with torch._C.DisableTorchFunction():
+            unit = Activation(z, function(z), index, index == engine.activations - 1, upper, function if smooth else None)
+            return engine.activation(g, unit).to(g.dtype), *[None] * 6
+
+
+class _PoolRule(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, options, rule):
+        with torch._C.DisableTorchFunction():
+            ctx.save_for_backward(x)
+            ctx.about = options, rule
+            return F.max_pool2d(x, **options)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        options, rule = ctx.about
+        with torch._C.DisableTorchFunction():
+            return rule(g, Pool(ctx.saved_tensors[0], options)), None, None
+
+
+def _parse(func, args, kwargs, smooth: bool):
+    """(input, out-of-place function, upper bound, is it smooth, in place?) of an activation call, or None for something else."""
+    if func in _CLAMP:
+        return _parse_clamp(func, *args, **kwargs)
+    if func not in _RELU and not (smooth and func in SMOOTH):
+        return None
+    if func in _SIGNATURES:
+        given = _SIGNATURES[func].bind(*args, **kwargs)
+        given.apply_defaults()
+        options = dict(given.arguments)
+    else:
+        options = {"input": args[0], **kwargs} if args else dict(kwargs)
+        options |= {f"_{k}": v for k, v in enumerate(args[1:])}
+    z, in_place = options.pop("input"), bool(options.pop("inplace", False)) or func in _IN_PLACE
+    if func in SMOOTH:
+        rest = [v for k, v in options.items() if k.startswith("_")]
+        named = {k: v for k, v in options.items() if not k.startswith("_")}
+        return z, lambda t: func(t, *rest, **named), math.inf, True, in_place
+    if func is F.hardtanh and options["min_val"] != 0 or func is F.threshold and (options["threshold"], options["value"]) != (0, 0):
+        return None
+    upper = 6.0 if func is F.relu6 else float(options["max_val"]) if func is F.hardtanh else math.inf
+    return z, _bounded(upper), upper, False, in_place
+
+
+def _parse_clamp(func, input, min=None, max=None):
+    if isinstance(min, bool) or not isinstance(min, (int, float)) or min != 0 or isinstance(max, Tensor) or not input.is_floating_point():
+        return None
+    upper = math.inf if max is None else float(max)
+    return input, _bounded(upper), upper, False, func in _IN_PLACE
+
+
+def _bounded(upper: float) -> Callable[[Tensor], Tensor]:
+    return torch.relu if math.isinf(upper) else lambda z: z.clamp(0, upper)
+
+
+def _mark_padded(out: Tensor, input, pad, mode="constant", value=None) -> Tensor:
+    if mode == "constant" and not value and any(p > 0 for p in pad[:4]) and not any(pad[4:]):
+        out._zero_padded = True  # some networks pad in a step of its own before a convolution
+    return out
+
+
+def _trick(func, args, kwargs, border: str) -> Tensor:
+    given = _CONV_SIGNATURE.bind(*args, **kwargs)
+    given.apply_defaults()
+    call = given.arguments
+    out = func(*args, **kwargs)
+    rows, columns = border_width(call["weight"], call["padding"], call["dilation"], getattr(call["input"], "_zero_padded", False), border)
+    if out.requires_grad and (rows or columns) and out.shape[-2] > 2 * rows and out.shape[-1] > 2 * columns:
+        out.register_hook(lambda g: F.pad(g[..., rows:g.shape[-2] - rows, columns:g.shape[-1] - columns], (columns, columns, rows, rows)))
+    return out
+
+
+def _pair(value) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
+
+
+_SIGNATURES = {f: inspect.signature(f) for f in (*_RELU, *SMOOTH) if inspect.isfunction(f)}
+_POOL_SIGNATURE = inspect.signature(lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: None)
+_CONV_SIGNATURE = inspect.signature(lambda input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: None)
+_SEEN = {*_RELU, *_CLAMP, *SMOOTH, *_POOL, torch.conv2d, F.conv2d, F.pad}
+
+
+@contextmanager
+def replaced(model: nn.Module, method: str, engine: Engine):
+    """The forward pass inside runs with the engine's rules; ValueError if the method then met nothing to change."""
+    hidden = [name or type(module).__name__ for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")]
+    if hidden:
+        raise ValueError(f"{method} cannot see the operations inside {hidden[0]}, which is scripted or compiled; give the plain module.")
+    with engine:
+        yield engine
+    if engine.activation and not engine.activations:
+        kinds = "ReLU, ReLU6, clamp(min=0)" + (", GELU, SiLU or another activation" if engine.smooth else "")
+        raise ValueError(f"{method} changes the backward rule of {kinds}; the model called none, so its result would be a plain gradient under another name.")
+    if engine.max_pool and engine.max_pool is proportional and not engine.pools:
+        raise ValueError("the proportional redistribution rule changes max_pool2d, and the model called none; use prr=False.")
