@@ -142,6 +142,43 @@ def auc(fractions: Sequence[float], values: Tensor):
     return area.item() if values.ndim == 1 else area
 
 
+def total_variation(maps: Tensor) -> Tensor:
+    """Sum of the absolute differences between horizontal and vertical neighbours, [N] (paper Noise, section 5.3, Fig. 8 bottom)."""
+    if maps.ndim != 3:
+        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    return maps.diff(dim=1).abs().sum((1, 2)) + maps.diff(dim=2).abs().sum((1, 2))
+
+
+def attribution_outside(maps: Tensor, masks: Tensor, share: bool = False) -> Tensor:
+    """Sum of |map| where the mask [N,H,W] is False, off the object, [N] (paper Noise, section 5.3, Fig. 8 top).
+
+    `share=True` divides by the sum over the whole map; a map of zeros has share 0.
+    """
+    if maps.ndim != 3 or masks.shape != maps.shape or masks.dtype != torch.bool:
+        raise ValueError(f"maps and masks must be [N,H,W] of one shape, masks bool; got {tuple(maps.shape)} and {tuple(masks.shape)} {masks.dtype}.")
+    size = maps.abs()
+    outside = (size * ~masks).sum((1, 2))
+    if not share:
+        return outside
+    whole = size.sum((1, 2))
+    return torch.where(whole > 0, outside / torch.where(whole > 0, whole, 1), 0)
+
+
+def occlude_pixels(images: Tensor, maps: Tensor, fraction: float, fill, *, keep: bool = False, generator: torch.Generator | None = None) -> Tensor:
+    """Images whose round(fraction * H*W) most important pixels take the fill (ROAR), or keep alone their own values (KAR, `keep`).
+
+    Paper Noise, section 5.3. As released, noise of scale 1e-4 from `generator` (None: a fresh one with seed 0) is added to
+    the maps, so that equal values fall in a random order.
+    """
+    fill = _check(images, maps, (fraction,), fill)
+    generator = generator or torch.Generator().manual_seed(0)
+    noise = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps)
+    order = (maps + 1e-4 * noise).flatten(1).argsort(1, descending=True)
+    count = round(float(fraction) * order.shape[1])
+    chosen = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :count], True).view_as(maps)
+    return _blend(images, chosen, fill, keep, 1.0)
+
+
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a share, by Wilson's score (1927)."""
     share, centre = successes / n, (successes + z * z / 2) / (n + z * z)
@@ -159,6 +196,30 @@ def bootstrap(values: Tensor, resamples: int = 2000, generator: torch.Generator 
     drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=resamples)
     low, high = np.quantile(drawn @ distinct / counts.sum(), [.025, .975])
     return float(low), float(high)
+
+
+def median_interval(values: Tensor) -> tuple[float, float]:
+    """95 % interval of the median of values [N], from its order statistics: free of any distribution."""
+    from scipy.stats import binom
+    ordered = np.sort(torch.as_tensor(values).double().cpu().numpy())
+    low, high = binom.ppf([.025, .975], len(ordered), .5).astype(int)
+    return float(ordered[max(low - 1, 0)]), float(ordered[min(high, len(ordered) - 1)])
+
+
+def bootstrap_of(statistic, *columns: Tensor, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Value and 95 % percentile interval of `statistic(*columns)`, a number, over images resampled jointly.
+
+    Each column is [...,N] with the images last; `statistic` takes NumPy arrays of that shape, so a minimum over methods is
+    taken within each resample.
+    """
+    arrays = [torch.as_tensor(c).double().cpu().numpy() for c in columns]
+    count, rng = arrays[0].shape[-1], np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        index = rng.integers(count, size=count)
+        drawn.append(statistic(*(a[..., index] for a in arrays)))
+    low, high = np.nanquantile(drawn, [.025, .975])
+    return float(statistic(*arrays)), float(low), float(high)
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
