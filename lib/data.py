@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from functools import cached_property
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """`images` uint8 [N,3,H,W] RGB, `labels` int64 [N], `classes` K names, `masks` bool [N,H,W] (True on the object) or None."""
+    """`images` uint8 [N,3,H,W] RGB, `labels` int64 [N] (-1: nobody labelled the picture), `classes` K names, `masks` bool
+    [N,H,W] (True on the object) or None."""
 
     name: str
     split: str
@@ -159,11 +160,18 @@ def _decode(files: list[Path], size: int | None) -> np.ndarray:
     return pixels
 
 
+def locate(name: str, layout: str) -> tuple[Path, str]:
+    """The folder of a dataset that nothing downloads, and what to call it."""
+    folder = find(name)
+    if folder is None:
+        raise DataError(f"{name} is neither under SIGN_NOISE_DATA nor under data/raw; put it at <SIGN_NOISE_DATA>/{name}/{layout}.")
+    return folder, f"{'data/raw' if folder.parent == ROOT / 'data' / 'raw' else 'SIGN_NOISE_DATA'}/{name}"
+
+
 def _cifar10(split: str, size: int | None) -> Dataset:
-    folder = find("cifar10")
-    if folder is not None:
-        data = _read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
-        return replace(data, source=f"{'data/raw' if folder.parent == ROOT / 'data' / 'raw' else 'SIGN_NOISE_DATA'}/cifar10/{split}")
+    if find("cifar10") is not None:
+        folder, source = locate("cifar10", "")
+        return replace(_read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES), source=f"{source}/{split}")
     from torchvision.datasets import CIFAR10
     raw = ROOT / "data" / "raw"
     try:
@@ -185,13 +193,14 @@ def _shapes10(split: str, size: int | None) -> Dataset:
 
 def _cifar10_masks(split: str, size: int | None) -> Dataset:
     """The 204 CIFAR-10 training pictures of paper Noise with their object masks (section 3.2)."""
-    folder = find("cifar10_masks")
-    if folder is None:
-        raise DataError("cifar10_masks is neither under SIGN_NOISE_DATA nor under data/raw; put it at <SIGN_NOISE_DATA>/cifar10_masks/{images,masks}/<class>_<n>.png.")
+    folder, source = locate("cifar10_masks", "{images,masks}/<class>_<n>.png")
     files = sorted((folder / "images").glob("*.png"))
+    strange = [f for f in files if f.name.split("_")[0] not in CIFAR10_CLASSES]
+    if strange or not files:
+        raise DataError(f"{strange[0] if strange else folder / 'images'} {'names no class' if strange else 'holds no picture'}; cifar10_masks holds pictures named <class>_<n>.png of {', '.join(CIFAR10_CLASSES)}.")
     labels = torch.tensor([CIFAR10_CLASSES.index(f.name.split("_")[0]) for f in files])
-    both = [torch.from_numpy(np.stack([read_image(folder / part / f.name, size) for f in files])).permute(0, 3, 1, 2).contiguous() for part in ("images", "masks")]
-    return Dataset("cifar10_masks", split, both[0], labels, CIFAR10_CLASSES, "SIGN_NOISE_DATA/cifar10_masks", both[1].float().mean(1) > 127)
+    both = [stack([read_image(folder / part / f.name, size) for f in files]) for part in ("images", "masks")]
+    return Dataset("cifar10_masks", split, both[0], labels, CIFAR10_CLASSES, source, both[1].float().mean(1) > 127)
 
 
 def _cifar10_rest(split: str, size: int | None) -> Dataset:
@@ -199,11 +208,30 @@ def _cifar10_rest(split: str, size: int | None) -> Dataset:
     data = replace(_cifar10(split, size), name="cifar10_rest")
     if split == "test":
         return data
-    masked = load("cifar10_masks", size=size).images.flatten(1).float()
-    near = torch.cat([torch.cdist(masked, part.flatten(1).float()) for part in data.images.split(5000)], 1).argmin(1)
     stays = torch.ones(len(data), dtype=torch.bool)
-    stays[near] = False
+    stays[_nearest(load("cifar10_masks").images, data.images if size is None else _cifar10(split, None).images)] = False  # found as they are, not stretched
     return data.take(stays)
+
+
+def _nearest(images: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """For each of the pictures, the place of the one of least Euclidean distance `among` others; uint8 [N,3,H,W] and [M,3,H,W] to [N]."""
+    return torch.cat([torch.cdist(images.flatten(1).float(), part.flatten(1).float()) for part in among.split(5000)], 1).argmin(1)
+
+
+def stack(pictures: list[np.ndarray]) -> torch.Tensor:
+    """Pictures uint8 [H,W,3] of one size as [N,3,H,W]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+FIGURES = ("threshold", "interclass", "intraclass", "adversarial")  # of paper Noise, and the sub-folders of rectgrad_samples
+
+
+def _imagenet(name: str):
+    """The loader of a dataset of lib/imagenet.py."""
+    def load(split, size):
+        from lib import imagenet
+        return imagenet.LOADERS[name](split, size or 224)
+    return load
 
 
 PATCH = 10  # side of the random patch, in pixels
@@ -216,30 +244,34 @@ def _patched(data: Dataset) -> Dataset:
     return replace(data, name=f"{data.name}+patch", images=images)
 
 
-_SPLITS = {"shapes10": ("train", "test"), "cifar10": ("train", "test"), "cifar10_rest": ("train", "test"), "cifar10_masks": ("test",)}
-_LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10, "cifar10_rest": _cifar10_rest, "cifar10_masks": _cifar10_masks}
+_LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10, "cifar10_rest": _cifar10_rest, "cifar10_masks": _cifar10_masks,
+            **{name: _imagenet(name) for name in ("photos", "imagenet_samples", "rectgrad_samples")}}
+_SPLITS = {name: ("train", "test") for name in ("shapes10", "cifar10", "cifar10_rest")} | {"rectgrad_samples": ("test", *FIGURES)}
+_ACCEPTED = f"{', '.join(_LOADERS)}, any of these with +patch, and imagefolder:<path>"
 
 
 def check(name: str, split: str = "test") -> None:
     """Raise DataError at once if `load(name, split)` could not be meant: an unknown name, split or folder."""
     if not isinstance(name, str):
-        raise DataError(f"unknown dataset {name!r}; accepted are {', '.join(_LOADERS)} and imagefolder:<path>.")
+        raise DataError(f"unknown dataset {name!r}; accepted are {_ACCEPTED}.")
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
         if not name.partition(":")[2] or not folder.is_dir():
             raise DataError(f"{name!r} names {folder}, which is not a folder; it needs one sub-folder of pictures for each class.")
         return
-    name = name.removesuffix("+patch")
-    if name not in _LOADERS:
-        raise DataError(f"unknown dataset {name!r}; accepted are {', '.join(_LOADERS)} and imagefolder:<path>.")
-    if split not in _SPLITS[name]:
-        raise DataError(f"{name} has no split {split!r}; accepted are {' and '.join(_SPLITS[name])}.")
+    if name.removesuffix("+patch") not in _LOADERS:
+        raise DataError(f"unknown dataset {name!r}; accepted are {_ACCEPTED}.")
+    splits = _SPLITS.get(name.removesuffix("+patch"), ("test",))
+    if split not in splits:
+        raise DataError(f"{name} has no split {split!r}; accepted are {', '.join(splits[:-2] + (' and '.join(splits[-2:]),))}.")
 
 
 def load(name: str, split: str = "test", *, size: int | None = None, count: int | None = None, seed: int = 0) -> Dataset:
-    """The split of a dataset: shapes10, cifar10, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
+    """The split of a dataset: a name of `_LOADERS`, with "+patch" behind it one whose pictures all have the same random patch
+    in their corner, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
 
-    `size` stretches pictures to size x size; `count` keeps a fixed random subset drawn with `seed`.
+    `size` stretches pictures to size x size; photos, imagenet_samples and rectgrad_samples are scaled and cut to it, by
+    default 224, so that shapes stay as they are. `count` keeps a fixed random subset drawn with `seed`.
     Raises DataError, naming what is wrong and what is accepted.
     """
     check(name, split)

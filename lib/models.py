@@ -17,13 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lib import pretrained
 from lib.data import ROOT
+from lib.pretrained import ModelError, Normalized
 
 WEIGHTS = ROOT / "data" / "weights"
-
-
-class ModelError(ValueError):
-    """The model or its weights cannot be had; the message names the thing and what is accepted."""
 
 
 def basic_cnn(classes: int) -> nn.Module:
@@ -59,7 +57,9 @@ def check(name: str, weights: str | None = None) -> None:
     kind = str(name).partition(":")[0]
     if name in BUILDERS:
         if weights == "imagenet" and name != "resnet18":
-            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18 and torchvision:<name>.")
+            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18, {', '.join(pretrained.NAMES)}, torchvision:<name> and timm:<name>.")
+    elif name in pretrained.NAMES or kind == "timm":
+        pretrained.check(name, weights)
     elif kind == "torchvision":
         from torchvision.models import list_models
         if name.partition(":")[2] not in list_models(module=sys.modules["torchvision.models"]):
@@ -69,7 +69,7 @@ def check(name: str, weights: str | None = None) -> None:
             raise ModelError(f"{name!r} must read python:<module>:<factory>, for example python:my_nets:build.")
         _factory(*name.split(":")[1:])
     else:
-        raise ModelError(f"unknown model {name!r}; accepted are {', '.join(BUILDERS)}, torchvision:<name> and python:<module>:<factory>.")
+        raise ModelError(f"unknown model {name!r}; accepted are {', '.join([*BUILDERS, *pretrained.NAMES])}, torchvision:<name>, timm:<name> and python:<module>:<factory>.")
     if weights not in (None, "imagenet"):
         weights_path(name, weights)
 
@@ -100,10 +100,12 @@ def card(name: str, weights: str) -> dict:
 def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None = None, seed: int = 0, device: str = "cpu") -> nn.Module:
     """The network `name` in eval mode on `device`.
 
-    `name`: basic_cnn, resnet18, `torchvision:<name>` or `python:<module>:<factory>` (a function without arguments that
-    returns a module, on the import path or in the working folder). `weights`: None (freshly drawn from `seed`; a factory's
-    own), the tag or path that `weights_path` accepts, or "imagenet" for torchvision's (resnet18 then keeps a new last
-    layer). `classes`: output names, where no card of the weights gives them. Raises ModelError.
+    `name`: basic_cnn, resnet18, rectgrad_cnn, squeezenet1_1, efficientnet_lite0, inception_v4, `torchvision:<name>`,
+    `timm:<name>` or `python:<module>:<factory>` (a function without arguments that returns a module, on the import path or
+    in the working folder). `weights`: None (freshly drawn from `seed`; a factory's own), the tag or path that
+    `weights_path` accepts, or "imagenet" (resnet18 then keeps a new last layer): from an installed package for
+    squeezenet1_1 and efficientnet_lite0, else downloaded by torchvision or timm. `classes`: output names, where neither a
+    card of the weights nor ImageNet gives them. Raises ModelError.
     """
     check(name, weights)
     known = card(name, weights) if weights else {}
@@ -111,7 +113,9 @@ def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _construct(name, weights, classes)
-    if weights not in (None, "imagenet"):
+    if weights == "imagenet" and name in pretrained.PACKAGED:
+        _fill(model, pretrained.path(name), name)
+    elif weights not in (None, "imagenet"):
         _fill(model, weights_path(name, weights), name)
     for attribute, value in (("black", 0.0), ("white", 1.0), ("classes", classes)):
         if not hasattr(model, attribute):
@@ -126,25 +130,14 @@ def _construct(name: str, weights: str | None, classes: tuple[str, ...] | None) 
         return _torchvision(rest, weights)
     if kind == "python":
         return _from_factory(*rest.split(":"))
+    if kind == "timm" or name in pretrained.NAMES:
+        return pretrained.build(name, weights, classes)
     if not classes:
         raise ModelError(f"{name} needs the names of its classes; give `classes`, or weights that have a card.")
     model = BUILDERS[name](len(classes))
     if weights == "imagenet":
         model[0].load_state_dict(_download("resnet18").state_dict())
     return model
-
-
-class _Normalized(nn.Module):
-    """A pretrained network that takes [0,1] and scales inside, as its weights were trained to expect."""
-
-    def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]):
-        super().__init__()
-        self.body = body
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.body((images - self.mean.to(images)) / self.std.to(images))
 
 
 def _download(name: str) -> nn.Module:
@@ -161,7 +154,7 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         return get_model(name, weights=None)
     chosen = get_model_weights(name).DEFAULT
     preset = chosen.transforms()
-    model = _Normalized(_download(name), preset.mean, preset.std)
+    model = Normalized(_download(name), preset.mean, preset.std)
     model.classes = tuple(chosen.meta["categories"])
     return model
 
@@ -187,13 +180,7 @@ def _from_factory(module: str, factory: str) -> nn.Module:
 
 def _fill(model: nn.Module, path: Path, name: str) -> None:
     """Load the weights of `path` into `model`, as float32, or say in one sentence why they do not fit."""
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-        state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    except (SafetensorError, OSError, EOFError, RuntimeError, AttributeError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0].split('. ')[0]}); it is damaged, truncated or of another kind.") from None
-    except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
-        raise ModelError(f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`.") from None
+    state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)  # `weights_path` accepts no .pkl
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(state), key=str) or [k for k in own if own[k].shape != state[k].shape]
     if wrong:
@@ -203,6 +190,16 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
     if bad:
         raise ModelError(f"{path} holds values that are not finite in {bad[0]}; it is damaged.")
     model.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    except (SafetensorError, OSError, EOFError, RuntimeError, AttributeError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0].split('. ')[0]}); it is damaged, truncated or of another kind.") from None
+    except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
+        raise ModelError(f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`.") from None
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -37,9 +37,12 @@ class Subject(NamedTuple):
                 "model": self.model_name, "weights": self.weights, "weights_hash": models.fingerprint(self.model)}
 
 
-def _tag(dataset: str, weights: str | None) -> str | None:
+def _tag(dataset: str, model: str, weights: str | None) -> str | None:
+    """The weights meant by "auto": a factory's own, those trained on `dataset` for the papers' networks, else ImageNet's."""
     if weights != "auto":
         return weights
+    if model not in models.BUILDERS:
+        return None if str(model).startswith("python:") else "imagenet"
     if dataset.startswith("imagefolder:"):
         raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
     return dataset
@@ -48,24 +51,18 @@ def _tag(dataset: str, weights: str | None) -> str | None:
 def check(dataset: str, model: str, weights: str | None = "auto", split: str = "test") -> None:
     """Raise at once, in one sentence, for any name that `subject` would refuse."""
     data.check(dataset, split)
-    if model in models.BUILDERS or weights != "auto":
-        models.check(model, _tag(dataset, weights))
-    else:
-        models.check(model)
+    models.check(model, _tag(dataset, model, weights))
 
 
 def subject(dataset: str, model: str, weights: str | None = "auto", *, split: str = "test", count: int | None = None, seed: int = 0,
             device: str = "cpu", size: int | None = None) -> Subject:
     """Network and pictures, checked to fit each other before any long work.
 
-    `weights="auto"` takes the committed weights trained on `dataset` (networks from torchvision: their ImageNet weights; a
-    factory: its own). Raises DataError or ModelError.
+    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's:
+    their ImageNet weights; a factory: its own). Raises DataError or ModelError.
     """
     check(dataset, model, weights, split)
-    if weights == "auto" and model not in models.BUILDERS:
-        tag = "imagenet" if model.startswith("torchvision:") else None
-    else:
-        tag = _tag(dataset, weights)
+    tag = _tag(dataset, model, weights)
     pictures = data.load(dataset, split, count=count, seed=seed, size=size)
     network = models.load(model, tag, classes=pictures.classes, seed=seed, device=device)
     _fit_together(network, pictures)
@@ -78,7 +75,7 @@ def _fit_together(network: nn.Module, pictures: Dataset) -> None:
     if outputs != len(pictures.classes):
         raise models.ModelError(f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])}).")
     if network.classes and tuple(network.classes) != pictures.classes:
-        raise models.ModelError(f"class mismatch: the network was trained on {', '.join(network.classes)}; {pictures.name} has {', '.join(pictures.classes)}.")
+        raise models.ModelError(f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; {pictures.name} has {', '.join(pictures.classes[:12])}.")
 
 
 def batch(who: Subject, index) -> Tensor:

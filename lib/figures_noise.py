@@ -1,0 +1,222 @@
+"""Figures of the chapters on paper Noise; `lib.figures` has the look, the tables and the provenance line."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from lib.figures import _frame, _picture, _rgb
+from lib.noise import label
+
+REGIONS = {"object": "#D55E00", "background": "#0072B2"}   # Okabe and Ito's colours
+SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency"}
+
+
+def short(method: str) -> str:
+    """A method's name as paper Noise abbreviates it, for narrow columns."""
+    return SHORT.get(method, label(method))
+
+
+def _clipped(found: Tensor, q: float = .5) -> Tensor:
+    """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise, appendix F.1)."""
+    low, high = found.double().flatten().quantile(torch.tensor([q, 100 - q], dtype=torch.float64) / 100)
+    return found.double().clamp(low, high)
+
+
+def _map(axis, found: Tensor, title: str = "") -> None:
+    """A map on colours that diverge from white at 0: red speaks for the class, blue against it."""
+    shown = _clipped(found)
+    reach = shown.abs().max().item() or 1.0
+    _picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
+
+
+def map_grid(images: Tensor, maps: dict[str, Tensor], rows: Sequence[str] | None = None, *, square: int = 0, frames: Sequence[bool] | None = None, size: float = 1.15) -> Figure:
+    """A row for each picture [N,3,H,W] uint8, a column for each entry of `maps` (title -> [N,H,W]).
+
+    `square` outlines that many pixels of the upper left corner; `frames[n]` False puts a red frame around picture n.
+    """
+    shown = _rgb(images)
+    figure, axes = plt.subplots(len(shown), 1 + len(maps), figsize=(size * (1 + len(maps)) + (.8 if rows else 0), size * 1.08 * len(shown) + .25), squeeze=False)
+    for row, picture in enumerate(shown):
+        _picture(axes[row, 0], picture, "Picture" if row == 0 else "")
+        if rows:
+            axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center")
+        if frames:
+            _frame(axes[row, 0], frames[row])
+        for axis, (title, found) in zip(axes[row, 1:], maps.items()):
+            _map(axis, found[row], title if row == 0 else "")
+        for axis in axes[row] if square else ():
+            axis.add_patch(Rectangle((-.5, -.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2))
+    return figure
+
+
+def occlusion(table: pd.DataFrame) -> Figure:
+    """The margin as units of a layer are set to 0, background or object, with the interval over pictures (Fig. 3)."""
+    layers = sorted(table["layer"].unique())
+    figure, axes = plt.subplots(1, len(layers), figsize=(7.2, 2.7), sharey=True, squeeze=False)
+    for axis, layer in zip(axes[0], layers):
+        for region, colour in REGIONS.items():
+            part = table[(table["layer"] == layer) & (table["region"] == region)]
+            axis.plot(part["fraction"], part["margin"], color=colour, label=region)
+            axis.fill_between(part["fraction"], part["low"], part["high"], color=colour, alpha=.2, linewidth=0)
+            axis.plot(part["fraction"], part["released"], color=colour, linestyle=(0, (1, 1.5)), linewidth=1)
+        axis.axhline(0, color="#333333", linewidth=.8)
+        axis.set(title=f"convolution {layer}", xlabel="share set to 0", xticks=[0, .5, 1])
+    axes[0, 0].set_ylabel("margin (logits)")
+    axes[0, -1].plot([], [], color="#7f7f7f", linestyle=(0, (1, 1.5)), linewidth=1, label="logits averaged first")
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def firing(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Share of units that fire, on the object and on the background, by layer; bars are means, whiskers 95 % intervals."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(3.5 * len(tables), 2.7), sharey=True, squeeze=False)
+    for axis, (title, table) in zip(axes[0], tables.items()):
+        long = table.melt(id_vars=["picture", "layer"], value_vars=list(REGIONS), var_name="region", value_name="rate")
+        sns.barplot(long, x="layer", y="rate", hue="region", palette=REGIONS, errorbar=("ci", 95), n_boot=500, seed=0, ax=axis, err_kws={"linewidth": 1})
+        axis.set(title=title, xlabel="convolution", ylabel="share of units that fire")
+        axis.legend(title=None)
+    return figure
+
+
+def feature_maps(image: Tensor, saliency: Tensor, layers: Sequence[Tensor], count: int = 8) -> Figure:
+    """A picture, its saliency map, and of every layer the first `count` feature maps [C,h,w] of one picture (Fig. 13)."""
+    figure, axes = plt.subplots(len(layers) + 1, count, figsize=(.86 * count, .92 * (len(layers) + 1)), squeeze=False)
+    _picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
+    _map(axes[0, 1], saliency, "Saliency")
+    for axis in axes[0, 2:]:
+        axis.axis("off")
+    for row, (number, found) in zip(axes[1:], enumerate(layers, 1)):
+        for axis, channel in zip(row, found[torch.linspace(0, len(found) - 1, count).long()]):
+            _picture(axis, channel.numpy(), cmap="gray", vmin=0)
+        row[0].set_ylabel(f"conv. {number}", rotation=0, ha="right", va="center")
+    return figure
+
+
+def rivals(path: pd.DataFrame, turns: pd.DataFrame) -> Figure:
+    """Left: the score on the way from grey to the picture, and its slope. Right: how far noise turns the gradient."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+    share = path.assign(score=path["score"] / path["rise"].where(path["rise"] > 0), slope=path["slope"] / path["rise"].where(path["rise"] > 0))
+    for column, colour, name in (("score", "#0072B2", "score"), ("slope", "#D55E00", "slope")):
+        spread = share.groupby("position")[column].quantile([.25, .5, .75]).unstack()
+        axes[0].plot(spread.index, spread[.5], color=colour, label=name)
+        axes[0].fill_between(spread.index, spread[.25], spread[.75], color=colour, alpha=.2, linewidth=0)
+    axes[0].set(xlabel="position between grey (0) and picture (1)", ylabel="share of the whole rise", title="saturation")
+    axes[0].legend()
+    spread = turns.groupby("level")["cosine"].quantile([.25, .5, .75]).unstack()
+    axes[1].plot(spread.index, spread[.5], color="#009E73", marker="o", markersize=3)
+    axes[1].fill_between(spread.index, spread[.25], spread[.75], color="#009E73", alpha=.2, linewidth=0)
+    axes[1].set(xlabel="noise, share of the picture's range", ylabel="cosine with the gradient without", title="discontinuity", xscale="log", ylim=(min(0, spread.min().min()), 1.02))
+    axes[1].set_xticks(list(spread.index), [f"{level:g}" for level in spread.index])
+    axes[1].minorticks_off()
+    return figure
+
+
+def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
+    """Box plots from their stored quantiles (box: quartiles, whiskers: 5 to 95 % of pictures, dot: mean), a panel a treatment."""
+    treatments = {"none": "as they are", "released": "released thresholds", "matched": "equal sparsity"}
+    shown = [t for t in treatments if t in set(table["treatment"])]
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.2, 2.9), sharey=True, squeeze=False)
+    for axis, treatment in zip(axes[0], shown):
+        part = table[table["treatment"] == treatment]
+        stats = [{"label": short(r.method), "med": r.median, "q1": r.q25, "q3": r.q75, "whislo": r.p5, "whishi": r.p95, "mean": r.mean} for r in part.itertuples()]
+        axis.bxp(stats, orientation="horizontal", showfliers=False, showmeans=True, widths=.6, patch_artist=True, boxprops={"facecolor": "#cfe3f2", "edgecolor": "#0072B2"},
+                 medianprops={"color": "#D55E00", "linewidth": 1.6}, whiskerprops={"color": "#0072B2"}, capprops={"color": "#0072B2"},
+                 meanprops={"marker": "o", "markersize": 3, "markerfacecolor": "#333333", "markeredgecolor": "#333333"})
+        axis.set(title=treatments[treatment], xlabel=xlabel)
+        axis.grid(axis="y", visible=False)
+        axis.locator_params(axis="x", nbins=4)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def totals(table: pd.DataFrame, xlabel: str) -> Figure:
+    """One bar a method, mean with its 95 % interval over pictures, a panel a treatment (Fig. 8 top)."""
+    treatments = {"none": "as they are", "released": "released thresholds", "matched": "equal sparsity"}
+    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+    for axis, (treatment, title) in zip(axes, treatments.items()):
+        part = table[table["treatment"] == treatment]
+        axis.barh([short(m) for m in part["method"]], part["mean"], xerr=[part["mean"] - part["mean_low"], part["mean_high"] - part["mean"]],
+                  color=["#E69F00" if m.startswith("rectgrad") else "#8fb8d6" for m in part["method"]], error_kw={"linewidth": 1})
+        axis.set(title=title, xlabel=xlabel)
+        axis.grid(axis="y", visible=False)
+        axis.locator_params(axis="x", nbins=4)
+    axes[0].invert_yaxis()
+    return figure
+
+
+def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
+    """Share of zero importance scores at every layer, and how many layers have a positive threshold, against q (section 5.1)."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+    for colour, (title, table) in zip(sns.color_palette("colorblind"), layers.items()):
+        silent = table.groupby("layer")["silent"].mean()
+        axes[0].plot(silent.index, silent, marker="o", markersize=3, color=colour, label=title)
+        positive = table.groupby("q")["positive"].mean()
+        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=colour, label=title)
+    axes[0].set(xlabel="layer, from the input", ylabel="share of units at 0", ylim=(0, 1), title="silent units")
+    axes[1].axvspan(20, 80, color="#dddddd", zorder=0)
+    axes[1].set(xlabel="percentile q", ylabel="share of layers with τ > 0", ylim=(-.03, 1.03), title="thresholds that bite")
+    axes[0].legend()
+    return figure
+
+
+def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[str]) -> Figure:
+    """The picture and, for each method, one map [h,w] a layer from the input (left) to the output (Fig. 6)."""
+    columns = 1 + len(names)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(.92 * columns + .8, 1.1 * len(rows) + .25), squeeze=False)
+    for row, (method, found) in zip(axes, rows.items()):
+        _picture(row[0], image.permute(1, 2, 0).numpy())
+        row[0].set_ylabel(method, rotation=0, ha="right", va="center")
+        for axis, one, name in zip(row[1:], found, names):
+            _map(axis, one, name if row is axes[0] else "")
+    return figure
+
+
+def growth(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Attribution on the background over that on the object, from the last convolution to the input: median and quartiles."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(3.5 * len(tables), 2.7), sharey=True, squeeze=False)
+    for axis, (title, table) in zip(axes[0], tables.items()):
+        for method, colour in (("saliency", "#0072B2"), ("rectgrad", "#E69F00")):
+            spread = table[table["method"] == method].groupby("layer")["ratio"].quantile([.25, .5, .75]).unstack()
+            axis.plot(spread.index, spread[.5], marker="o", markersize=3, color=colour, label=label(method))
+            axis.fill_between(spread.index, spread[.25], spread[.75], color=colour, alpha=.2, linewidth=0)
+        axis.axhline(1, color="#333333", linewidth=.8)
+        axis.set(title=title, xlabel="layer (0 is the input)", ylabel="background over object", yscale="log", xticks=list(spread.index))
+        axis.invert_xaxis()
+        axis.legend()
+    return figure
+
+
+def sanity(table: pd.DataFrame, value: str = "rank", ylabel: str = "rank correlation with the intact network") -> Figure:
+    """What remains of a map as weights are redrawn, from the output down (cascading) or one layer at a time."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.0), sharey=True)
+    order = table[(table["mode"] == "cascading") & (table["depth"] == 1)].sort_values(value, ascending=False)["method"]
+    palette = dict(zip(order, sns.color_palette("husl", len(order))))
+    for axis, mode in zip(axes, ("cascading", "independent")):
+        for k, method in enumerate(order):
+            part = table[(table["mode"] == mode) & (table["method"] == method)]
+            strong = method.startswith("rectgrad")
+            axis.plot(part["depth"], part[value], color="#E69F00" if strong else palette[method], linewidth=2.4 if strong else 1.1, linestyle=("-", "--", ":")[k % 3], marker="o", markersize=2.5, label=label(method))
+        axis.set(title=mode, xlabel="layers redrawn, from the output" if mode == "cascading" else "the one layer redrawn, from the output", xticks=sorted(table["depth"].unique()))
+        axis.axhline(0, color="#333333", linewidth=.8)
+    axes[0].set_ylabel(ylabel)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def sensitivity(table: pd.DataFrame) -> Figure:
+    """Rank correlation of the maps before and after an attack, where the prediction changed and where it did not."""
+    shown = table.assign(method=table["method"].map(short), prediction=np.where(table["changed"], "changed", "unchanged"))
+    figure, axis = plt.subplots(figsize=(6.6, 3.6))
+    sns.boxplot(shown, x="correlation", y="method", hue="prediction", hue_order=["changed", "unchanged"], palette={"changed": "#D55E00", "unchanged": "#8fb8d6"},
+                whis=(5, 95), fliersize=0, linewidth=.9, ax=axis)
+    axis.set(xlabel="rank correlation of the maps before and after the attack", ylabel="")
+    axis.legend(title="prediction", loc="lower left")
+    return figure

@@ -1,0 +1,73 @@
+"""Photographs with ImageNet's 1000 classes: a sample of ImageNet, the figures of paper Noise, and what scikit-image ships."""
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lib.data import FIGURES, PICTURES, DataError, Dataset, locate, read_image, stack
+
+
+@cache
+def classes() -> tuple[str, ...]:
+    """ImageNet's 1000 names in their usual order."""
+    from torchvision.models import ResNet18_Weights
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def _cut(name: str, split: str, files: list[Path], labels: list[int], source: str, size: int) -> Dataset:
+    return Dataset(name, split, stack([_centre(read_image(f), size) for f in files]), torch.tensor(labels), classes(), source)
+
+
+def _centre(picture: np.ndarray, size: int) -> np.ndarray:
+    """The middle of a picture as ImageNet is evaluated: the shorter side scaled to 256/224 of `size`, then size x size cut out."""
+    height, width = picture.shape[:2]
+    scale = round(size * 256 / 224) / min(height, width)
+    height, width = max(round(height * scale), size), max(round(width * scale), size)
+    top, left = (height - size) // 2, (width - size) // 2
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))[top:top + size, left:left + size]
+
+
+def _samples(split: str, size: int) -> Dataset:
+    """200 pictures of ImageNet, one of every fifth class; the number in a file's name is its class."""
+    folder, source = locate("imagenet_samples", "<class index>_<wnid>_<name>.jpg")
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
+    numbers = [f.name.split("_")[0] for f in files]
+    strange = [f for f, n in zip(files, numbers) if not (n.isdecimal() and int(n) < 1000)]
+    if strange or not files:
+        raise DataError(f"{strange[0] if strange else folder} {'begins with no class index' if strange else 'holds no picture'}; imagenet_samples holds pictures named <class index from 0 to 999>_<anything>.jpg.")
+    return _cut("imagenet_samples", split, files, [int(n) for n in numbers], source, size)
+
+
+def _rectgrad(split: str, size: int) -> Dataset:
+    """The 15 ImageNet pictures of paper Noise's figures, unlabelled: those of one figure, or all of them as "test"."""
+    folder, source = locate("rectgrad_samples", f"{{{','.join(FIGURES)}}}/<n>.jpg")
+    files = []
+    for part in FIGURES if split == "test" else (split,):
+        found = sorted(f for f in (folder / part).glob("*") if f.suffix.lower() in PICTURES)
+        if not found:
+            raise DataError(f"{folder / part} holds no picture; rectgrad_samples has the sub-folders {', '.join(FIGURES)}.")
+        files += found
+    return _cut("rectgrad_samples", split, files, [-1] * len(files), source, size)
+
+
+# the colour photographs of things in scikit-image's wheel, and their ImageNet class where there is no doubt about it: the cat
+# could be a tabby or a tiger cat, the rocket is no "missile", and of astronauts and motorcycles ImageNet's 1000 have none
+PHOTOS = {"astronaut.png": None, "chelsea.png": None, "coffee.png": "espresso", "motorcycle_left.png": None, "rocket.jpg": None}
+
+
+def _photos(split: str, size: int) -> Dataset:
+    """The photographs that scikit-image ships; its own reader would ask the network for some, so the files are read as they lie."""
+    package = find_spec("skimage")
+    if package is None or not package.origin:
+        raise DataError("photos needs the package scikit-image, which is not installed; `pip install -e '.[book]'` in the project's folder brings it.")
+    files = [Path(package.origin).parent / "data" / name for name in PHOTOS]
+    labels = [-1 if name is None else classes().index(name) for name in PHOTOS.values()]
+    return _cut("photos", split, files, labels, "scikit-image", size)
+
+
+LOADERS = {"photos": _photos, "imagenet_samples": _samples, "rectgrad_samples": _rectgrad}
