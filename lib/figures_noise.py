@@ -82,7 +82,8 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
         long = table.melt(id_vars=["picture", "layer"], value_vars=list(REGIONS), var_name="region", value_name="rate")
         sns.barplot(long, x="layer", y="rate", hue="region", palette=REGIONS, errorbar=("ci", 95), n_boot=500, seed=0, ax=axis, err_kws={"linewidth": 1})
         axis.set(title=title, xlabel="convolution", ylabel="share of units that fire")
-        axis.legend(title=None)
+        axis.get_legend().remove()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -113,7 +114,7 @@ def rivals(path: pd.DataFrame, turns: pd.DataFrame) -> Figure:
     spread = turns.groupby("level")["cosine"].quantile([.25, .5, .75]).unstack()
     axes[1].plot(spread.index, spread[.5], color="#009E73", marker="o", markersize=3)
     axes[1].fill_between(spread.index, spread[.25], spread[.75], color="#009E73", alpha=.2, linewidth=0)
-    axes[1].set(xlabel="noise, share of the picture's range", ylabel="cosine with the gradient without", title="discontinuity", xscale="log", ylim=(min(0, spread.min().min()), 1.02))
+    axes[1].set(xlabel="noise, share of the picture's range", ylabel="cosine of the gradients", title="discontinuity", xscale="log", ylim=(min(0, spread.min().min()), 1.02))
     axes[1].set_xticks(list(spread.index), [f"{level:g}" for level in spread.index])
     axes[1].minorticks_off()
     return figure

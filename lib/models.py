@@ -49,7 +49,16 @@ def rectgrad_cnn(classes: int) -> nn.Module:
     return model
 
 
-BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "rectgrad_cnn": rectgrad_cnn}
+def gelu_cnn(classes: int) -> nn.Module:
+    """`rectgrad_cnn` with GELU in place of ReLU: to show that a rule defined for any activation works on another one."""
+    model = rectgrad_cnn(classes)
+    for k, module in enumerate(model):
+        if isinstance(module, nn.ReLU):
+            model[k] = nn.GELU()
+    return model
+
+
+BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "rectgrad_cnn": rectgrad_cnn, "gelu_cnn": gelu_cnn}
 
 
 def check(name: str, weights: str | None = None) -> None:

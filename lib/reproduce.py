@@ -32,6 +32,7 @@ TRAINED = [
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
     ("rectgrad_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
     ("rectgrad_cnn", "shapes10+patch", "shapes10+patch", replace(_NOISE, epochs=5)),
+    ("gelu_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
     ("rectgrad_cnn", "cifar10", "cifar10", _NOISE),
     ("rectgrad_cnn", "cifar10+patch", "cifar10+patch", _NOISE),
     ("rectgrad_cnn", "cifar10_rest", "cifar10_rest", _NOISE),
@@ -61,7 +62,7 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
                         log=lambda line: log(f"{model} {tag}  {line}"))
     about = {"model": model, "dataset": dataset, "fingerprint": pictures.fingerprint, "classes": list(pictures.classes), "protocol": asdict(protocol),
              "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()}
-    half = model in ("resnet18", "rectgrad_cnn")
+    half = model != "basic_cnn"
     part = path.with_name(f"part-{path.name}")
     models.save(network, part, about, half=half)
     network = models.load(model, str(part))  # the rounded weights are the ones every result is computed with

@@ -16,11 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("lib", "tests", "notebooks", "pyproject.toml", "data/weights")
-PYTEST = ("-x", "-q", "tests/test_attribution.py", "tests/test_metrics.py")
+PYTEST = ("-x", "-q", "tests/test_attribution.py", "tests/test_backward_rules.py", "tests/test_metrics.py")
 NBVAL = ("-x", "-q", "--nbval", "notebooks")
 SECONDS = 1800  # a run that takes longer counts as an error, not as caught
 
-A, M = "lib/attribution.py", "lib/metrics.py"
+A, B, M = "lib/attribution.py", "lib/backward_rules.py", "lib/metrics.py"
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),
@@ -47,12 +47,63 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("mode is lost after an exception", A, "    try:\n        yield\n    finally:\n        for module", "    if True:\n        yield\n        for module"),
     ("normalize over the batch", A, "maps.amin((1, 2), keepdim=True)", "maps.amin()"),
     ("normalize gives NaN", A, "torch.where(high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0)", "(maps - low) / (high - low)"),
+    ("smoothgrad draws the same noise for every image", A, "if generator is None and k == 0:", "if k == 0:"),
+    ("smoothgrad's images share one stream", A, "if generator is None and k == 0:", "if generator is None and n == k == 0:"),
+    ("noise by the range of the batch", A, "(images.amax((1, 2, 3)) - images.amin((1, 2, 3)))", "(images.amax() - images.amin()).expand(len(images))"),
+    ("a left Riemann sum", A, "start[n] + (k + 1) / steps * way[n]", "start[n] + k / steps * way[n]"),
+    ("integrated gradients times the image", A, "return way * _mean_gradient(", "return images * _mean_gradient("),
+    ("each point predicts its own target", A, "for n, k in part.tolist()]), target[owner])", "for n, k in part.tolist()]))"),
+    ("batch size is ignored", A, "in pairs.split(batch_size)", "in pairs.split(len(pairs))"),
+    ("RectGrad without the final threshold", A, "result.clamp_(min=0) if final_threshold else result", "result"),
+    ("RectGrad without the input", A, "result = images.detach() * _ruled(model, images, target, \"RectGrad\", engine)", "result = _ruled(model, images, target, \"RectGrad\", engine)"),
+    ("rectgrad_prr is rectgrad", A, "prr=True, **options", "prr=False, **options"),
+    ("DeepLIFT times the image", A, "((images.detach() - start) * multipliers)", "(images.detach() * multipliers)"),
+    ("DeepLIFT predicts from the baseline", A, "_targets(own, target)[:, None]", "_targets(logits[len(images):], target)[:, None]"),
+    ("DeepLIFT never rescales max pooling", A, 'rules.rescale_max_pool if max_pool == "rescale" else None', "None"),
+    ("deconvolution looks forward", B, "g.clamp(min=0) * unit.open", "g.clamp(min=0) * unit.slope"),
+    ("guided does not look forward", B, "g.clamp(min=0) * unit.slope", "g.clamp(min=0) * unit.open"),
+    ("threshold is not strict", B, "score > threshold", "score >= threshold"),
+    ("percentile over the batch", B, "rows = dense.reshape(len(dense), -1)", "rows = dense.reshape(1, -1).expand(len(dense), -1)"),
+    ("percentile ranks from 1", B, "round((rows.shape[1] - 1) * q / 100)", "min(round(rows.shape[1] * q / 100), rows.shape[1] - 1)"),
+    ("percentile rounds down", B, "round((rows.shape[1] - 1) * q / 100)", "int((rows.shape[1] - 1) * q / 100)"),
+    ("percentile of q percent from above", B, "round((rows.shape[1] - 1) * q / 100)", "round((rows.shape[1] - 1) * (1 - q / 100))"),
+    ("PR1 takes absolute scores", B, '"PR1": lambda a, g: a * g', '"PR1": lambda a, g: (a * g).abs()'),
+    ("PR2 keeps the sign", B, "(a * g).abs()", "a * g"),
+    ("PR3 and PR4 swapped", B, '"PR3": lambda a, g: a,\n    "PR4": lambda a, g: g,', '"PR3": lambda a, g: g,\n    "PR4": lambda a, g: a,'),
+    ("PR1 at the first activation", B, "index == engine.activations - 1", "index == 0"),
+    ("tau does not override q", B, "threshold = tau if tau is not None else", "threshold = tau if tau else"),
+    ("eps is forgotten", B, "unit.a + eps if eps else unit.a", "unit.a"),
+    ("a unit above ReLU6's bound is open", B, "1.0 if math.isinf(self.upper) else (self.z < self.upper).to(self.z.dtype)", "1.0"),
+    ("smooth units pass whole", B, "            return self.slope\n        return 1.0", "            return 1.0\n        return 1.0"),
+    ("epsilon with the wrong sign below zero", B, "unit.z - epsilon)", "unit.z + epsilon)"),
+    ("the quotient never falls back", B, "still = change_in.abs() < 10 * torch.finfo(change_in.dtype).eps", "still = change_in != change_in"),
+    ("the baseline half is explained too", B, "torch.zeros_like(a0)])", "g.chunk(2)[1]])"),
+    ("rescaled maximum at the image's place alone", B, "torch.where(y >= y0, at, at0)", "at"),
+    ("PRR counts the padding", B, "count_include_pad=False", "count_include_pad=True"),
+    ("PRR spreads evenly", B, "return pool.x * spread", "return torch.autograd.grad(z, x, g)[0]"),
+    ("PRR without ceil_mode", B, 'options["stride"] = options["stride"] or options["kernel_size"]', 'options["stride"] = options["stride"] or options["kernel_size"]; options["ceil_mode"] = False'),
+    ("border doubled", B, "return ((1, 1) if border == \"padded\" else half) if padded", "return ((2, 2) if border == \"padded\" else half) if padded"),
+    ("half a kernel without dilation", B, "tuple(d * (k - 1) // 2 for k", "tuple((k - 1) // 2 for k"),
+    ("1x1 kernels are not SAME", B, "if padded_before or padding == half else", "if padded_before or padding == half != (0, 0) else"),
+    ("unpadded convolutions lose their border", B, "padded = padded_before or any(padding)", "padded = True"),
+    ("maps without interior lose all", B, "out.shape[-2] > 2 * rows and out.shape[-1] > 2 * columns", "min(out.shape[-2:]) > 1"),
+    ("a padding step of its own is overlooked", B, "        out._zero_padded = True", "        pass"),
+    ("any padding step counts", B, 'mode == "constant" and not value and ', ""),
+    ("in-place forms stay out of place", B, "return z if in_place else a", "return z.clone() if in_place else a"),
+    ("in-place forms forget their input", B, "z.clone() if in_place else z", "z"),
+    ("in-place keyword is overlooked", B, 'bool(options.pop("inplace", False)) or func in _IN_PLACE', 'bool(options.pop("inplace", False)) and func in _IN_PLACE'),
+    ("clamp at any minimum is a ReLU", B, " or min != 0 or", " or"),
+    ("a clamp's bound is forgotten", B, "upper = math.inf if max is None else float(max)", "upper = math.inf"),
+    ("clamp_min is not seen", B, "torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_)\n_IN", ")\n_IN"),
+    ("a smooth net is given the plain gradient", B, "if engine.activation and not engine.activations:", "if False:"),
+    ("compiled modules are let through", B, " or hasattr(module, \"_orig_mod\")", ""),
+    ("an outer engine sees the inner rules", B, "with torch._C.DisableTorchFunction():  # an engine outside", "if True:  # an engine outside"),
     ("delete takes the threshold too", M, "(maps > _thresholds(", "(maps >= _thresholds("),
     ("curves take the threshold too", M, "(scores > threshold[", "(scores >= threshold["),
     ("delete forgets that zeros stay", M, " & (maps != 0)", ""),
     ("curves forget that zeros stay", M, " & (scores != 0)", ""),
     ("least important first", M, "axis=1)).flip(1)", "axis=1))"),
-    ("least important first in half precision", M, "descending=True", "descending=False"),
+    ("least important first in half precision", M, "ordered.sort(1, descending=True)", "ordered.sort(1, descending=False)"),
     ("rank rounded down", M, "round(float(p) * pixels)", "int(float(p) * pixels)"),
     ("rank rounded half up", M, "round(float(p) * pixels)", "int(float(p) * pixels + .5)"),
     ("fraction 1 spares the last pixel", M, "ordered[:, rank] if rank < pixels else lowest", "ordered[:, min(rank, pixels - 1)]"),
@@ -73,7 +124,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("auc without its first interval", M, "torch.trapezoid(values, torch.as_tensor(fractions,", "torch.trapezoid(values[1:], torch.as_tensor(fractions[1:],"),
     ("auc divided by its span", M, "device=values.device), dim=0)", "device=values.device), dim=0) / (fractions[-1] - fractions[0])"),
     ("fractions up to 1", M, ".7, .8, .9)", ".7, .8, .9, 1)"),
-    ("90 % interval", M, "[.025, .975]", "[.05, .95]"),
+    ("90 % interval", M, "counts.sum(), [.025, .975]", "counts.sum(), [.05, .95]"),
 )
 
 

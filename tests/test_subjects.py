@@ -137,7 +137,7 @@ def test_auto_takes_imagenet_for_pretrained_networks(name, expected):
 @needs_packages
 def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
     who = subject("photos", "squeezenet1_1")
-    assert who.weights == "imagenet" and who.title == "squeezenet1_1 (imagenet), photos test, n = 5" and who.model.classes == who.pictures.classes
+    assert who.weights == "imagenet" and who.title == "squeezenet1_1 (imagenet), photos test, n = 4" and who.model.classes == who.pictures.classes
     assert batch(who, slice(0, 1)).amin() >= -1 and batch(who, slice(0, 5)).amin() < -.9 and (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1)
     refused(lambda: subject("shapes10", "squeezenet1_1", size=64), "class mismatch", "1000 outputs", "shapes10 has 10 classes", error=ModelError)
     assert subject("shapes10", "squeezenet1_1", None, size=64, count=2).model.classes == shapes10.CLASSES
