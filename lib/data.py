@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "data" / "cache"
@@ -86,14 +86,16 @@ def find(name: str) -> Path | None:
     return None
 
 
-def read_image(path: Path, size: int | None = None) -> np.ndarray:
+def read_image(path: Path, size: int | None = None, *, upright: bool = False) -> np.ndarray:
     """One picture as uint8 RGB [H,W,3]; grey, palette and RGBA pictures are converted, transparency becomes white.
 
-    `size` stretches it to a square, as paper Sign does. Raises DataError if the file is not a readable picture.
+    `size` stretches it to a square, as paper Sign does; `upright` turns it as a camera's EXIF note says. Raises DataError if the file is not a readable picture.
     """
     try:
         with Image.open(path) as picture:
             picture.load()
+            if upright:
+                ImageOps.exif_transpose(picture, in_place=True)
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                 rgba = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

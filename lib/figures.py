@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lib import results
 from lib.attribution import normalize
+from lib.data import Dataset
 from lib.experiments import MATCHED
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject
@@ -101,6 +102,12 @@ def _rgb(images: Tensor) -> np.ndarray:
     return images.permute(0, 2, 3, 1).numpy()
 
 
+def class_name(pictures: Dataset, place: int) -> str:
+    """The name of a picture's class; "unlabelled" where nobody gave it one (label -1)."""
+    label = int(pictures.labels[place])
+    return "unlabelled" if label < 0 else pictures.classes[label]
+
+
 def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
     """A row of pictures for each class, drawn by `seed`."""
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
@@ -141,7 +148,7 @@ def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[
     figure, axes = plt.subplots(len(places), columns, figsize=(1.05 * columns + .7, 1.08 * len(places)), squeeze=False)
     for row, place in enumerate(places.tolist()):
         _picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
-        axes[row, 0].set_ylabel(who.pictures.classes[int(who.pictures.labels[place])], rotation=0, ha="right", va="center")
+        axes[row, 0].set_ylabel(class_name(who.pictures, place), rotation=0, ha="right", va="center")
     for column, (name, values) in enumerate(maps.items(), 1):
         for row, values_of_one in enumerate(normalize(values)):
             _picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)

@@ -16,7 +16,7 @@ from lib.figures import _frame, _picture, _rgb
 from lib.noise import label
 
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}   # Okabe and Ito's colours
-SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency"}
+SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency", "rectgrad_prr": "RectGrad\nPRR"}
 
 
 def short(method: str) -> str:
@@ -128,7 +128,7 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
     for axis, treatment in zip(axes[0], shown):
         part = table[table["treatment"] == treatment]
         stats = [{"label": short(r.method), "med": r.median, "q1": r.q25, "q3": r.q75, "whislo": r.p5, "whishi": r.p95, "mean": r.mean} for r in part.itertuples()]
-        axis.bxp(stats, orientation="horizontal", showfliers=False, showmeans=True, widths=.6, patch_artist=True, boxprops={"facecolor": "#cfe3f2", "edgecolor": "#0072B2"},
+        axis.bxp(stats, orientation="horizontal", manage_ticks=axis is axes[0, 0], showfliers=False, showmeans=True, widths=.6, patch_artist=True, boxprops={"facecolor": "#cfe3f2", "edgecolor": "#0072B2"},
                  medianprops={"color": "#D55E00", "linewidth": 1.6}, whiskerprops={"color": "#0072B2"}, capprops={"color": "#0072B2"},
                  meanprops={"marker": "o", "markersize": 3, "markerfacecolor": "#333333", "markeredgecolor": "#333333"})
         axis.set(title=treatments[treatment], xlabel=xlabel)
@@ -164,7 +164,7 @@ def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
     axes[0].set(xlabel="layer, from the input", ylabel="share of units at 0", ylim=(0, 1), title="silent units")
     axes[1].axvspan(20, 80, color="#dddddd", zorder=0)
     axes[1].set(xlabel="percentile q", ylabel="share of layers with τ > 0", ylim=(-.03, 1.03), title="thresholds that bite")
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -172,11 +172,11 @@ def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[
     """The picture and, for each method, one map [h,w] a layer from the input (left) to the output (Fig. 6)."""
     columns = 1 + len(names)
     figure, axes = plt.subplots(len(rows), columns, figsize=(.92 * columns + .8, 1.1 * len(rows) + .25), squeeze=False)
-    for row, (method, found) in zip(axes, rows.items()):
+    for k, (row, (method, found)) in enumerate(zip(axes, rows.items())):
         _picture(row[0], image.permute(1, 2, 0).numpy())
         row[0].set_ylabel(method, rotation=0, ha="right", va="center")
         for axis, one, name in zip(row[1:], found, names):
-            _map(axis, one, name if row is axes[0] else "")
+            _map(axis, one, name if k == 0 else "")
     return figure
 
 
@@ -208,7 +208,7 @@ def sanity(table: pd.DataFrame, value: str = "rank", ylabel: str = "rank correla
         axis.set(title=mode, xlabel="layers redrawn, from the output" if mode == "cascading" else "the one layer redrawn, from the output", xticks=sorted(table["depth"].unique()))
         axis.axhline(0, color="#333333", linewidth=.8)
     axes[0].set_ylabel(ylabel)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -92,10 +92,11 @@ def amount(measure: str, found: Tensor, masks: Tensor | None, share: bool) -> Te
     return value if not share else torch.where(whole > 0, value / torch.where(whole > 0, whole, 1), 0)
 
 
-def treated(who: Subject, treatment: str, methods=COMPARED, *, stored: bool = False) -> dict[str, Tensor]:
-    """The maps of every method under one treatment, in the order of `methods`."""
-    keep = (maps(who, "rectgrad", stored=stored) > 0).flatten(1).sum(1) if treatment == "matched" else None
-    return {m: treat(m, maps(who, m, stored=stored), treatment, keep) for m in methods}
+def treated(who: Subject, treatment: str, methods=COMPARED, *, found: dict[str, Tensor] | None = None, stored: bool = False) -> dict[str, Tensor]:
+    """The maps of every method under one treatment, in the order of `methods`; `found` holds maps that are there already."""
+    found = found or {m: maps(who, m, stored=stored) for m in {*methods, "rectgrad"}}
+    keep = (found["rectgrad"] > 0).flatten(1).sum(1)
+    return {m: treat(m, found[m], treatment, keep) for m in methods}
 
 
 def spread(values: Tensor) -> dict:
@@ -114,9 +115,9 @@ def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame
     Columns method, treatment, share (bool), kept (share of pixels not zero) and those of `spread`.
     """
     def compute():
-        rows = []
+        rows, all_maps = [], {m: maps(who, m, stored=stored) for m in COMPARED}
         for treatment in TREATMENTS:
-            for method, found in treated(who, treatment, stored=stored).items():
+            for method, found in treated(who, treatment, found=all_maps).items():
                 kept = (found != 0).double().mean().item()
                 rows += [{"method": method, "treatment": treatment, "share": share, "kept": kept, **spread(amount(measure, found, who.pictures.masks, share))}
                          for share in (False, True)]

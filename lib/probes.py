@@ -98,6 +98,14 @@ def accumulation(who: Subject, *, q: float = 98.0, batch_size: int = 100) -> pd.
     return pd.DataFrame(rows)
 
 
+def fitting(who: Subject, methods) -> list[str]:
+    """Those of the methods that find something to change in the network: PRR needs a max pooling."""
+    engine = rules.Engine(max_pool=rules.proportional)
+    with torch.enable_grad(), attribution.evaluating(who.model), engine:
+        who.model(batch(who, slice(0, 1)).requires_grad_())
+    return [m for m in methods if m != "rectgrad_prr" or engine.pools]
+
+
 def fgsm(model, images: Tensor, eps: float, black: float, white: float) -> Tensor:
     """The fast gradient sign method: one step of `eps` that raises the loss of the predicted class (section 5.2)."""
     with attribution._graph(model, images) as (leaf, logits):
@@ -105,13 +113,13 @@ def fgsm(model, images: Tensor, eps: float, black: float, white: float) -> Tenso
         return (images + eps * torch.autograd.grad(loss, leaf)[0].sign()).clamp(black, white)
 
 
-def adversarial(who: Subject, methods=SHOWN, *, eps: float = .01, batch_size: int = 16, stored: bool = False, log: Callable = lambda line: None) -> pd.DataFrame:
+def adversarial(who: Subject, methods=None, *, eps: float = .01, batch_size: int = 16, stored: bool = False, log: Callable = lambda line: None) -> pd.DataFrame:
     """Class sensitivity (section 5.2, Figs. 5b, 16): maps of pictures and of their adversarial examples, each for its own prediction.
 
     Columns picture, method, correlation (Spearman's, of the two maps), changed (did the prediction?).
     """
     rows = []
-    for method in methods:
+    for method in methods or fitting(who, SHOWN):
         def compute():
             before, found = maps(who, method, batch_size=batch_size, stored=stored), []
             for start in range(0, len(who.pictures), batch_size):
@@ -170,11 +178,16 @@ def _layers(model) -> list[tuple[str, torch.nn.Module]]:
 
 
 def _redraw(module: torch.nn.Module, generator: torch.Generator) -> None:
-    """New weights from a normal distribution with the mean and standard deviation of the old ones."""
+    """New weights from a normal distribution about 0 with the standard deviation of the old ones; biases become 0, scales 1.
+
+    Keeping the old means would silence whole layers, since learnt weights are negative on average.
+    """
     with torch.no_grad():
-        for values in module.parameters(recurse=False):
-            std = values.std() if values.numel() > 1 else 0.0
-            values.copy_(values.mean() + std * torch.randn(values.shape, generator=generator).to(values))
+        for name, values in module.named_parameters(recurse=False):
+            if values.ndim > 1:
+                values.copy_(values.std() * torch.randn(values.shape, generator=generator).to(values))
+            else:
+                values.fill_(1.0 if name == "weight" else 0.0)   # of a normalisation layer, or a bias
 
 
 def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), *, seed: int = 0, batch_size: int = 50, stored: bool = False,
@@ -184,10 +197,10 @@ def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), 
     Weights are redrawn from the output down to a layer ("cascading") or in that layer alone ("independent"); maps are for
     the class that the intact network predicts. Columns method, mode, layer, depth (1 is the output), rank (Spearman's
     correlation of |map| with the intact network's), ssim (structural similarity of the two |map|s, each stretched to [0,1]),
-    each with *_low, *_high over pictures.
+    each with *_low, *_high over pictures; empty (share of pictures whose map is 0 everywhere once weights are redrawn).
     """
     rows = []
-    for method in methods:
+    for method in methods or fitting(who, SHOWN):
         def compute():
             before, found = _sanity_maps(who, who.model, method, None, batch_size).abs(), []
             for mode in ("cascading", "independent"):
@@ -197,12 +210,13 @@ def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), 
                     _redraw(module, generator)
                     after = _sanity_maps(who, model, method, who.model, batch_size).abs()
                     found.append({"method": method, "mode": mode, "layer": f"{type(module).__name__} {name}", "depth": depth,
-                                  **_interval("rank", metrics.rank_correlation(before, after)), **_interval("ssim", similarity(before, after)), "n": len(before)})
+                                  **_interval("rank", metrics.rank_correlation(before, after)), **_interval("ssim", similarity(before, after)),
+                                  "empty": (after == 0).flatten(1).all(1).double().mean().item(), "n": len(before)})
                     if mode == "independent":
                         module.load_state_dict(intact)
             log(f"sanity  {who.title}  {method}")
             return {"rows": found}
-        rows += _kept(stored, "sanity", who, method, {"method": method, "seed": seed, "maps": MAPS_VERSION}, compute)["rows"]
+        rows += _kept(stored, "sanity", who, method, {"method": method, "seed": seed, "maps": MAPS_VERSION, "redraw": "zero mean"}, compute)["rows"]
     return pd.DataFrame(rows)
 
 

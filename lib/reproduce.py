@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import attribution, data, experiments, metrics, models, published, results, training
+from lib import attribution, claims, data, experiments, hypothesis, metrics, models, noise, probes, published, results, training
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, fill_value, subject
 from lib.training import Protocol
@@ -39,10 +39,12 @@ TRAINED = [
     ("rectgrad_cnn", "cifar10", "cifar10-seed1", replace(_NOISE, seed=1)),
     ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
 ]
-# columns of paper Sign's tables that are computed here: (dataset, model, tags of the weights, one a seed)
+# columns of the papers' tables that are computed here: (dataset, model, tags of the weights, one a seed)
 COLUMNS = {
     "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
+    "CIFAR-10": ("cifar10", "rectgrad_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
+    "CIFAR-10 with random patch": ("cifar10+patch", "rectgrad_cnn", ("cifar10+patch",)),
 }
 TRAIN_SPLIT = {"basic_cnn": None, "resnet18": 10_000}   # pictures of the train split, None for all
 SCORED = 2_000                                          # test pictures for score curves and the soft sweep
@@ -81,6 +83,8 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
         return subject(dataset, model, tag, split=split, count=count)
     whole = of("test")
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, stored=True)['accuracy']:.4f}")
+    if model == "rectgrad_cnn":
+        return
     experiments.allegiances(whole, stored=True, log=log)
     if tag not in {tags[0] for _, _, tags in COLUMNS.values()}:
         return
@@ -89,6 +93,23 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
         experiment(few, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
     experiments.allegiances(of("train", TRAIN_SPLIT[model]), stored=True, log=log)
+
+
+def compute_noise(log: Callable = print) -> None:
+    """Every stored cell of paper Noise's experiments, the quick ones first; maps are kept under data/cache/maps/."""
+    plain, twin = (subject(d, "rectgrad_cnn") for d in ("cifar10", "cifar10+patch"))
+    for tag, plan in (("cifar10", {"steps": 100, "orders": 50}), ("cifar10_rest", {"steps": 25, "orders": 20})):
+        masked = noise.correct(subject("cifar10_masks", "rectgrad_cnn", tag))
+        noise.amounts(masked, "outside", stored=True)
+        hypothesis.occlusion(noise.per_class(masked, 10), **plan, bfloat16=True, stored=True, log=log)
+    probes.sanity(subject("cifar10", "rectgrad_cnn", count=200), stored=True, log=log)
+    for who, measure in ((twin, "patch"), (plain, "variation"), (subject("cifar10", "rectgrad_cnn", split="train", count=10_000), "variation")):
+        noise.amounts(who, measure, stored=True)
+        log(f"{measure}  {who.title}  done")
+    for network in ("squeezenet1_1", "efficientnet_lite0"):
+        who = subject("imagenet_samples", network)
+        probes.sweep(who, stored=True, log=log)
+        probes.adversarial(who, stored=True, log=log)
 
 
 def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float, float]:
@@ -102,7 +123,7 @@ def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float,
 
 def _reproduced(number: published.Number, cells: dict) -> dict:
     """Value, interval and origin of one printed number, or {} where it has not been computed."""
-    if number.paper != "Sign" or number.column not in COLUMNS:
+    if number.column not in COLUMNS:
         return {}
     dataset, model, tags = COLUMNS[number.column]
     accuracy = number.row == "Accuracy"
@@ -116,9 +137,10 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
     value, low, high = _seeds([r[field] for r in rows], [(r["high"] - r["low"]) / 2 for r in rows])
     seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
-    epochs = models.card(model, tags[0])["protocol"]["epochs"]
+    how = models.card(model, tags[0])["protocol"]
+    order = "" if how.get("reshuffle", True) else ", one order for all epochs"
     return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
-            "model": model, "protocol": f"AdamW 1e-3, batch 128, {epochs} epochs, {seeds}",
+            "model": model, "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}, {seeds}",
             "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
 
@@ -205,8 +227,9 @@ def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Ca
     wrong = _check_weights(log)
     for k in torch.randperm(len(stored), generator=generator)[:cells].tolist():
         wrong += _check_cell(stored[k], pictures, generator, log)
-    if not CSV.exists() or CSV.read_text() != _csv():
-        wrong.append("reproduction.csv does not follow from the stored cells")
+    for path, text in ((CSV, _csv()), (claims.CSV, claims.table().to_csv(index=False))):
+        if not path.exists() or path.read_text() != text:
+            wrong.append(f"{path.name} does not follow from the stored cells")
     log("verified" if not wrong else f"not verified: {'; '.join(wrong)}")
     return not wrong
 
@@ -229,8 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
             for dataset, model, tags in COLUMNS.values():
                 for tag in tags if model in chosen.models else ():
                     compute(dataset, model, tag)
+            if "rectgrad_cnn" in chosen.models:
+                compute_noise()
+                claims.measure()
         CSV.parent.mkdir(parents=True, exist_ok=True)
         CSV.write_text(_csv())
+        claims.CSV.write_text(claims.table().to_csv(index=False))
         print(reproduction().to_string())
         return 0
     except (data.DataError, models.ModelError) as error:

@@ -1,6 +1,8 @@
 """What is studied: a network and the pictures it is studied on, checked to fit each other before any long work."""
 from __future__ import annotations
 
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import data, models
-from lib.data import Dataset, to_range
+from lib.data import DataError, Dataset, to_range
 
 
 class Subject(NamedTuple):
@@ -43,7 +45,7 @@ def _tag(dataset: str, model: str, weights: str | None) -> str | None:
         return weights
     if model not in models.BUILDERS:
         return None if str(model).startswith("python:") else "imagenet"
-    if dataset.startswith("imagefolder:"):
+    if dataset.removesuffix("+patch") not in data._LOADERS:
         raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
     return dataset
 
@@ -101,12 +103,8 @@ def accept(namespace: dict, *names: str) -> None:
         raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
 
 
-def subjects(dataset, model, weights="auto", *, split: str = "test", count: int | None = None, seed: int = 0, device: str = "cpu", batch_size: int = 256) -> list[Subject]:
-    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded."""
-    as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
-    for name, value in (("images", count), ("batch_size", batch_size)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if name == 'images' else ''}.")
+def _check_run(seed, device) -> None:
+    """Raise ValueError for a seed that is none, or a device that is not here."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it must be a whole number of at least 0.")
     if device not in ("cpu", "mps") and not str(device).startswith("cuda"):
@@ -115,6 +113,15 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use cpu.")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' was asked for, but torch sees none here; use cpu.")
+
+
+def subjects(dataset, model, weights="auto", *, split: str = "test", count: int | None = None, seed: int = 0, device: str = "cpu", batch_size: int = 256) -> list[Subject]:
+    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded."""
+    as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
+    for name, value in (("images", count), ("batch_size", batch_size)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if name == 'images' else ''}.")
+    _check_run(seed, device)
     for name, value in (("dataset", dataset), ("model", model), ("weights", weights)):
         if isinstance(value, (list, tuple)) and not value:
             raise ValueError(f"{name} is an empty list; give at least one name.")
@@ -122,3 +129,75 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
     for d, m, w in wanted:
         check(d, m, w, split)
     return [subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted]
+
+
+def picture(name: str | Path, model: str, weights: str | None = "auto", *, size: int = 224, seed: int = 0, device: str = "cpu") -> Subject:
+    """One picture of your own and a network: what `subject` is for a dataset, but the picture needs no label (it has -1).
+
+    `name`: a file, scaled and cut to `size` x `size` as ImageNet's pictures are, or `<dataset>:<n>`, a dataset's n-th test
+    picture from 0. A network that has no names for its outputs gets "class 0", "class 1", ... Raises DataError or ModelError.
+    """
+    _check_run(seed, device)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"size is {size!r}; it must be a whole number of pixels of at least 1.")
+    name = str(name)
+    dataset, _, number = name.rpartition(":")
+    ours = dataset.removesuffix("+patch") in data._LOADERS
+    tag = _tag(dataset if ours else name, model, weights)
+    models.check(model, tag)
+    pictures = _nth(dataset, number, size) if ours else _own(name, size)
+    network = models.load(model, tag, seed=seed, device=device)
+    outputs = _outputs(network, pictures, model)
+    classes = tuple(network.classes or (f"class {k}" for k in range(outputs)))
+    if len(classes) != outputs:
+        raise models.ModelError(f"class mismatch: the network has {outputs} outputs, and its `classes` are {len(classes)} names.")
+    labels = pictures.labels if classes == pictures.classes else torch.full_like(pictures.labels, -1)
+    return Subject(network, replace(pictures, labels=labels, classes=classes), model, tag or "none")
+
+
+def _nth(dataset: str, number: str, size: int) -> Dataset:
+    """The picture `<dataset>:<number>`, under that name."""
+    pictures = data.load(dataset, size=size)
+    if not (number.isdecimal() and int(number) < len(pictures)):
+        raise DataError(f"{dataset} has no picture {number!r}; accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}.")
+    return replace(pictures.take(slice(int(number), int(number) + 1)), name=f"{dataset}:{number}")
+
+
+def _own(name: str, size: int) -> Dataset:
+    """A file as a dataset of one unlabelled picture."""
+    from lib import imagenet
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise DataError(f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1.")
+    pixels = data.stack([imagenet._centre(data.read_image(path, upright=True), size)])
+    return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
+
+
+def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
+    """How many logits the network returns for the picture; ModelError if it cannot take it or returns something else."""
+    try:
+        with torch.no_grad():
+            logits = network(batch(Subject(network, pictures, "", ""), slice(0, 1)))
+    except RuntimeError as error:
+        height, width = pictures.images.shape[2:]
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise models.ModelError(f"{name} cannot take a picture of {width}x{height} pixels ({reason}); give another `size`.") from None
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise models.ModelError(f"{name} must return logits [N,K]; for one picture it returned {what}.")
+    return logits.shape[1]
+
+
+def class_of(who: Subject, target: int | str | None) -> int | None:
+    """The class that `target` means: None stays (the predicted one), a number is checked, a name looked up; ValueError."""
+    names = who.pictures.classes
+    if target is None or isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(names):
+        return target
+    wanted, folded = str(target).casefold(), [name.casefold() for name in names]
+    found = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"{len(found)} classes are called {target!r}; name one by its number: {', '.join(map(str, found))}.")
+    near = [names[k] for k, name in enumerate(folded) if wanted in name] or [names[folded.index(name)] for name in get_close_matches(wanted, folded)] or names
+    raise ValueError(f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, such as {', '.join(near[:5])}.")

@@ -3,6 +3,7 @@
     python notebooks/run.py                                   every chapter at the quick profile, into _build/quick/
     python notebooks/run.py 05 --profile paper                one chapter at the papers' scale, into _build/paper/
     python notebooks/run.py 05 -p model=resnet18 -p dataset=cifar10   one chapter on another network and other data
+    python notebooks/run.py how_to_use -p picture=cat.png         your own picture, explained
     python notebooks/run.py --refresh                         rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
 
 Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "paper")
+UNNUMBERED = ("how_to_use",)  # chapters without a number come last
 QUICK = "**Quick profile: small drawn data.** The published book shows this chapter on real data, at the papers' own scale."
 
 
@@ -28,7 +30,9 @@ class RunError(ValueError):
 
 def chapters(root: Path = ROOT) -> dict[str, Path]:
     """Chapter name -> notebook, in reading order."""
-    return {path.stem: path for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    numbered = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    others = (root / "notebooks" / f"{name}.ipynb" for name in UNNUMBERED)
+    return {path.stem: path for path in [*numbered, *filter(Path.exists, others)]}
 
 
 def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
@@ -39,7 +43,7 @@ def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
     chosen = set()
     for name in wanted:
         stem = Path(name).name.removesuffix(".ipynb")
-        found = {chapter for chapter in known if stem in (chapter, chapter[:2])}
+        found = {chapter for chapter in known if stem == chapter or stem.isdecimal() and stem == chapter[:2]}
         if not found:
             raise RunError(f"unknown chapter {name!r}; accepted are {', '.join(known)}, or the number alone.")
         chosen |= found
