@@ -7,8 +7,9 @@ model, its mode, its gradients or the images.
 """
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -55,11 +56,16 @@ def _graph(model: nn.Module, images: Tensor, method: str = "", engine: rules.Eng
     _check_images(images)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         leaf = images.detach().clone(memory_format=torch.channels_last).requires_grad_()
-        with rules.replaced(model, method, engine) if engine else nullcontext():
+        with rules.replaced(model, method, engine) if engine else rules.alone():
             logits = model(leaf.clone())  # the copy lets a model begin with an in-place operation
-        if logits.ndim != 2 or len(logits) != len(images):
-            raise ValueError(f"the model must return logits [N,K]; for {len(images)} images it returned shape {tuple(logits.shape)}.")
-        yield leaf, logits
+        yield leaf, _check_logits(logits, len(images))
+
+
+def _check_logits(logits, count: int) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
+        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"the model must return logits [N,K]; for {count} images it returned {what}.")
+    return logits
 
 
 def _targets(logits: Tensor, target) -> Tensor:
@@ -72,7 +78,7 @@ def _targets(logits: Tensor, target) -> Tensor:
         raise ValueError(f"target must be None, an int or an int64 tensor [N]; got {what}.")
     if isinstance(target, Tensor) and target.ndim and target.shape != (count,):
         raise ValueError(f"target has shape {tuple(target.shape)}; for {count} images it must be [{count}].")
-    target = torch.as_tensor(target, device=logits.device).expand(count)
+    target = torch.as_tensor(target, device=logits.device).expand(count).clone()  # the caller's may be an inference tensor
     if count and not (0 <= int(target.min()) and int(target.max()) < classes):
         raise ValueError(f"target names class {int(target.min() if target.min() < 0 else target.max())}; the model has classes 0 to {classes - 1}.")
     return target
@@ -189,11 +195,11 @@ def _mean_gradient(model: nn.Module, images: Tensor, target, steps: int, point: 
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-    with torch.no_grad(), evaluating(model):
-        target = _targets(model(images.clone()), target)
+    with torch.inference_mode(False), torch.no_grad(), evaluating(model), rules.alone():
+        target = _targets(torch.cat([_check_logits(model(part.clone()), len(part)) for part in images.split(batch_size)]), target)
     total = torch.zeros_like(images, requires_grad=False)
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(steps)).view(-1, 2)
-    for part in pairs.split(batch_size):
+    for part in pairs.split(batch_size) if len(images) else ():
         owner = part[:, 0].to(images.device)
         gradients = saliency(model, torch.stack([point(n, k) for n, k in part.tolist()]), target[owner])
         total.index_add_(0, owner, gradients)
@@ -224,9 +230,13 @@ def smoothgrad(model: nn.Module, images: Tensor, target=None, *, noise_level: fl
 def _baseline(images: Tensor, baseline) -> Tensor:
     """`baseline` (None is 0, a number, [C,H,W] or [N,C,H,W]) as a tensor of the shape of the images."""
     try:
-        return torch.as_tensor(0.0 if baseline is None else baseline, dtype=images.dtype, device=images.device).expand_as(images)
+        start = torch.as_tensor(0.0 if baseline is None else baseline, dtype=images.dtype, device=images.device).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"baseline is {baseline!r}; it must be None, a number or a tensor.") from None
+    try:
+        return start.expand_as(images)
     except RuntimeError:
-        raise ValueError(f"baseline has shape {tuple(baseline.shape)}; it must be None, a number or a tensor that broadcasts to {tuple(images.shape)}.") from None
+        raise ValueError(f"baseline has shape {tuple(start.shape)}; it must be None, a number or a tensor that broadcasts to {tuple(images.shape)}.") from None
 
 
 def integrated_gradients(model: nn.Module, images: Tensor, target=None, *, steps: int = 50, baseline=None, batch_size: int = 64) -> Tensor:
@@ -271,7 +281,7 @@ def rectgrad(model: nn.Module, images: Tensor, target=None, *, q: float = 98.0, 
     results to 0. Smooth activations (GELU, SiLU) multiply by their derivative. Raises ValueError where there is nothing to
     change.
     """
-    if not isinstance(q, (int, float)) or not 0 <= q <= 100:
+    if not isinstance(q, numbers.Real) or not 0 <= q <= 100:
         raise ValueError(f"q is {q!r}; it must be a percentile between 0 and 100.")
     if rule not in (*rules.SCORES, "PR1+PR2"):
         raise ValueError(f"unknown rule {rule!r}; accepted are {', '.join(rules.SCORES)} and PR1+PR2.")

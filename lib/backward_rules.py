@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +23,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 SMOOTH = (F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.softplus, F.leaky_relu)
-_RELU = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.threshold)
-_CLAMP = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_)
-_IN_PLACE = {torch.relu_, Tensor.relu_, torch.clamp_, Tensor.clamp_, torch.clamp_min_, Tensor.clamp_min_}
+_RELU = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.hardtanh_, F.threshold, torch.threshold, torch.threshold_)
+_CLAMP = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_,
+          torch.clip, torch.clip_, Tensor.clip, Tensor.clip_)
+_IN_PLACE = {torch.relu_, Tensor.relu_, torch.clamp_, Tensor.clamp_, torch.clamp_min_, Tensor.clamp_min_, torch.clip_, Tensor.clip_, torch.threshold_, F.hardtanh_}
 _POOL = (F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices)
 
 
@@ -46,12 +49,17 @@ class Activation(NamedTuple):
             z = self.z.detach().requires_grad_()
             return torch.autograd.grad(self.function(z).sum(), z)[0]
 
-    @property
-    def open(self) -> Tensor | float:
-        """What a rule that replaces ReLU's own gate multiplies by: 1, 0 above a bound, f'(z) where the activation is smooth."""
+    def gated(self, g: Tensor) -> Tensor:
+        """g f'(z): the plain gradient's rule."""
         if self.function is not None:
-            return self.slope
-        return 1.0 if math.isinf(self.upper) else (self.z < self.upper).to(self.z.dtype)
+            return g * self.slope
+        return _where_above(self.ungated(g), self.z, 0.0)
+
+    def ungated(self, g: Tensor) -> Tensor:
+        """g times what a rule that replaces ReLU's own gate still multiplies by: 1, 0 above a bound, f'(z) where f is smooth."""
+        if self.function is not None:
+            return g * self.slope
+        return g if math.isinf(self.upper) else torch.where(self.z < self.upper, g, 0)
 
 
 class Pool(NamedTuple):
@@ -61,16 +69,23 @@ class Pool(NamedTuple):
     options: dict
 
 
+def _where_above(g: Tensor, score: Tensor, threshold) -> Tensor:
+    """g where the score is strictly above the threshold, else 0: ReLU's own backward kernel, several times faster than `where`."""
+    if isinstance(threshold, Tensor):
+        score, threshold = score - threshold, 0.0   # above 0 exactly where the score is above the threshold
+    return torch.ops.aten.threshold_backward(g.to(score.dtype), score, threshold)
+
+
 # --- the rules: gradient at the output of an operation -> gradient at its input -------------------------------------------
 
 def deconvolution(g: Tensor, unit: Activation) -> Tensor:
     """R_in = [R > 0] R (paper Noise, eq. 3 in appendix E.1)."""
-    return g.clamp(min=0) * unit.open
+    return unit.ungated(g.clamp(min=0))
 
 
 def guided(g: Tensor, unit: Activation) -> Tensor:
     """R_in = [z > 0] [R > 0] R (paper Noise, eq. 5 in appendix E.2)."""
-    return g.clamp(min=0) * unit.slope
+    return unit.gated(g.clamp(min=0))
 
 
 SCORES = {  # importance of a unit with activation a and gradient R (paper Noise, appendix B.1)
@@ -86,12 +101,22 @@ def percentile(values: Tensor, q: float) -> Tensor:
     dense = values.detach()
     if dense.ndim == 4 and not dense.is_contiguous():
         dense = dense.permute(0, 2, 3, 1)  # order within an image does not matter, and a copy would cost more than the search
-    rows = dense.reshape(len(dense), -1)
+    rows = dense.reshape(len(dense), math.prod(dense.shape[1:]))
     rank = round((rows.shape[1] - 1) * q / 100)
     if rows.device.type != "cpu":
         return rows.kthvalue(rank + 1, dim=1).values
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-    return torch.from_numpy(np.partition(rows.numpy(), rank, axis=1)[:, rank].copy()).to(values.dtype)
+    return torch.tensor([_ranked(row, rank) for row in rows.numpy()], dtype=torch.float64).to(values.dtype)
+
+
+def _ranked(row: np.ndarray, rank: int) -> float:
+    """The value at index `rank` of the ascending order. Most scores are 0, and a search among equal values is slow: leave them out."""
+    above = row[row > 0]
+    zeros_end = len(row) - len(above)
+    if rank >= zeros_end:
+        return float(np.partition(above, rank - zeros_end)[rank - zeros_end])
+    below = row[row < 0]
+    return float(np.partition(below, rank)[rank]) if rank < len(below) else 0.0
 
 
 def rectgrad(g: Tensor, unit: Activation, *, q: float = 98.0, tau: float | None = None, rule: str = "PR1", eps: float = 0.0) -> Tensor:
@@ -99,7 +124,7 @@ def rectgrad(g: Tensor, unit: Activation, *, q: float = 98.0, tau: float | None 
     name = rule if rule != "PR1+PR2" else "PR1" if unit.last else "PR2"
     score = SCORES[name](unit.a + eps if eps else unit.a, g)
     threshold = tau if tau is not None else percentile(score, q).view(-1, *[1] * (g.ndim - 1))
-    return torch.where(score > threshold, g * unit.open, 0)
+    return _where_above(unit.ungated(g), score, threshold)
 
 
 def epsilon_lrp(g: Tensor, unit: Activation, *, epsilon: float = 1e-4) -> Tensor:
@@ -107,16 +132,16 @@ def epsilon_lrp(g: Tensor, unit: Activation, *, epsilon: float = 1e-4) -> Tensor
     return g * unit.a / torch.where(unit.z >= 0, unit.z + epsilon, unit.z - epsilon)
 
 
-def _ratio(change_out: Tensor, change_in: Tensor, otherwise) -> Tensor:
-    """Quotient of differences; where the input hardly differs from the baseline's, the derivative in its place."""
-    still = change_in.abs() < 10 * torch.finfo(change_in.dtype).eps
+def _ratio(change_out: Tensor, change_in: Tensor, size: Tensor, otherwise) -> Tensor:
+    """Quotient of differences; where the input differs from the baseline's by no more than rounding, the derivative in its place."""
+    still = change_in.abs() <= 10 * torch.finfo(change_in.dtype).eps * size
     return torch.where(still, otherwise, change_out / torch.where(still, 1, change_in))
 
 
 def rescale(g: Tensor, unit: Activation) -> Tensor:
     """DeepLIFT's Rescale rule, R_in = R (a - a0) / (z - z0), for a batch [images; baselines] (Shrikumar et al. 2017)."""
     (z, z0), (a, a0) = unit.z.chunk(2), unit.a.chunk(2)
-    multiplier = _ratio(a - a0, z - z0, unit.slope.chunk(2)[0])
+    multiplier = _ratio(a - a0, z - z0, torch.maximum(z.abs(), z0.abs()), unit.slope.chunk(2)[0])
     return torch.cat([g.chunk(2)[0] * multiplier, torch.zeros_like(a0)])
 
 
@@ -130,7 +155,7 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
     (y, at), (y0, at0) = (F.max_pool2d(part, **pool.options, return_indices=True) for part in (x, x0))
     change, place = y - y0, torch.where(y >= y0, at, at0).flatten(2)
     at_place = (x - x0).flatten(2).gather(2, place).view_as(y)
-    shares = g.chunk(2)[0] * _ratio(change, at_place, 1.0)
+    shares = g.chunk(2)[0] * _ratio(change, at_place, torch.zeros_like(at_place), 1.0)
     back = torch.zeros_like(x.flatten(2)).scatter_add_(2, place, shares.flatten(2))
     return torch.cat([back.view_as(x), torch.zeros_like(x0)])
 
@@ -138,24 +163,38 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
 def proportional(g: Tensor, pool: Pool) -> Tensor:
     """PRR: R_in = x avg_pool'(R / (avg_pool(x) + 1e-10)), over the windows of the max-pool, padding excluded (appendix D.3)."""
     with torch.enable_grad():
-        x = pool.x.detach().requires_grad_()
+        x = pool.x.detach().to(torch.promote_types(pool.x.dtype, torch.float32)).requires_grad_()    # 1e-10 is 0 in float16
         z = F.avg_pool2d(x, **pool.options, count_include_pad=False)
-        spread, = torch.autograd.grad(z, x, g / (z.detach() + 1e-10))
-    return pool.x * spread
+        spread, = torch.autograd.grad(z, x, g.to(z.dtype) / (z.detach() + 1e-10))
+    return (x.detach() * spread).to(g.dtype)
 
 
 def border_width(weight: Tensor, padding, dilation, padded_before: bool, border: str) -> tuple[int, int]:
     """Rows and columns of the gradient at a convolution's output that the padding trick zeroes; (0, 0) where it does nothing."""
     kernel, dilation = weight.shape[-2:], _pair(dilation)
     half = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation))
+    grown = tuple(k > 1 for k in kernel) if padding == "same" else (False, False)   # half of a 2x2 kernel rounds to 0
     padding = {"same": half, "valid": (0, 0)}[padding] if isinstance(padding, str) else _pair(padding)
-    padded = padded_before or any(padding)
+    padded = padded_before or any(padding) or any(grown)
     if border == "released":   # TensorFlow's SAME, which a 1x1 kernel also is
         return (1, 1) if padded_before or padding == half else (0, 0)
     return ((1, 1) if border == "padded" else half) if padded else (0, 0)
 
 
 # --- the engine -----------------------------------------------------------------------------------------------------------
+
+_INNERMOST: ContextVar = ContextVar("innermost engine", default=None)    # one a thread; operations belong to it alone
+
+
+@contextmanager
+def alone():
+    """No engine sees the operations inside: for a method that swaps nothing, called inside the forward pass of a model that another one explains."""
+    token = _INNERMOST.set(None)
+    try:
+        yield
+    finally:
+        _INNERMOST.reset(token)
+
 
 class Engine(TorchFunctionMode):
     """While it is active, operations get the given backward rules: a rule takes the gradient at the output and what it is told.
@@ -170,9 +209,17 @@ class Engine(TorchFunctionMode):
         self.activation, self.smooth, self.max_pool, self.border, self.edit = activation, smooth, max_pool, border, edit
         self.activations = self.pools = 0
 
+    def __enter__(self):
+        self.outer = _INNERMOST.set(self)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        _INNERMOST.reset(self.outer)
+        return super().__exit__(*error)
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func in _SEEN:
+        if func in _SEEN and _INNERMOST.get() is self:
             if func is F.pad:
                 return _mark_padded(func(*args, **kwargs), *args, **kwargs)
             if (func is torch.conv2d or func is F.conv2d) and self.border:
@@ -268,14 +315,17 @@ def _parse(func, args, kwargs, smooth: bool):
         rest = [v for k, v in options.items() if k.startswith("_")]
         named = {k: v for k, v in options.items() if not k.startswith("_")}
         return z, lambda t: func(t, *rest, **named), math.inf, True, in_place
-    if func is F.hardtanh and options["min_val"] != 0 or func is F.threshold and (options["threshold"], options["value"]) != (0, 0):
+    if func in (F.hardtanh, F.hardtanh_):
+        low, high = (options.get(name, options.get(f"_{k}", bound)) for k, (name, bound) in enumerate((("min_val", -1), ("max_val", 1))))
+        return None if low != 0 else (z, _bounded(float(high)), float(high), False, in_place)
+    if func in (F.threshold, torch.threshold, torch.threshold_) and any(options.get(name, options.get(f"_{k}")) != 0 for k, name in enumerate(("threshold", "value"))):
         return None
-    upper = 6.0 if func is F.relu6 else float(options["max_val"]) if func is F.hardtanh else math.inf
+    upper = 6.0 if func is F.relu6 else math.inf
     return z, _bounded(upper), upper, False, in_place
 
 
 def _parse_clamp(func, input, min=None, max=None):
-    if isinstance(min, bool) or not isinstance(min, (int, float)) or min != 0 or isinstance(max, Tensor) or not input.is_floating_point():
+    if isinstance(min, bool) or not isinstance(min, numbers.Real) or min != 0 or isinstance(max, Tensor) or not input.is_floating_point():
         return None
     upper = math.inf if max is None else float(max)
     return input, _bounded(upper), upper, False, func in _IN_PLACE
@@ -318,7 +368,7 @@ def replaced(model: nn.Module, method: str, engine: Engine):
     hidden = [name or type(module).__name__ for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")]
     if hidden:
         raise ValueError(f"{method} cannot see the operations inside {hidden[0]}, which is scripted or compiled; give the plain module.")
-    with engine:
+    with torch.autograd.graph.disable_saved_tensors_hooks(f"{method} cannot follow torch.utils.checkpoint, which runs a block again outside of it; switch checkpointing off."), engine:
         yield engine
     if engine.activation and not engine.activations:
         kinds = "ReLU, ReLU6, clamp(min=0)" + (", GELU, SiLU or another activation" if engine.smooth else "")

@@ -30,7 +30,7 @@ def traced(who: Subject, images: Tensor, rule: Callable, target=None, border: st
 
 def plain(g: Tensor, unit: rules.Activation) -> Tensor:
     """The plain gradient's rule, R f'(z)."""
-    return g * unit.slope
+    return unit.gated(g)
 
 
 def rectified(q: float) -> Callable:

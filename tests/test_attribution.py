@@ -14,8 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
 from lib import attribution
-from lib.attribution import (METHODS, active, class_gradients, inactive, integrated_gradients, negative, normalize, positive, saliency, signed_maps,
-                             smoothgrad, to_map)
+from lib.attribution import (METHODS, active, class_gradients, inactive, negative, normalize, positive, saliency, signed_maps, to_map)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -385,9 +384,7 @@ def test_any_memory_layout(call, make_net, images):
 
 @each_call
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_works_under_the_callers_grad_mode(call, mode, make_net, images, unchanged, request):
-    if mode is torch.inference_mode and call in (smoothgrad, integrated_gradients):
-        request.applymarker(pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the target found in the first forward is an inference tensor"))
+def test_works_under_the_callers_grad_mode(call, mode, make_net, images, unchanged):
     net, expected = make_net(residual_or_pooled(call)), tensors(call(make_net(residual_or_pooled(call)), images))
     with mode():
         with unchanged(net):

@@ -140,6 +140,18 @@ def test_what_is_unknown_is_refused_in_one_sentence(tree, capsys, arguments, acc
     assert not (tree / "_build").exists()
 
 
+def test_the_chapter_without_a_number_comes_last_and_goes_by_its_name(tree):
+    numbered = list(run.chapters(tree))
+    for name in ("how_to_use", "mine"):  # a reader's own notebook is no chapter
+        shutil.copy(tree / "notebooks" / "00_works.ipynb", tree / "notebooks" / f"{name}.ipynb")
+    assert list(run.chapters(tree)) == [*numbered, "how_to_use"] == list(run.select([], tree))
+    for wanted in ("how_to_use", "notebooks/how_to_use.ipynb"):
+        assert list(run.select([wanted, "01"], tree)) == ["01_raises", "how_to_use"]
+    for unknown in ("ho", "how", "mine"):
+        with pytest.raises(run.RunError, match="02_warns, how_to_use, or the number alone"):
+            run.select([unknown], tree)
+
+
 def test_a_parameters_cell_must_be_plain(tree):
     path = tree / "notebooks" / "00_works.ipynb"
     notebook = read(path)

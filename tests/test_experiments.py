@@ -112,6 +112,8 @@ def test_the_gallery_is_one_correct_picture_a_class(who):
         assert labels[places].tolist() == sorted({int(labels[n]) for n in right})  # every class that has one, in order
     assert torch.equal(drawn[0], experiments.gallery(some)) and len({tuple(places.tolist()) for places in drawn}) > 5
     assert set(torch.cat(drawn).tolist()) == set(right)  # any of them may be drawn
+    unlabelled = Dataset("toy", "test", who.pictures.images, torch.where(torch.arange(20) < 3, predicted, -1), who.pictures.classes, "made")
+    assert set(experiments.gallery(who._replace(pictures=unlabelled)).tolist()) <= {0, 1, 2}
     none = who._replace(pictures=Dataset("toy", "test", who.pictures.images, (predicted + 1) % 10, who.pictures.classes, "made"))
     with pytest.raises(ValueError, match="no picture is classified correctly"):
         experiments.gallery(none)

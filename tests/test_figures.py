@@ -1,6 +1,8 @@
 """lib.figures: what a figure shows is what it was given, and tables and digests print what they should."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -165,6 +167,15 @@ def test_gallery_shows_pictures_and_their_stretched_maps(who):
         assert shown(axes[row, 1]) == pytest.approx(((values - values.min()) / (values.max() - values.min())).numpy(), abs=1e-6)
         assert (shown(axes[row, 2]) == 0).all() and axes[row, 2].get_images()[0].get_clim() == (0, 1)
     assert [axis.get_title() for axis in axes[0]] == ["Picture", "Original", "Active"] and [axis.get_ylabel() for axis in axes[:, 0]] == ["bee", "n01/cat"]
+
+
+def test_a_picture_without_a_label_is_called_unlabelled(who):
+    labels = who.pictures.labels.clone()
+    labels[7] = -1
+    some = who._replace(pictures=replace(who.pictures, labels=labels))
+    axes = np.array(drawn(figures.gallery(some, torch.tensor([7, 2]), {"active": torch.rand(2, 6, 5)}))).reshape(2, 2)
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["unlabelled", "n01/cat"]
+    assert len(drawn(figures.contact_sheet(some.pictures, columns=6))) == 3 * 4 - 1  # no row of its own, nor a place in another's
 
 
 def test_gallery_frames_what_is_recognised_no_more(who):

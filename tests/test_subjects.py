@@ -16,7 +16,7 @@ from torch import nn
 from lib import data, models, shapes10, subjects
 from lib.data import DataError
 from lib.models import ModelError
-from lib.subjects import Subject, accept, batch, fill_value, subject
+from lib.subjects import Subject, accept, batch, class_of, fill_value, picture, subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,6 +33,17 @@ def named():
     net = three()
     net.classes = ("disc", "ring", "half-disc")
     return net
+def misnamed():
+    net = named()
+    net.classes = ("disc", "ring")
+    return net
+def fixed():
+    return Net(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
+def pixelwise():
+    return Net(nn.Conv2d(3, 3, 1))
+class Pair(nn.Module):
+    def forward(self, images):
+        return images, images
 """
 
 
@@ -229,3 +240,107 @@ def test_accept_lets_parameters_and_a_notebooks_own_names_pass():
 @pytest.mark.parametrize("value", ["shapes10", None, 3, 2.5, True, ["a"], {"a": 1}], ids=repr)
 def test_accept_names_the_unknown_parameter(value):
     refused(lambda: accept({"dataset": "shapes10", "datsaet": value}, "dataset", "seed"), "'datsaet'", "dataset, seed")
+
+
+# ---- one picture of one's own
+
+@pytest.fixture
+def png(tmp_path):
+    """A file of 30x60 pixels: its upper half black, its lower half white."""
+    path = tmp_path / "mine.png"
+    pixels = torch.zeros(60, 30, 3, dtype=torch.uint8)
+    pixels[30:] = 255
+    data.Image.fromarray(pixels.numpy()).save(path)
+    return path
+
+
+def test_a_file_is_scaled_and_cut_and_has_no_label(png, nets):
+    who = picture(png, "python:subject_nets:named", size=14)
+    assert who.pictures.images.shape == (1, 3, 14, 14) and who.pictures.images.dtype == torch.uint8 and who.pictures.labels.tolist() == [-1]
+    assert who.pictures.images[0, :, :6].max() < 20 and who.pictures.images[0, :, 8:].min() > 235  # the middle: half black, half white
+    assert who.pictures.classes == ("disc", "ring", "half-disc") and who.label == "python:subject_nets:named, mine.png" and who.weights == "none"
+    assert batch(who, slice(None))[0, 0, 0, 0] == -1
+    assert torch.equal(picture(str(png), "python:subject_nets:named", size=14).pictures.images, who.pictures.images)
+
+
+def test_a_picture_that_its_camera_held_sideways_stands_upright(tmp_path, png, nets):
+    exif = data.Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    with data.Image.open(png) as upright:
+        upright.rotate(90, expand=True).save(tmp_path / "sideways.png", exif=exif)
+    turned, straight = (picture(path, "python:subject_nets:three", size=14).pictures.images for path in (tmp_path / "sideways.png", png))
+    assert torch.equal(turned, straight)
+    assert data.read_image(tmp_path / "sideways.png").shape == (30, 60, 3)  # a dataset's pictures stay as they are stored
+
+
+def test_outputs_without_names_are_numbered(png, nets):
+    assert picture(png, "python:subject_nets:three", size=8).pictures.classes == ("class 0", "class 1", "class 2")
+
+
+def test_a_picture_of_a_dataset_keeps_its_label_where_the_classes_are_the_networks(few, weights, nets):
+    who, whole = picture("shapes10:3", "basic_cnn", size=32), data.load("shapes10")
+    assert torch.equal(who.pictures.images, whole.images[3:4]) and who.pictures.labels.tolist() == [int(whole.labels[3])]
+    assert who.label == "basic_cnn (shapes10), shapes10:3" and who.weights == "shapes10" and who.pictures.classes == shapes10.CLASSES
+    other = picture("shapes10:3", "python:subject_nets:named", size=32)
+    assert other.pictures.labels.tolist() == [-1] and other.pictures.classes == ("disc", "ring", "half-disc")
+    assert picture("shapes10+patch:3", "python:subject_nets:three", size=32).pictures.images.shape == (1, 3, 32, 32)
+
+
+@needs_packages
+def test_a_photograph_and_a_pretrained_network():
+    who = picture("photos:1", "squeezenet1_1")
+    assert torch.equal(who.pictures.images, data.load("photos").images[1:2]) and who.pictures.labels.tolist() == [-1] and len(who.pictures.classes) == 1000
+    assert batch(who, slice(None)).shape == (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"name": "nowhere.png"}, ["'nowhere.png'", "no file", "<dataset>:<n>"]),
+    ({"name": "photo:1"}, ["'photo:1'", "photos:1"]),
+    ({"name": "imagefolder:/a:1"}, ["imagefolder:/a:1"]),
+    ({"name": None}, ["'None'"]),
+    ({"name": os.path.dirname(__file__)}, ["no file"]),
+    ({"name": __file__}, [__file__, "cannot be read as a picture"]),
+    ({"name": "shapes10:40", "size": 32}, ["'40'", "shapes10:0 to shapes10:39"]),
+    ({"name": "shapes10:-1", "size": 32}, ["'-1'"]),
+    ({"name": "shapes10:", "size": 32}, ["''", "shapes10:0"]),
+    ({"model": "vgg"}, ["'vgg'"]),
+    ({"model": "basic_cnn"}, ["'auto'", "mine.png", "a tag, a path"]),
+    ({"size": 0}, ["size is 0", "at least 1"]),
+    ({"size": 8.0}, ["size is 8.0"]),
+    ({"size": True}, ["size is True"]),
+    ({"seed": -1}, ["seed is -1"]),
+    ({"device": "gpu"}, ["'gpu'", "cpu"]),
+], ids=str)
+def test_a_picture_that_cannot_be_had_is_refused_before_the_network_is_loaded(arguments, words, png, few, nets, weights, monkeypatch):
+    monkeypatch.setattr(models, "load", lambda *_, **__: pytest.fail("a network was loaded before the arguments were checked"))
+    given = {"name": png, "model": "python:subject_nets:three", "size": 8} | arguments
+    refused(lambda: picture(given.pop("name"), given.pop("model"), **given), *words)
+
+
+@pytest.mark.parametrize("factory, size, words", [
+    ("fixed", 9, ["python:subject_nets:fixed cannot take a picture of 9x9 pixels", "another `size`"]),
+    ("pixelwise", 8, ["logits [N,K]", "shape (1, 3, 8, 8)"]),
+    ("Pair", 8, ["logits [N,K]", "tuple"]),
+    ("misnamed", 8, ["class mismatch", "3 outputs", "2 names"]),
+])
+def test_a_network_that_cannot_take_the_picture_is_refused(factory, size, words, png, nets):
+    refused(lambda: picture(png, f"python:subject_nets:{factory}", size=size), *words, error=ModelError)
+
+
+@pytest.fixture
+def animals():
+    pictures = data.Dataset("zoo", "test", torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.tensor([-1]), ("ant", "Egyptian cat", "tiger cat", "crane", "crane", "1"), "made")
+    return Subject(None, pictures, "net", "none")
+
+
+@pytest.mark.parametrize("target, found", [(None, None), (0, 0), (5, 5), ("ant", 0), ("egyptian CAT", 1), ("1", 5)])
+def test_a_class_by_name_or_number(target, found, animals):
+    assert class_of(animals, target) == found
+
+
+@pytest.mark.parametrize("target, words", [
+    (6, ["6", "0 to 5"]), (-1, ["-1", "0 to 5"]), (1.0, ["1.0"]), (True, ["True"]), ("", ["''", "ant"]),
+    ("cat", ["'cat'", "such as Egyptian cat, tiger cat."]), ("tigre cat", ["'tigre cat'", "tiger cat"]), ("crane", ["2 classes", "'crane'", "3, 4"]),
+])
+def test_a_class_that_is_none_is_refused_with_those_near(target, words, animals):
+    refused(lambda: class_of(animals, target), *words)
