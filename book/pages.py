@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib import claims as listed
 from lib import experiments, figures, metrics, models, reproduce, results, subjects
 
-ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion"}
+ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
+         "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
+         "variation": "Total variation", "sweep": "Threshold sweep", "adversarial": "Class sensitivity", "claims": "Claims in words"}
 
 
 def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
@@ -81,6 +84,32 @@ def findings() -> str:
     return "\n".join([f"- {counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts])
 
 
+def _judged() -> pd.DataFrame:
+    return pd.read_csv(listed.CSV)
+
+
+def claim_counts() -> str:
+    """One sentence: how many claims in words were measured, and how they came out."""
+    table = _judged().drop_duplicates("id")
+    found = table["verdict"].value_counts()
+    return (f"Of {len(table)} claims that the two papers make in words, {found.sum()} are measured so far: "
+            f"{found.get('holds', 0)} hold, {found.get('does not hold', 0)} do not, {found.get('depends', 0)} depend on the network or are too close to call.")
+
+
+def claims() -> str:
+    """A table for each paper: every claim with its threshold, what was measured, and the verdict."""
+    parts = []
+    for paper, rows in _judged().groupby("paper", sort=False):
+        shown = []
+        for _, part in rows.groupby("id", sort=False):
+            first = part.iloc[0]
+            seen = "; ".join(f"{r.network}: {r.value:.3g} ({figures.interval(r.low, r.high, '.3g')})" for r in part.dropna(subset=["value"]).itertuples())
+            shown.append({"Section": first.section, "Claim": f"“{first.quotation}”", "Statistic": first.statistic.replace("|", "\\|"), "Holds if": first.holds_if,
+                          "Measured (95 % interval)": seen or "not computed yet", "Verdict": first.verdict if isinstance(first.verdict, str) else ""})
+        parts.append(f"## Paper {paper}\n\n{_table(shown)}")
+    return "\n\n".join(parts)
+
+
 def costs() -> str:
     """What the stored results cost: cells and hours by experiment, and the machine."""
     rows = [{"Computation": f"Training {m}, {tag}", "Cells": len(card["epochs"]), "Hours": f"{sum(e['seconds'] for e in card['epochs']) / 3600:.2f}", "torch": card["torch"], "Machine": card["machine"], "Commit": card["commit"]}
@@ -106,7 +135,7 @@ def overview(model: str = "basic_cnn", classes: tuple[int, ...] = (2, 4, 5, 7, 9
     figures.signed(figure, f"{model}, cifar10 test (JPEG copy), drawn by seed 0", "paper").savefig(Path(__file__).parent / "_static" / "overview.png", dpi=150)
 
 
-PARTS = {"counts": counts, "scoreboard": scoreboard, "findings": findings, "costs": costs}
+PARTS = {"counts": counts, "claim_counts": claim_counts, "claims": claims, "scoreboard": scoreboard, "findings": findings, "costs": costs}
 
 
 def fill(folder: Path) -> None:

@@ -77,7 +77,7 @@ def occlusion(table: pd.DataFrame) -> Figure:
 
 def firing(tables: dict[str, pd.DataFrame]) -> Figure:
     """Share of units that fire, on the object and on the background, by layer; bars are means, whiskers 95 % intervals."""
-    figure, axes = plt.subplots(1, len(tables), figsize=(3.5 * len(tables), 2.7), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(tables), figsize=(max(4.6, 3.5 * len(tables)), 2.7), sharey=True, squeeze=False)
     for axis, (title, table) in zip(axes[0], tables.items()):
         long = table.melt(id_vars=["picture", "layer"], value_vars=list(REGIONS), var_name="region", value_name="rate")
         sns.barplot(long, x="layer", y="rate", hue="region", palette=REGIONS, errorbar=("ci", 95), n_boot=500, seed=0, ax=axis, err_kws={"linewidth": 1})
@@ -182,7 +182,7 @@ def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[
 
 def growth(tables: dict[str, pd.DataFrame]) -> Figure:
     """Attribution on the background over that on the object, from the last convolution to the input: median and quartiles."""
-    figure, axes = plt.subplots(1, len(tables), figsize=(3.5 * len(tables), 2.7), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(tables), figsize=(max(5.0, 3.5 * len(tables)), 2.8), sharey=True, squeeze=False)
     for axis, (title, table) in zip(axes[0], tables.items()):
         for method, colour in (("saliency", "#0072B2"), ("rectgrad", "#E69F00")):
             spread = table[table["method"] == method].groupby("layer")["ratio"].quantile([.25, .5, .75]).unstack()

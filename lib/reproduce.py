@@ -164,10 +164,10 @@ def reproduction() -> pd.DataFrame:
 
 
 def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
-    """The rows of `reproduction` in these tables of paper Sign that belong to these subjects; None where nothing is printed."""
+    """The rows of `reproduction` in these printed tables that belong to these subjects; None where nothing is printed."""
     pairs = {(who.pictures.name, who.model_name) for who in studied}
     columns = [column for column, (dataset, model, _) in COLUMNS.items() if (dataset, model) in pairs]
-    rows = reproduction().query("paper == 'Sign' and table in @tables and column in @columns").dropna(subset=["reproduced"])
+    rows = reproduction().query("table in @tables and column in @columns").dropna(subset=["reproduced"])
     return rows if len(rows) else None
 
 
