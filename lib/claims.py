@@ -157,14 +157,13 @@ def _(who):
 def _(who):
     images = who.pictures.images.clone()
     images[:, :, :PATCH, :PATCH] = torch.randint(256, (3, PATCH, PATCH), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    other = who._replace(pictures=who.pictures.__class__(**{**vars(who.pictures), "images": images}))
-    same = int((experiments.predictions(who) == experiments.predictions(other)).sum())
+    same = int((experiments.predictions(who) == experiments.predictions(who.altered(images=images))).sum())
     return same / len(images), *metrics.wilson(same, len(images))
 
 
 def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
     """A column of a table with `picture` and `layer`, as [layers,N]."""
-    return torch.from_numpy(table.pivot_table(index="layer", columns="picture", values=column).to_numpy(dtype=float))
+    return torch.tensor(table.pivot_table(index="layer", columns="picture", values=column).to_numpy(dtype=float))
 
 
 @_claim("noise-object-larger-impact", MASKED)
@@ -185,7 +184,7 @@ def _(who):
 def _(who):
     corner = torch.zeros_like(who.pictures.images[:, 0], dtype=torch.bool)
     corner[:, :noise.CORNER, :noise.CORNER] = True
-    table = hypothesis.firing(who._replace(pictures=who.pictures.__class__(**{**vars(who.pictures), "masks": corner})), 500)
+    table = hypothesis.firing(who.altered(masks=corner), 500)
     inside, outside = (_by_layer(table, column)[:2] for column in ("object", "background"))
     return bootstrap_of(lambda i, o: (i.mean(1) / o.mean(1)).min(), inside, outside)
 
@@ -285,7 +284,7 @@ def _attacked(who: Subject) -> tuple[Tensor, Tensor]:
     """Correlations before and after the attack [methods,N], RectGrad first, and whether the prediction changed [N]."""
     table = probes.adversarial(who, stored=True)
     like = table.pivot_table(index="method", columns="picture", values="correlation").loc[["rectgrad", *BASELINES]]
-    return torch.from_numpy(like.to_numpy(dtype=float)), torch.tensor(table[table["method"] == "rectgrad"].sort_values("picture")["changed"].to_numpy(dtype=float))
+    return torch.tensor(like.to_numpy(dtype=float)), torch.tensor(table[table["method"] == "rectgrad"].sort_values("picture")["changed"].to_numpy(dtype=float))
 
 
 @_claim("noise-only-rectgrad-follows-class", IMAGENET)

@@ -32,6 +32,10 @@ class Subject(NamedTuple):
         """For figures: the label, the split and the number of pictures."""
         return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
 
+    def altered(self, **changes) -> Subject:
+        """The same network on changed pictures: `changes` replace fields of the dataset, such as images or masks."""
+        return self._replace(pictures=replace(self.pictures, **changes))
+
     @property
     def identity(self) -> dict:
         """What keys a stored result: names, and fingerprints of pixels and weights."""
