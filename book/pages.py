@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import claims as listed
-from lib import experiments, figures, metrics, models, reproduce, results, subjects
+from lib import experiments, figures, metrics, models, noise, reproduce, results, subjects
 
 ORDER = {"accuracy": "Accuracy", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
@@ -81,7 +81,23 @@ def findings() -> str:
     told = ("Area under the curve of unchanged predictions as pixels turn black, lower is better", "The same pixels turned white",
             "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
             "Area of its map under white deletion, and of the released code's")
-    return "\n".join([f"- {counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts])
+    return "\n".join([f"- {counts()}", f"- {claim_counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts] + _noise_findings())
+
+
+def _noise_findings() -> list[str]:
+    """What was found on paper Noise's own network, CIFAR-10."""
+    outside, sanity, stated = _one("outside", weights="cifar10"), _one("sanity", mode="cascading", depth=1), _judged().dropna(subset=["value"]).drop_duplicates("id").set_index("id")["value"]
+    lines = []
+    if {"noise-patch-untruthful", "noise-firing-alike"} <= set(stated.index):
+        lines.append(f"- **Networks do not filter, but they do listen.** Firing rates on object and background differ by at most {stated['noise-firing-alike']:.3f} in a layer. Exchange a patch that never told the class for another, and {1 - stated['noise-patch-untruthful']:.0%} of the predictions change: saliency on it is irrelevant to the task, not untrue of the network.")
+    if len(outside):
+        share = outside[outside["share"] & (outside["treatment"] == "matched")].set_index("method")["mean"]
+        rest = share.drop(list(noise.RECTGRAD))
+        lines.append(f"- **RectGrad is clean, not only sparse.** At equal sparsity {share['rectgrad']:.0%} of it lies on the background, of the best baseline ({noise.label(rest.idxmin())}) {rest.min():.0%}.")
+    if len(sanity):
+        rank = sanity.set_index("method")["rank"]
+        lines.append(f"- **And it hardly looks at the top of the network.** With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of {rank['rectgrad']:.2f} with the intact one, Guided Backpropagation's {rank['guided_backprop']:.2f}, saliency's {rank['saliency']:.2f}, the active map's {rank['active']:.2f}.")
+    return lines
 
 
 def _judged() -> pd.DataFrame:
@@ -103,9 +119,8 @@ def claims() -> str:
         shown = []
         for _, part in rows.groupby("id", sort=False):
             first = part.iloc[0]
-            seen = "; ".join(f"{r.network}: {r.value:.3g} ({figures.interval(r.low, r.high, '.3g')})" for r in part.dropna(subset=["value"]).itertuples())
             shown.append({"Section": first.section, "Claim": f"“{first.quotation}”", "Statistic": first.statistic.replace("|", "\\|"), "Holds if": first.holds_if,
-                          "Measured (95 % interval)": seen or "not computed yet", "Verdict": first.verdict if isinstance(first.verdict, str) else ""})
+                          "Measured (95 % interval)": listed.told(part), "Verdict": first.verdict if isinstance(first.verdict, str) else ""})
         parts.append(f"## Paper {paper}\n\n{_table(shown)}")
     return "\n\n".join(parts)
 

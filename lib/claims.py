@@ -428,22 +428,31 @@ def judge(condition: str, low: float, high: float) -> str:
     return "holds" if inside else "does not hold" if outside else "depends"
 
 
+def _name(dataset: str, model: str, weights: str) -> str:
+    return model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"
+
+
 def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
-    """(network, row) of every stored measurement of a claim, in the order of its networks."""
+    """(network, row) for every network of a claim, in their order; the row is empty where it has not been measured."""
     for dataset, model, weights in MEASURES[name][0] if name in MEASURES else ():
-        for c in stored:
-            p = c["parameters"]
-            if (p["claim"], p["dataset"], p["model"], p["weights"]) == (name, dataset, model, weights):
-                yield (model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"), {**c["rows"][0], "n": p["n"]}
+        wanted = {"claim": name, "dataset": dataset, "model": model, "weights": weights}
+        cell = next((c for c in stored if wanted.items() <= c["parameters"].items()), None)
+        yield _name(dataset, model, weights), {**cell["rows"][0], "n": cell["parameters"]["n"]} if cell else {}
 
 
 def table() -> pd.DataFrame:
-    """One row a claim and network: the list's columns, network, n, value, low, high, verdict (of the claim over its networks)."""
+    """One row a claim and network: the list's columns, network, n, value, low, high, verdict (of the claim over the networks measured)."""
     stored, rows = results.cells("claims"), []
     for claim in listed().to_dict("records"):
         found = list(_measured(claim["id"], stored))
-        verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in found}
+        verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in found if row}
         verdict = verdicts.pop() if len(verdicts) == 1 else "depends" if verdicts else ""
         rows += [{**claim, "network": network, **{k: round(v, 4) for k, v in row.items()}, "verdict": verdict} for network, row in found] or [{**claim, "verdict": ""}]
     columns = [*listed().columns, "network", "n", "value", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
+
+
+def told(part: pd.DataFrame) -> str:
+    """What was measured of one claim, as text: every network with its value and interval."""
+    seen = [f"{r.network}: {r.value:.3g} ({r.low:.3g} to {r.high:.3g})" if pd.notna(r.value) else f"{r.network}: not computed yet" for r in part.dropna(subset=["network"]).itertuples()]
+    return "; ".join(seen) or "not computed yet"

@@ -80,12 +80,11 @@ def claims(*kinds: str, stored: bool) -> Markdown:
     """The papers' claims in words that belong to these experiments, as measured at the paper profile; one line where nothing is read from results."""
     if not stored:
         return Markdown("*What the papers claim in words is judged at the paper profile, on their own data; here nothing is read from stored results.*")
-    from lib.claims import LIST, table as judged
+    from lib.claims import LIST, table as judged, told
     rows = []
     for name, part in judged().query("experiment in @kinds").groupby("id", sort=False):
         first = part.iloc[0]
-        seen = "; ".join(f"{r.network}: {r.value:.3g} ({interval(r.low, r.high, '.3g')})" for r in part.itertuples() if pd.notna(r.value))
-        rows.append({"claim": f"“{first.quotation}” ({first.paper} {first.section})", "holds if": first.holds_if, "measured (95 % interval)": seen or "not computed yet", "verdict": first.verdict})
+        rows.append({"claim": f"“{first.quotation}” ({first.paper} {first.section})", "holds if": first.holds_if, "measured (95 % interval)": told(part), "verdict": first.verdict})
     return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*")
 
 

@@ -218,6 +218,36 @@ def _check_cell(content: dict, pictures: int, generator: torch.Generator, log: C
     return [] if good else [name]
 
 
+def _check_noise(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
+    """A random part of what is stored for paper Noise, computed again: background attribution, and maps under attack."""
+    wrong = []
+    for stored in results.cells("outside"):
+        try:
+            masked = noise.correct(subject("cifar10_masks", "rectgrad_cnn", stored["parameters"]["weights"]))
+        except data.DataError as error:
+            log(f"not checked: outside the mask: {error}")
+            continue
+        again = {(r["method"], r["treatment"], r["share"]): r["mean"] for r in noise.amounts(masked, "outside").to_dict("records")}
+        good = all(abs(again[r["method"], r["treatment"], r["share"]] - r["mean"]) <= .01 * abs(r["mean"]) for r in stored["rows"])
+        log(f"{'ok  ' if good else 'BAD '} outside the mask  {masked.title}")
+        wrong += [] if good else [f"outside the mask, {masked.title}"]
+    for stored in (c for c in results.cells("adversarial") if c["parameters"]["method"] in ("saliency", "rectgrad")):
+        p = stored["parameters"]
+        try:
+            who = subject(p["dataset"], p["model"], p["weights"])
+        except data.DataError as error:
+            log(f"not checked: class sensitivity: {error}")
+            continue
+        index = torch.randperm(len(who.pictures), generator=generator)[:pictures].sort().values
+        part = Subject(who.model, who.pictures.take(index), who.model_name, who.weights)
+        again = probes.adversarial(part, (p["method"],))["correlation"].to_numpy()
+        before = np.array([r["correlation"] for r in stored["rows"]])[index.numpy()]
+        good = np.abs(again - before).max() <= .05   # one unit on a threshold may flip with another processor
+        log(f"{'ok  ' if good else 'BAD '} class sensitivity  {part.title}  {p['method']}")
+        wrong += [] if good else [f"class sensitivity of {p['method']}, {p['model']}"]
+    return wrong
+
+
 def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Callable = print) -> bool:
     """Recompute the accuracy of all committed weights and a random part of the stored deletion cells, and compare."""
     seed = torch.seed() % 2**31 if seed is None else seed
@@ -227,6 +257,7 @@ def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Ca
     wrong = _check_weights(log)
     for k in torch.randperm(len(stored), generator=generator)[:cells].tolist():
         wrong += _check_cell(stored[k], pictures, generator, log)
+    wrong += _check_noise(8, generator, log)
     for path, text in ((CSV, _csv()), (claims.CSV, claims.table().to_csv(index=False))):
         if not path.exists() or path.read_text() != text:
             wrong.append(f"{path.name} does not follow from the stored cells")

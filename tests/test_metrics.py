@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from lib import metrics
 from lib.metrics import PAPER_FRACTIONS, allegiance, auc, class_scores, delete
+from refusal import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -483,3 +484,199 @@ def test_rank_correlation_image_by_image():
     assert torch.equal(metrics.rank_correlation(first, torch.zeros_like(first)), torch.zeros(5, dtype=torch.float64))
     with pytest.raises(ValueError, match="maps"):
         metrics.rank_correlation(first, second[:, :-1])
+
+
+# ---- total variation, attribution outside a mask
+
+@pytest.mark.parametrize("values, total", [
+    ([[1, 4], [2, 0]], 3 + 2 + 1 + 4),                       # two rows across, two columns down
+    ([[1, 3, 2]], 2 + 1), ([[1], [3], [2]], 2 + 1), ([[5]], 0), ([[7, 7], [7, 7]], 0),
+    ([[0, 0, 0], [0, -2, 0], [0, 0, 0]], 8),                 # a lone pixel has four neighbours
+    ([[0, 1], [1, 0]], 4)])
+def test_total_variation_by_hand(values, total):
+    assert metrics.total_variation(f64([values])).tolist() == [total]
+
+
+def test_total_variation_against_the_slow_reading():
+    maps = random_maps("signed")
+    for one, result in zip(maps.tolist(), metrics.total_variation(maps).tolist()):
+        across = sum(abs(one[i][j + 1] - one[i][j]) for i in range(6) for j in range(4))
+        down = sum(abs(one[i + 1][j] - one[i][j]) for i in range(5) for j in range(5))
+        assert result == pytest.approx(across + down, abs=1e-12)
+
+
+def test_total_variation_is_a_seminorm():
+    maps, other = random_maps("signed"), random_maps("few", seed=5)
+    value = metrics.total_variation(maps)
+    assert_close(metrics.total_variation(-3 * maps + 7), 3 * value)
+    assert (metrics.total_variation(maps + other) <= value + metrics.total_variation(other) + 1e-12).all()
+    for same in (maps.transpose(1, 2), maps.flip(1), maps.flip(2)):
+        assert_close(metrics.total_variation(same), value)
+
+
+def test_attribution_outside_by_hand():
+    maps = f64([[[1, -2], [3, 0]], [[0, 0], [0, 0]], [[5, 0], [0, 0]], [[5, 0], [0, -1]]])
+    masks = torch.tensor([[[True, False], [False, False]], [[True, False], [False, False]], [[True, True], [True, True]], [[False, False], [False, False]]])
+    assert metrics.attribution_outside(maps, masks).tolist() == [5, 0, 0, 6]
+    assert metrics.attribution_outside(maps, masks, share=True).tolist() == [5 / 6, 0, 0, 1]   # a map of zeros has share 0, not NaN
+
+
+def test_attribution_outside_against_the_slow_reading_and_itself():
+    maps, masks = random_maps("signed"), torch.rand(5, 6, 5, generator=generator(8)) < .4
+    outside, share = metrics.attribution_outside(maps, masks), metrics.attribution_outside(maps, masks, share=True)
+    for n in range(5):
+        slow = sum(abs(maps[n, i, j].item()) for i in range(6) for j in range(5) if not masks[n, i, j])
+        assert outside[n].item() == pytest.approx(slow, abs=1e-12) and share[n].item() == pytest.approx(slow / maps[n].abs().sum().item(), abs=1e-12)
+    assert_close(outside + metrics.attribution_outside(maps, ~masks), maps.abs().sum((1, 2)))
+    assert_close(share + metrics.attribution_outside(maps, ~masks, share=True), torch.ones(5, dtype=torch.float64))
+    assert_close(metrics.attribution_outside(-2 * maps, masks, share=True), share)
+
+
+MASKS = torch.zeros(5, 6, 5, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("call", [lambda maps: metrics.total_variation(maps[0]), lambda maps: metrics.total_variation(maps[:, None]), lambda maps: metrics.attribution_outside(maps[0], MASKS[0]),
+                                  lambda maps: metrics.attribution_outside(maps, MASKS[:, :-1]), lambda maps: metrics.attribution_outside(maps, MASKS[:1]),
+                                  lambda maps: metrics.attribution_outside(maps, MASKS.float()), lambda maps: metrics.attribution_outside(maps, MASKS.long())])
+def test_what_is_no_map_or_mask_is_refused(call):
+    assert "maps" in refused(lambda: call(random_maps("signed")), "[N,H,W]", "got")
+
+
+# ---- ROAR and KAR
+
+def changed(before, after):
+    """Which pixels differ, bool [N,H,W]; all channels of a pixel go together."""
+    gone = (before != after)
+    assert torch.equal(gone.any(1), gone.all(1))
+    return gone.any(1)
+
+
+@pytest.mark.parametrize("fraction, count", [(0, 0), (.1, 3), (.3, 9), (.5, 15), (.55, 16), (.7, 21), (.9, 27), (1, 30)])   # 16.5 goes to the even 16
+@pytest.mark.parametrize("kind", ["signed", "ties", "constant"])
+def test_exactly_the_share_of_pixels_is_removed_or_kept(fraction, count, kind, images):
+    maps = random_maps(kind)
+    removed, kept = (metrics.occlude_pixels(images, maps, fraction, -1, keep=keep) for keep in (False, True))
+    assert changed(images, removed).flatten(1).sum(1).tolist() == [count] * 5
+    assert changed(images, kept).flatten(1).sum(1).tolist() == [30 - count] * 5
+    assert torch.equal(changed(images, removed), ~changed(images, kept))     # KAR keeps what ROAR removes
+    assert_close(removed + kept, images - 1, rtol=0, atol=0)
+
+
+def test_removal_by_hand():
+    images, maps = f64([[[[1, 2], [3, 4]]]]), f64([[[.3, -.9], [.5, .1]]])
+    assert metrics.occlude_pixels(images, maps, .5, 0).tolist() == [[[[0, 2], [0, 4]]]]     # as they come: -.9 is the least
+    assert metrics.occlude_pixels(images, maps, .5, 0, keep=True).tolist() == [[[[1, 0], [3, 0]]]]
+    assert metrics.occlude_pixels(images, maps, .75, 9).tolist() == [[[[9, 2], [9, 9]]]]    # a zero or small value is no exception, unlike in `delete`
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_removal_against_the_slow_reading(keep, images):
+    maps = random_maps("signed")
+    for fraction in (.1, .3, .5, .7, .9):
+        result = metrics.occlude_pixels(images, maps, fraction, [.2, .4, .6], keep=keep)
+        for n in range(5):
+            ranked = sorted(((maps[n, i, j].item(), i, j) for i in range(6) for j in range(5)), reverse=True)
+            top = {(i, j) for _, i, j in ranked[:round(30 * fraction)]}
+            slow = [[[fill if ((i, j) in top) != keep else images[n, k, i, j].item() for j in range(5)] for i in range(6)] for k, fill in enumerate((.2, .4, .6))]
+            assert result[n].tolist() == slow
+
+
+def test_more_removed_is_a_larger_set(images):
+    sets = [changed(images, metrics.occlude_pixels(images, random_maps("ties"), fraction, -1)) for fraction in (.1, .3, .5, .7, .9)]
+    assert all((small & ~large).sum() == 0 for small, large in zip(sets, sets[1:]))
+
+
+def test_equal_values_fall_at_random_but_repeatably(images):
+    maps = torch.zeros(5, 6, 5)
+    gone = lambda seed=None: changed(images, metrics.occlude_pixels(images, maps, .3, -1, generator=None if seed is None else generator(seed)))
+    assert torch.equal(gone(), gone()) and torch.equal(gone(), gone(0)) and torch.equal(gone(4), gone(4)) and not torch.equal(gone(), gone(4))
+    assert not torch.equal(gone()[0], gone()[1])                                   # every picture has an order of its own
+    times = torch.stack([gone(seed) for seed in range(60)]).float().mean((0, 1))   # 300 draws a pixel: .3, give or take .026
+    assert (times - .3).abs().max() < .12
+    shared = generator(4)
+    first = metrics.occlude_pixels(images, maps, .3, -1, generator=shared)
+    assert not torch.equal(first, metrics.occlude_pixels(images, maps, .3, -1, generator=shared))   # the caller's stream goes on
+
+
+def test_the_noise_decides_nothing_but_ties(images):
+    maps = torch.randperm(150, generator=generator(3)).view(5, 6, 5).double()
+    orders = {tuple(metrics.occlude_pixels(images, maps, .5, -1, generator=generator(seed)).flatten().tolist()) for seed in range(5)}
+    assert len(orders) == 1
+    fine = maps * 1e-7                                                             # all within the released scale of 1e-4
+    assert not torch.equal(metrics.occlude_pixels(images, fine, .5, -1), metrics.occlude_pixels(images, maps, .5, -1))
+
+
+def test_removal_leaves_its_inputs_and_the_global_stream_alone(images):
+    maps, before, state = random_maps("ties"), images.clone(), torch.get_rng_state()
+    copy = maps.clone()
+    result = metrics.occlude_pixels(images, maps, .5, 0)
+    assert torch.equal(images, before) and torch.equal(maps, copy) and torch.equal(torch.get_rng_state(), state) and result.dtype == images.dtype
+    assert metrics.occlude_pixels(images.float(), maps, .5, 0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("what, change", REFUSED.values(), ids=REFUSED)
+def test_removal_refuses_what_delete_refuses(what, change, images):
+    given = {"images": images, "maps": random_maps("signed"), "fill": 0, "fractions": (.5,)} | change(images, random_maps("signed"))
+    wrong = [f for f in given["fractions"] if not 0 <= f <= 1] or [.5]
+    refused(lambda: metrics.occlude_pixels(given["images"], given["maps"], wrong[0], given["fill"]), what)
+
+
+# ---- intervals of the median and of any statistic
+
+@pytest.mark.parametrize("n, low, high", [(10, 2, 9), (20, 6, 15), (100, 40, 61)])    # ranks from 1, as tables of the sign test have them
+def test_the_medians_interval_is_two_order_statistics(n, low, high):
+    values = torch.randperm(n, generator=generator()) + 1.
+    assert metrics.median_interval(values) == (low, high)
+    assert metrics.median_interval(10 * values - 3) == (10 * low - 3, 10 * high - 3)
+    reached = sum(math.comb(n, k) for k in range(low, high)) / 2 ** n                 # exactly: between `low` and `high` - 1 of the values lie below
+    assert .95 <= reached < .98
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_of_a_few_values_the_medians_interval_is_all_of_them(n):
+    assert metrics.median_interval(torch.arange(n)) == (0, n - 1)
+
+
+def test_the_medians_interval_covers():
+    values = torch.randn(400, 25, generator=generator(), dtype=torch.float64)
+    inside = [low <= 0 <= high for low, high in map(metrics.median_interval, values)]
+    assert .92 < sum(inside) / 400 < .99
+
+
+def test_the_bootstrap_of_a_mean_is_that_of_its_statistic():
+    values = torch.rand(300, dtype=torch.float64, generator=generator())
+    value, low, high = metrics.bootstrap_of(np.mean, values)
+    assert value == pytest.approx(values.mean().item(), abs=1e-12) and (low, high) == pytest.approx(metrics.bootstrap(values), abs=.003)
+    assert metrics.bootstrap_of(np.mean, values) == (value, low, high) != metrics.bootstrap_of(np.mean, values, seed=1)
+    assert all(isinstance(v, float) for v in (value, low, high))
+
+
+def test_columns_are_resampled_together():
+    first = torch.randn(50, generator=generator(), dtype=torch.float64)
+    assert metrics.bootstrap_of(lambda a, b: (a - b).mean(), first, first + 2, resamples=50) == pytest.approx((-2, -2, -2), abs=1e-12)
+    stacked = torch.stack([first, first + 2])
+    assert metrics.bootstrap_of(lambda a: (a[0] - a[1]).mean(), stacked, resamples=50) == pytest.approx((-2, -2, -2), abs=1e-12)
+
+
+def test_a_minimum_is_taken_within_each_resample():
+    """The smaller of two means that are equal lies below both of them more often than not."""
+    generator_ = generator(1)
+    pair = torch.randn(2, 200, generator=generator_, dtype=torch.float64)
+    pair -= pair.mean(1, keepdim=True)
+    value, low, high = metrics.bootstrap_of(lambda a: a.mean(1).min(), pair)
+    one = metrics.bootstrap_of(np.mean, pair[0])
+    assert value == pytest.approx(0, abs=1e-12) and high < one[2] * .75 and low < one[1]
+
+
+def test_a_bootstrap_by_hand():
+    """Of two images, a resample is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4."""
+    drawn = []
+    metrics.bootstrap_of(lambda a: drawn.append(a.mean()) or drawn[-1], torch.tensor([0., 1.]), resamples=2000)
+    shares = [np.mean(np.array(drawn[:-1]) == v) for v in (0, .5, 1)]
+    assert len(drawn) == 2001 and drawn[-1] == .5 and shares == pytest.approx([.25, .5, .25], abs=.04)
+    assert metrics.bootstrap_of(np.mean, torch.tensor([0., 1.]))[1:] == (0, 1)
+
+
+def test_a_resample_without_a_value_is_left_out():
+    value, low, high = metrics.bootstrap_of(lambda a: a.mean() if a.any() else np.nan, torch.tensor([0., 1.]), resamples=400)
+    assert (value, low, high) == (.5, .5, 1)
