@@ -420,10 +420,13 @@ def measure(names: list[str] | None = None, log: Callable = print) -> None:
 
 def judge(condition: str, low: float, high: float) -> str:
     """"holds", "does not hold" or "depends" for one interval and a condition such as "high < 0"."""
-    end, relation, limit = condition.split()
+    try:
+        end, relation, limit = condition.split()
+        limit = float(limit)
+    except ValueError:
+        end = relation = None
     if (end, relation) not in {("high", "<"), ("low", ">")}:
         raise ValueError(f"condition {condition!r} cannot be read; accepted are 'high < NUMBER' and 'low > NUMBER'.")
-    limit = float(limit)
     inside, outside = (high < limit, low >= limit) if end == "high" else (low > limit, high <= limit)
     return "holds" if inside else "does not hold" if outside else "depends"
 

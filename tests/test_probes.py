@@ -242,13 +242,10 @@ def test_prr_needs_a_max_pooling(who, unchanged):
 # ---- the attack and the classes
 
 def test_an_fgsm_step_goes_against_the_prediction():
-    """Logits w x and 0: the sum of w x is positive, so every pixel moves against the sign of its weight."""
+    """Logits w x and 0, w x small and positive: every pixel moves against the sign of its weight, where that is 0 not at all."""
     weight = torch.tensor([[[.5, -2.], [0., 3.]]]).expand(3, 2, 2)
     pictures = torch.full((2, 3, 2, 2), 100.)
     pictures[1] += torch.arange(12.).view(3, 2, 2)
-    net = straight(torch.stack([weight, 0 * weight]), pictures).model
-    moved = probes.fgsm(net, pictures, 7., 0., 255.) - pictures
-    # the second class is too unlikely for float32 to see: scale the weights down so that the loss has a gradient
     gentle = straight(torch.stack([weight, 0 * weight]) / 1000, pictures).model
     moved = probes.fgsm(gentle, pictures, 7., 0., 255.) - pictures
     assert torch.equal(moved, -7. * weight.sign().expand_as(moved))
@@ -343,8 +340,6 @@ def test_the_padding_trick_empties_the_border(who):
     assert sorted(zip(table["setting"], table["picture"])) == [(s, n) for s in ("off", "padded") for n in range(6)]
     means = table.groupby("setting")["ring"].mean()
     assert means["padded"] < means["off"]
-    monkey = probes.border(who.altered(images=0 * who.pictures.images + 128), ("off",))
-    assert monkey["ring"].notna().all()
 
 
 # ---- sanity checks
