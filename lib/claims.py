@@ -404,11 +404,11 @@ def listed() -> pd.DataFrame:
     return pd.read_csv(LIST)
 
 
-def measure(names: list[str] | None = None, log: Callable = print) -> None:
-    """Measure every claim in `names` (default all) that has no stored value for the committed weights."""
+def measure(names: list[str] | None = None, models: list[str] | None = None, log: Callable = print) -> None:
+    """Measure every claim in `names` on the networks in `models` (default all) that has no stored value for the committed weights."""
     for name in names or list(MEASURES):
         networks, function, count = MEASURES[name]
-        for dataset, model, weights in networks:
+        for dataset, model, weights in (n for n in networks if models is None or n[1] in models):
             who = subject(dataset, model, weights, count=count)
 
             def compute():
