@@ -7,13 +7,14 @@ straddles the threshold or networks differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, experiments, hypothesis, metrics, noise, probes, results
+from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results
 from lib.data import PATCH, ROOT
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
 from lib.noise import BASELINES
@@ -404,11 +405,11 @@ def listed() -> pd.DataFrame:
     return pd.read_csv(LIST)
 
 
-def measure(names: list[str] | None = None, models: list[str] | None = None, log: Callable = print) -> None:
-    """Measure every claim in `names` on the networks in `models` (default all) that has no stored value for the committed weights."""
+def measure(names: list[str] | None = None, only: list[str] | None = None, log: Callable = print) -> None:
+    """Measure every claim in `names` on the networks in `only` (default all) that has no stored value for the committed weights."""
     for name in names or list(MEASURES):
         networks, function, count = MEASURES[name]
-        for dataset, model, weights in (n for n in networks if models is None or n[1] in models):
+        for dataset, model, weights in (n for n in networks if only is None or n[1] in only):
             who = subject(dataset, model, weights, count=count)
 
             def compute():
@@ -431,6 +432,12 @@ def judge(condition: str, low: float, high: float) -> str:
     return "holds" if inside else "does not hold" if outside else "depends"
 
 
+@lru_cache
+def _hash(model: str, weights: str) -> str:
+    """Fingerprint of the weights as they are now: what was measured on others does not count."""
+    return models.fingerprint(models.load(model, weights))
+
+
 def _name(dataset: str, model: str, weights: str) -> str:
     return model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"
 
@@ -439,7 +446,7 @@ def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
     """(network, row) for every network of a claim, in their order; the row is empty where it has not been measured."""
     for dataset, model, weights in MEASURES[name][0] if name in MEASURES else ():
         wanted = {"claim": name, "dataset": dataset, "model": model, "weights": weights}
-        cell = next((c for c in stored if wanted.items() <= c["parameters"].items()), None)
+        cell = next((c for c in stored if wanted.items() <= c["parameters"].items() and c["parameters"]["weights_hash"] == _hash(model, weights)), None)
         yield _name(dataset, model, weights), {**cell["rows"][0], "n": cell["parameters"]["n"]} if cell else {}
 
 

@@ -154,7 +154,7 @@ def totals(table: pd.DataFrame, xlabel: str) -> Figure:
 
 
 def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
-    """Share of zero importance scores at every layer, and how many layers have a positive threshold, against q (section 5.1)."""
+    """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers have a positive threshold, by q (section 5.1)."""
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
     for colour, (title, table) in zip(sns.color_palette("colorblind"), layers.items()):
         silent = table.groupby("layer")["silent"].mean()

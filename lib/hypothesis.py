@@ -125,8 +125,8 @@ def _occluded(who: Subject, a: Tensor, k: int, region: str, steps: int, orders: 
 def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), seed: int = 0, batch_size: int = 250) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rival hypotheses of section 2.1, measured: saturation along the path from grey to the picture, and turning gradients.
 
-    First table: picture, position (0 to 1), score (logit of the predicted class, as a share of its whole rise), slope (of
-    that score, by the gradient at that point times the way). Second: picture, level (standard deviation of Gaussian noise
+    First table: picture, position (0 to 1), score (logit of the predicted class, minus that at position 0), slope (of that
+    score, by the gradient at that point times the way), rise (the score at position 1). Second: picture, level (standard deviation of Gaussian noise
     as a share of the picture's range), cosine (of the gradient with and without the noise), same (prediction unchanged?).
     """
     path, turns = [], []

@@ -85,6 +85,8 @@ def in_corner(found: Tensor) -> Tensor:
 
 def amount(measure: str, found: Tensor, masks: Tensor | None, share: bool) -> Tensor:
     """One of the three quantities of section 5.3, [N]: "patch", "outside" or "variation"; `share` divides by the sum of |map|."""
+    if measure not in ("patch", "outside", "variation"):
+        raise ValueError(f"unknown measure {measure!r}; accepted are patch, outside and variation.")
     if measure == "outside":
         return metrics.attribution_outside(found, masks, share)
     value = in_corner(found) if measure == "patch" else metrics.total_variation(found)

@@ -45,6 +45,9 @@ def sweep(who: Subject, percentiles=(0, 10, 20, 40, 60, 80, 90, 95, 98, 99), *, 
     q = 20), top20 (share of the 5 % highest pixels at q = 20 that still are). Second: layer, q, zero (share of importance
     scores that are exactly 0), tau, positive (share of pictures with tau above 0), means over pictures.
     """
+    if 20 not in percentiles:
+        raise ValueError(f"percentiles are {tuple(percentiles)}; they must include 20, with which maps are compared.")
+
     def compute():
         pictures, layers = [], []
         for start in range(0, len(who.pictures), batch_size):

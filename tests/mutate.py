@@ -2,7 +2,7 @@
 
     python tests/mutate.py                # exit 1 if pytest misses one
     python tests/mutate.py --nbval        # also: which of them do the stored outputs of the notebooks catch?
-    python tests/mutate.py --only ties    # those whose name contains the word
+    python tests/mutate.py --only ties    # those whose name, or whose file, contains the word
 """
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("lib", "tests", "notebooks", "pyproject.toml", "data/weights")
-PYTEST = ("-x", "-q", "tests/test_attribution.py", "tests/test_backward_rules.py", "tests/test_metrics.py")
+COPIED = ("lib", "tests", "notebooks", "book/pages.py", "pyproject.toml", "data/weights", "data/claims.csv")
+KERNELS = ("tests/test_attribution.py", "tests/test_backward_rules.py", "tests/test_metrics.py")    # any of them may catch a kernel's mutation
 NBVAL = ("-x", "-q", "--nbval", "notebooks")
 SECONDS = 1800  # a run that takes longer counts as an error, not as caught
 
 A, B, M = "lib/attribution.py", "lib/backward_rules.py", "lib/metrics.py"
+N, H, P, C = "lib/noise.py", "lib/hypothesis.py", "lib/probes.py", "lib/claims.py"
+own = lambda file: f"tests/test_{Path(file).stem}.py"
+TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C)}}
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),
@@ -126,6 +129,65 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("auc divided by its span", M, "device=values.device), dim=0)", "device=values.device), dim=0) / (fractions[-1] - fractions[0])"),
     ("fractions up to 1", M, ".7, .8, .9)", ".7, .8, .9, 1)"),
     ("90 % interval", M, "counts.sum(), [.025, .975]", "counts.sum(), [.05, .95]"),
+    ("total variation down alone", M, " + maps.diff(dim=2).abs().sum((1, 2))", ""),
+    ("total variation of signed steps", M, "maps.diff(dim=1).abs()", "maps.diff(dim=1)"),
+    ("attribution inside the mask", M, "(size * ~masks)", "(size * masks)"),
+    ("attribution outside with its sign", M, "size = maps.abs()", "size = maps"),
+    ("share of the outside over the inside", M, "whole = size.sum((1, 2))", "whole = (size * masks).sum((1, 2))"),
+    ("ROAR keeps and KAR removes", M, "_blend(images, chosen, fill, keep, 1.0)", "_blend(images, chosen, fill, not keep, 1.0)"),
+    ("ROAR removes the least important", M, ".flatten(1).argsort(1, descending=True)", ".flatten(1).argsort(1)"),
+    ("ties fall in order", M, "(maps + 1e-4 * noise)", "maps"),
+    ("ties fall alike in every picture", M, "torch.randn(maps.shape, generator=generator, device=generator.device)", "torch.randn(maps.shape[1:], generator=generator, device=generator.device)"),
+    ("the noise drowns the map", M, "1e-4 * noise", "noise"),
+    ("count rounded down", M, "round(float(fraction) * order.shape[1])", "int(float(fraction) * order.shape[1] * (1 - 1e-9))"),
+    ("the median's interval is one rank short", M, "ordered[min(high, len(ordered) - 1)]", "ordered[max(high - 1, 0)]"),
+    ("columns are resampled apart", M, "statistic(*(a[..., index] for a in arrays))", "statistic(*(a[..., rng.integers(count, size=count)] for a in arrays))"),
+    ("a baseline keeps its lowest", N, "flat.quantile(.95", "flat.quantile(.05"),
+    ("zero below, whatever the percentile", N, "torch.where(low > 0, 0, low)", "0"),
+    ("RectGrad keeps its negative part", N, "return found.clamp(min=0)", "return found"),
+    ("as many as are positive elsewhere", N, 'keep = (found["rectgrad"] > 0)', 'keep = (found[methods[-1]] > 0)'),
+    ("as many as are not zero", N, 'keep = (found["rectgrad"] > 0)', 'keep = (found["rectgrad"] != 0)'),
+    ("one pixel too many", N, "ranks < keep[:, None]", "ranks <= keep[:, None]"),
+    ("the whole patch is the corner", N, "CORNER = 8", "CORNER = 10"),
+    ("the corner with its sign", N, "found[:, :CORNER, :CORNER].abs()", "found[:, :CORNER, :CORNER]"),
+    ("RectGrad with its final threshold", N, '{"final_threshold": False, **options}', "options"),
+    ("stored maps of any weights", N, '{**who.identity, "method": method}', '{"dataset": who.pictures.name, "data": who.pictures.fingerprint, "method": method}'),
+    ("the first picture's piece for all", N, "slice(start, start + CHUNK)", "slice(0, CHUNK)"),
+    ("masks by the nearest pixel", H, 'mode="area"', 'mode="nearest"'),
+    ("a unit at 0 fires", H, "(found[k] > 0)", "(found[k] >= 0)"),
+    ("the background is everywhere", H, "for w in (on, 1 - on))", "for w in (on, torch.ones_like(on)))"),
+    ("a class is its own rival in the margin", H, "logits.scatter(-1, index, -torch.inf).amax", "logits.amax"),
+    ("object and background swapped", H, '(on if region == "object" else ~on)', '(~on if region == "object" else on)'),
+    ("margins averaged as released", H, "margins[t] += _margin(out, who.pictures.labels) / orders", "margins[t] = _margin(logits[t], who.pictures.labels)"),
+    ("one order for all", H, "when = torch.rand(a.shape, generator=generator)", "when = torch.rand(a.shape, generator=torch.Generator().manual_seed(seed))"),
+    ("the tail begins at the activation before", H, "model[kinds[k] + 1:]", "model[kinds[k] - 1:]"),
+    ("every activation is replaced", H, "a if index == k else out", "a if index >= k and a.shape == out.shape else out"),
+    ("the way starts a step late", H, "images * k / steps", "images * (k + 1) / steps"),
+    ("noise by the range of all pictures", H, "(images.amax((1, 2, 3)) - images.amin((1, 2, 3)))[:, None", "(images.amax() - images.amin()).expand(len(images))[:, None"),
+    ("the attack lowers the loss", P, "images + eps *", "images - eps *"),
+    ("the attack is not clamped", P, ".sign()).clamp(black, white)", ".sign())"),
+    ("the attack by size", P, "[0].sign())", "[0])"),
+    ("both maps for the first prediction", P, "channel_sums(who, method, attacked)", "channel_sums(who, method, attacked, who.model(images).argmax(1))"),
+    ("the second class is the first", P, "for k in (0, 1)]", "for k in (0, 0)]"),
+    ("old weights are kept", P, "values.copy_(values.std() *", "values.add_(0 * values.std() *"),
+    ("new weights about the old mean", P, "values.copy_(values.std() *", "values.copy_(values.mean() + values.std() *"),
+    ("biases stay", P, 'values.fill_(1.0 if name == "weight" else 0.0)', "pass"),
+    ("from the input to the output", P, "is not None][::-1]", "is not None]"),
+    ("one layer at a time stays redrawn", P, "module.load_state_dict(intact)", "pass"),
+    ("each network predicts its own class", P, "(target_of or model)(images)", "model(images)"),
+    ("the caller's network is redrawn", P, "copy.deepcopy(who.model)", "who.model"),
+    ("maps with their sign in the sanity checks", P, "_sanity_maps(who, model, method, who.model, batch_size).abs()", "_sanity_maps(who, model, method, who.model, batch_size)"),
+    ("ratio of object over background", P, "enumerate((outside / inside)", "enumerate((inside / outside)"),
+    ("RectGrad's layers without the activation", P, 'else a * passed).mean', 'else passed).mean'),
+    ("the ring's share without its area", P, " / ring.double().mean()", ""),
+    ("the ring is the inside", P, "ring[width:-width, width:-width] = False", "ring[width:-width, width:-width] = False; ring = ~ring"),
+    ("tau before the percentile", P, "rules.percentile(score, q)", "rules.percentile(score, 100 - q)"),
+    ("the highest by the wrong end", P, ".topk(count).indices", ".topk(count, largest=False).indices"),
+    ("PRR fits anywhere", P, 'm != "rectgrad_prr" or engine.pools', "True"),
+    ("a claim at its threshold holds", C, "(high < limit, low >= limit)", "(high <= limit, low > limit)"),
+    ("part of the interval is enough", C, "(low > limit, high <= limit)", "(high > limit, low <= limit)"),
+    ("networks that differ agree with the first", C, 'verdicts.pop() if len(verdicts) == 1 else "depends" if verdicts else ""', 'sorted(verdicts)[-1] if verdicts else ""'),
+    ("spread about the corner", C, "sum(second - first**2 for first, second in moments)", "sum(second for first, second in moments)"),
 )
 
 
@@ -159,18 +221,19 @@ def copy(target: Path) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nbval", action="store_true", help="also run the notebooks under each mutation")
-    parser.add_argument("--only", default="", help="only the mutations whose name contains this")
+    parser.add_argument("--only", default="", help="only the mutations whose name or file contains this")
     options = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if options.only in mutation[0]]
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation[0] or options.only in mutation[1]]
     for name, file, old, _ in chosen:
         if (count := (ROOT / file).read_text().count(old)) != 1:
             sys.exit(f"mutation {name!r}: {old!r} occurs {count} times in {file}; it must occur once. Bring the table in tests/mutate.py up to date.")
     nbval = options.nbval and any((ROOT / "notebooks").glob("*.ipynb"))
     if options.nbval and not nbval:
         print("no notebooks here yet: nbval is left out.")
+    pytest = {file: ("-x", "-q", *TESTS[file]) for file in {mutation[1] for mutation in chosen}}
     with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
         control = copy(Path(folder) / "control")
-        if run(control, PYTEST) or nbval and run(control, NBVAL):
+        if run(control, ("-x", "-q", *sorted({file for tests in pytest.values() for file in tests[2:]}))) or nbval and run(control, NBVAL):
             sys.exit("the unmutated copy does not pass; nothing can be learnt from mutations.")
         print("unmutated copy: passes", flush=True)
         scratch, rows, mark = control.rename(Path(folder) / "mutated"), [], {0: "MISSED", 1: "caught", None: "-"}
@@ -179,7 +242,7 @@ def main() -> int:
         for name, file, old, new in chosen:
             path, text = scratch / file, (ROOT / file).read_text()
             path.write_text(text.replace(old, new))
-            rows.append((run(scratch, PYTEST), run(scratch, NBVAL) if nbval else None))
+            rows.append((run(scratch, pytest[file]), run(scratch, NBVAL) if nbval else None))
             path.write_text(text)
             print(f"{name:{width}}  {file:18}  {mark[rows[-1][0]]}  {mark[rows[-1][1]]}", flush=True)
     caught = [sum(code == 1 for code in column) for column in zip(*rows)]

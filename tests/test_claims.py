@@ -97,10 +97,11 @@ def account(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "LIST", tmp_path / "claims.csv")
     monkeypatch.setattr(claims, "MEASURES", {f"sign-{name}": (TWO, None, None) for name in ("one", "two", "three")})
     monkeypatch.setattr(results, "cells", lambda experiment: cells if experiment == "claims" else [])
+    monkeypatch.setattr(claims, "_hash", lambda model, weights: "now")
 
     def put(name, network, value, low, high, n=2000, **other):
         dataset, model, weights = network
-        cells.append({"parameters": {"claim": f"sign-{name}", "dataset": dataset, "model": model, "weights": weights, "n": n} | other, "rows": [{"value": value, "low": low, "high": high}]})
+        cells.append({"parameters": {"claim": f"sign-{name}", "dataset": dataset, "model": model, "weights": weights, "weights_hash": "now", "n": n} | other, "rows": [{"value": value, "low": low, "high": high}]})
     return put
 
 
@@ -140,7 +141,7 @@ def test_the_verdict_comes_before_the_rounding(account):
     assert verdicts()["three"] == "holds" and claims.table().query("id == 'sign-three'")["low"].iloc[0] == 0
 
 
-@pytest.mark.parametrize("other", [{"claim": "sign-three"}, {"dataset": "shapes10"}, {"model": "rectgrad_cnn"}, {"weights": "cifar10-seed1"}], ids=str)
+@pytest.mark.parametrize("other", [{"claim": "sign-three"}, {"dataset": "shapes10"}, {"model": "rectgrad_cnn"}, {"weights": "cifar10-seed1"}, {"weights_hash": "before"}], ids=str)
 def test_cells_of_anything_else_are_ignored(other, account):
     account("one", TWO[0], .3, .2, .4, **other)
     assert verdicts()["one"] == ""

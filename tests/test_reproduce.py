@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pandas as pd
@@ -13,7 +14,7 @@ import torch
 from scipy.stats import t
 from torch import nn
 
-from lib import data, experiments, metrics, models, published, reproduce, results, shapes10, training
+from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, reproduce, results, shapes10, training
 from lib.metrics import PAPER_FRACTIONS
 from lib.reproduce import reproduction
 from lib.subjects import Subject
@@ -28,6 +29,9 @@ JPEG = next(iter(json.loads((data.ROOT / "data" / "manifest.json").read_text())[
 SEEDS = ("cifar10", "cifar10-seed1", "cifar10-seed2")
 
 
+PLAIN, PATCHED = "CIFAR-10", "CIFAR-10 with random patch"
+
+
 def small(classes: int) -> nn.Module:
     """Stands for both networks: it has their inputs and outputs and takes no time."""
     return nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes))
@@ -36,7 +40,7 @@ def small(classes: int) -> nn.Module:
 def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
     for module, name, value in ((models, "WEIGHTS", "weights"), (results, "RESULTS", "results"), (results, "CACHE", "cache"), (data, "CACHE", "cache"),
-                                (reproduce, "CSV", "results/reproduction.csv")):
+                                (reproduce, "CSV", "results/reproduction.csv"), (claims, "CSV", "results/claims.csv")):
         patch.setattr(module, name, folder / value)
     for name in models.BUILDERS:
         patch.setitem(models.BUILDERS, name, small)
@@ -48,9 +52,10 @@ def paths(patch, folder):
 def printed(tmp_path, monkeypatch):
     """Weights of every network of the table, with cards, and no cell yet."""
     paths(monkeypatch, tmp_path)
-    for k, (name, tag) in enumerate([("basic_cnn", tag) for tag in SEEDS] + [("resnet18", "cifar10")]):
+    protocols = {(model, tag): protocol for model, _, tag, protocol in reproduce.TRAINED}
+    for k, (name, tag) in enumerate((name, tag) for _, name, tags in reproduce.COLUMNS.values() for tag in tags):
         network = models.load(name, classes=data.CIFAR10_CLASSES, seed=k)
-        models.save(network, tmp_path / "weights" / f"{name}-{tag}.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": {"epochs": 50}})
+        models.save(network, tmp_path / "weights" / f"{name}-{tag}.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": asdict(protocols[name, tag])})
     return tmp_path
 
 
@@ -63,8 +68,8 @@ def put(network, tag, value, half=.004, *, experiment="accuracy", **parameters):
                  lambda: {"rows": [{name: value, "low": value - half, "high": value + half}]})
 
 
-def row(column, name="Accuracy", table="Table 1"):
-    found, = reproduction().query("paper == 'Sign' and column == @column and row == @name and table == @table").to_dict("records")
+def row(column, name="Accuracy", table="Table 1", paper="Sign"):
+    found, = reproduction().query("paper == @paper and column == @column and row == @name and table == @table").to_dict("records")
     return found
 
 
@@ -127,6 +132,26 @@ def test_a_seed_that_is_missing_leaves_the_number_blank(printed):
     assert row(CNN)["reproduced"] == .63
 
 
+def test_accuracies_of_paper_noise(printed):
+    """Its two numbers stand in an appendix; the patched network has one seed, the plain one three."""
+    put("rectgrad_cnn", "cifar10+patch", .745, dataset="cifar10+patch")
+    for tag, value in zip(SEEDS, (.75, .76, .77)):
+        put("rectgrad_cnn", tag, value)
+    plain, patched = (row(column, table="Appendix F", paper="Noise") for column in (PLAIN, PATCHED))
+    assert (plain["published"], plain["reproduced"], plain["verdict"], plain["model"]) == (.746, .76, "agree", "rectgrad_cnn")
+    assert (patched["published"], patched["reproduced"], patched["verdict"], patched["verdict_at_zero"]) == (.731, .745, "agree", "disagree")
+    assert plain["data"].startswith("cifar10 test, ") and patched["data"].startswith("cifar10+patch test, ") and "3 seeds" in plain["protocol"] and "1 seed" in patched["protocol"]
+    assert reproduction()["reproduced"].notna().sum() == 2      # ROAR and KAR wait
+
+
+def test_the_protocol_is_that_of_the_card(printed):
+    for tag in SEEDS:
+        put("rectgrad_cnn", tag, .76)
+        put("basic_cnn", tag, .63)
+    assert row(PLAIN, table="Appendix F", paper="Noise")["protocol"] == "Adam 0.001, batch 100, 20 epochs, one order for all epochs, 3 seeds"
+    assert "order" not in row(CNN)["protocol"] and row(CNN)["protocol"].endswith("50 epochs, 3 seeds")
+
+
 def test_each_area_goes_to_its_map_and_fill(printed):
     values = {pair: (10 + k) / 100 for k, pair in enumerate((m, f) for m in experiments.MAPS for f in experiments.FILLS)}
     for (name, fill), value in values.items():
@@ -171,6 +196,10 @@ def test_beside_published_finds_the_rows_of_the_subjects(printed):
     assert reproduce.beside_published(["Table 3"], [who]) is None
     assert reproduce.beside_published(["Table 1"], [who._replace(model_name="basic_cnn")]) is None
     assert reproduce.beside_published(["Table 1"], [who._replace(pictures=SimpleNamespace(name="shapes10"))]) is None
+    put("rectgrad_cnn", "cifar10+patch", .745, dataset="cifar10+patch")
+    patched = Subject(None, SimpleNamespace(name="cifar10+patch"), "rectgrad_cnn", "cifar10+patch")
+    assert reproduce.beside_published(["Appendix F"], [patched, who])["column"].tolist() == [PATCHED]
+    assert reproduce.beside_published(["Table 1"], [patched, who])["paper"].tolist() == ["Sign"]    # Noise's Table 1 has other columns
 
 
 # ---- a whole run, on drawn pictures and small networks
@@ -185,6 +214,7 @@ def plan(patch):
     for name, value in (("TRAINED", JOBS), ("COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
                         ("TRAIN_SPLIT", {"basic_cnn": None, "resnet18": 20}), ("SCORED", 10)):
         patch.setattr(reproduce, name, value)
+    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None)   # these name their data; see below
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +244,7 @@ def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
     count = lambda name: len(list((finished / "results" / name).iterdir()))
     assert (count("accuracy"), count("deletion"), count("kept_pixels"), count("scores"), count("printed"), count("soft")) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
     assert (finished / "results" / "reproduction.csv").read_text().startswith(HEADER)
+    assert (finished / "results" / "claims.csv").read_text().startswith("id,paper,section,quotation,statistic,holds_if,experiment,network,n,value,low,high,verdict\n")
     splits = [json.loads(f.read_text())["parameters"] for f in (finished / "results" / "deletion").iterdir()]
     assert sorted({(p["model"], p["split"], p["n"]) for p in splits}) == [("basic_cnn", "test", 40), ("basic_cnn", "train", 60), ("resnet18", "test", 40), ("resnet18", "train", 20)]
     assert not [f for f in finished.rglob("*") if "part" in f.name]
@@ -280,6 +311,48 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run, monkeypatch):
     assert not [f for f in after if "resnet18" in f.name]
 
 
+# ---- paper Noise's cells and the claims
+
+class Asked(list):
+    """Stands for the experiments of paper Noise: notes (what, dataset, split, weights, pictures) and the options."""
+
+    def __init__(self, patch):
+        patch.setattr(reproduce, "subject", lambda dataset, model, weights="auto", *, split="test", count=None: (dataset, model, weights, split, count))
+        patch.setattr(noise, "correct", lambda who: ("correct", *who)), patch.setattr(noise, "per_class", lambda who, count: (count, *who))
+        for module, name in ((noise, "amounts"), (hypothesis, "occlusion"), (probes, "sanity"), (probes, "sweep"), (probes, "adversarial")):
+            patch.setattr(module, name, lambda who, *what, _name=name, **options: self.append((_name, who, what, options)))
+
+
+def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
+    asked = Asked(monkeypatch)
+    with monkeypatch.context() as patch:        # the lines of the log name subjects
+        patch.setattr(reproduce, "subject", lambda *a, _make=reproduce.subject, **o: Titled(_make(*a, **o)))
+        reproduce.compute_noise(log=lambda line: None)
+    assert all(options.pop("stored") for *_, options in asked)
+    told = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
+    masked = [("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None") for tag in ("cifar10", "cifar10_rest")]
+    networks = [("imagenet_samples", name, "auto", "test", "None") for name in ("efficientnet_lite0", "squeezenet1_1")]
+    assert told == sorted([("amounts", *who, "outside") for who in masked] + [("occlusion", "10", *who) for who in masked] + [
+        ("amounts", "cifar10+patch", "rectgrad_cnn", "auto", "test", "None", "patch"), ("amounts", "cifar10", "rectgrad_cnn", "auto", "test", "None", "variation"),
+        ("amounts", "cifar10", "rectgrad_cnn", "auto", "train", "10000", "variation"), ("sanity", "cifar10", "rectgrad_cnn", "auto", "test", "200")]
+        + [(name, *who) for name in ("sweep", "adversarial") for who in networks])
+
+
+class Titled(tuple):
+    """A noted subject that can be logged."""
+    title = "a subject"
+
+
+def test_a_run_measures_cells_then_claims_then_writes_the_tables(run, monkeypatch):
+    order = []
+    monkeypatch.setattr(reproduce, "compute_noise", lambda: order.append("noise"))
+    monkeypatch.setattr(claims, "measure", lambda: order.append("claims"))
+    table = claims.table
+    monkeypatch.setattr(claims, "table", lambda: order.append("table") or table())
+    assert reproduce.main(["run", "--models", "basic_cnn"]) == 0 and order == ["table"]
+    assert reproduce.main(["run"]) == 0 and order[1:] == ["noise", "claims", "table"]
+
+
 # ---- the command
 
 @pytest.mark.parametrize("arguments, words", [(["nonsense"], ["nonsense", "run", "table", "verify"]), ([], ["what"]), (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
@@ -302,6 +375,7 @@ def test_what_is_missing_is_one_sentence_and_not_a_traceback(run, monkeypatch, c
 def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
     paths(monkeypatch, tmp_path)
     assert reproduce.main(["table"]) == 0 and reproduce.CSV.read_text().startswith(HEADER)
+    assert sorted(f.name for f in (tmp_path / "results").iterdir()) == ["claims.csv", "reproduction.csv"] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())
 
 
 # ---- verify
@@ -358,10 +432,18 @@ def test_verify_finds_a_table_that_was_changed(run):
     assert not good and "reproduction.csv" in text.splitlines()[-1]
 
 
-def test_verify_finds_a_table_that_is_missing(run):
-    reproduce.CSV.unlink()
+@pytest.mark.parametrize("name", ["reproduction.csv", "claims.csv"])
+def test_verify_finds_a_table_that_is_missing(name, run):
+    (run / "results" / name).unlink()
     good, text = verify(run)
-    assert not good and "reproduction.csv" in text.splitlines()[-1]
+    assert not good and name in text.splitlines()[-1]
+
+
+def test_verify_finds_claims_that_were_changed(run):
+    text = claims.CSV.read_text()
+    claims.CSV.write_text(text.replace("high < 0.85", "high < 0.95"))
+    good, text = verify(run)
+    assert not good and "claims.csv" in text.splitlines()[-1] and "reproduction.csv" not in text.splitlines()[-1]
 
 
 def test_verify_finds_a_card_that_promises_too_much(run):
@@ -394,6 +476,44 @@ def test_verify_draws_by_its_seed(run):
         reproduce.verify(cells=3, pictures=3, seed=seed, log=lines.append)
         return [line.split("  ")[2:4] for line in lines if "deletion" in line]
     assert drawn(1) == drawn(1) and len(drawn(1)) == 3 and any(drawn(seed) != drawn(1) for seed in (2, 3))
+
+
+@pytest.fixture
+def cells_of_noise(tmp_path, monkeypatch):
+    """Stored cells of paper Noise for a small network on drawn pictures, and what checks them: check() -> (wrong, lines)."""
+    paths(monkeypatch, tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(384, 10)).eval()
+    network.black, network.white = -1., 1.
+    pictures = shapes10.draw("test", count=12)
+    who = Subject(network, pictures, "rectgrad_cnn", "made")
+    who = who.altered(labels=experiments.predictions(who))
+    noise.amounts(noise.correct(who), "outside", stored=True), probes.adversarial(who, ("saliency", "rectgrad", "deeplift"), stored=True)
+    monkeypatch.setattr(reproduce, "subject", lambda *_, **__: who)
+
+    def check():
+        lines = []
+        return reproduce._check_noise(4, torch.Generator().manual_seed(0), lines.append), lines
+    return check
+
+
+def test_verify_computes_cells_of_paper_noise_again(cells_of_noise):
+    wrong, lines = cells_of_noise()
+    assert wrong == [] and [line[4:].strip().split("  ")[0] for line in lines] == ["outside the mask", "class sensitivity", "class sensitivity"] and all(line.startswith("ok") for line in lines)
+
+
+@pytest.mark.parametrize("pattern, field, words", [("outside/*.json", "mean", ["outside the mask"]), ("adversarial/*rectgrad-*.json", "correlation", ["class sensitivity", "rectgrad"])], ids=["outside", "adversarial"])
+def test_verify_finds_cells_of_paper_noise_that_were_changed(pattern, field, words, cells_of_noise, tmp_path):
+    tamper(tmp_path, pattern, lambda content: [r.update({field: r[field] * .9 - .1}) for r in content["rows"]])
+    (wrong,), lines = cells_of_noise()
+    assert all(word in wrong for word in words) and sum(line.startswith("BAD") for line in lines) == 1
+
+
+def test_verify_says_which_cells_of_paper_noise_it_could_not_check(cells_of_noise, monkeypatch):
+    monkeypatch.setattr(reproduce, "subject", lambda *_, **__: (_ for _ in ()).throw(data.DataError("not here.")))
+    wrong, lines = cells_of_noise()
+    assert wrong == [] and len(lines) == 3 and all("not checked" in line and "not here." in line for line in lines)
 
 
 # ---- what is committed

@@ -344,3 +344,16 @@ def test_a_class_by_name_or_number(target, found, animals):
 ])
 def test_a_class_that_is_none_is_refused_with_those_near(target, words, animals):
     refused(lambda: class_of(animals, target), *words)
+
+
+# ---- the same network on changed pictures
+
+def test_an_altered_subject_differs_in_what_was_named_alone():
+    who = subject("shapes10", "basic_cnn", None, count=6)
+    bare, black = who.altered(masks=None), who.altered(images=0 * who.pictures.images, labels=who.pictures.labels.flip(0))
+    assert who.pictures.masks is not None and bare.pictures.masks is None and bare.pictures.images is who.pictures.images
+    assert bare.identity == who.identity and black.identity["data"] != who.identity["data"]     # masks are no part of what a result is keyed by
+    assert black.model is who.model and (black.model_name, black.weights) == (who.model_name, who.weights) and not black.pictures.images.any()
+    assert who.pictures.images.any() and torch.equal(black.pictures.labels.flip(0), who.pictures.labels)
+    with pytest.raises(TypeError):
+        who.altered(mask=None)
