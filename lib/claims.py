@@ -292,6 +292,8 @@ def _attacked(who: Subject) -> tuple[Tensor, Tensor]:
 def _(who):
     def gap(a, changed):
         kept = changed < .5
+        if kept.all() or not kept.any():   # a resample without one of the two groups has no gap
+            return np.nan
         gaps = a[:, kept].mean(1) - a[:, ~kept].mean(1)
         return gaps[0] - gaps[1:].max()
     return bootstrap_of(gap, *_attacked(who))
