@@ -5,15 +5,17 @@ builder finds them.
 """
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import PIL.Image
 import seaborn as sns
 import torch
-from IPython.display import Markdown
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -42,6 +44,16 @@ def signed(figure: Figure, text: str, profile: str) -> Figure:
     """The figure with its provenance line, below everything else."""
     figure.supxlabel(f"{text} · {profile} profile · commit {results.commit().rstrip('+')}", fontsize=7, color="#767676")
     return figure
+
+
+def compact(figure: Figure, dpi: int = 76, colours: int = 128) -> Image:
+    """The figure as a PNG of few colours: pictures full of speckles are several times smaller so. It is closed and shown once."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi)
+    plt.close(figure)
+    reduced, small = PIL.Image.open(raw).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE), io.BytesIO()
+    reduced.save(small, format="png", optimize=True)
+    return Image(small.getvalue(), format="png")
 
 
 def table(frame: pd.DataFrame, **formats: str) -> Markdown:
@@ -90,6 +102,8 @@ def claims(*kinds: str, stored: bool) -> Markdown:
 
 
 def _picture(axis, image, title: str = "", **options) -> None:
+    if len(image) > 64:  # shown smaller than it is: leaving out pixels would draw patterns that are not there
+        options = {"interpolation": "antialiased", **options}
     axis.imshow(image, **options)
     axis.set(xticks=[], yticks=[])
     for side in axis.spines.values():

@@ -321,3 +321,17 @@ def test_published_beside_reproduced():
     assert [same_color(line.get_color(), RED) for line in dots] == [False, True, False]
     bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axis.patches]
     assert bands == [pytest.approx((.61, .65)), pytest.approx((.10, .20)), pytest.approx((.13, .17))]  # the larger of tolerance and half-width
+
+
+def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
+    import io
+
+    import PIL.Image
+    figure, axis = plt.subplots()
+    axis.imshow(np.random.default_rng(0).random((60, 60, 3)))
+    full = io.BytesIO()
+    figure.savefig(full, format="png", dpi=76)
+    shown = figures.compact(figure, colours=32)
+    picture = PIL.Image.open(io.BytesIO(shown.data))
+    assert shown.format == "png" and len(picture.getcolors()) <= 32 and len(shown.data) < len(full.getvalue()) / 2
+    assert not plt.fignum_exists(figure.number)
