@@ -102,7 +102,7 @@ def claims(*kinds: str, stored: bool) -> Markdown:
 
 
 def _picture(axis, image, title: str = "", **options) -> None:
-    if len(image) > 64:  # shown smaller than it is: leaving out pixels would draw patterns that are not there
+    if len(image) > 64 and image.ndim == 3:  # a photograph shown smaller; in a map, averaging would let red and blue cancel
         options = {"interpolation": "antialiased", **options}
     axis.imshow(image, **options)
     axis.set(xticks=[], yticks=[])

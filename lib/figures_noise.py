@@ -52,6 +52,9 @@ def map_grid(images: Tensor, maps: dict[str, Tensor], rows: Sequence[str] | None
             _frame(axes[row, 0], frames[row])
         for axis, (title, found) in zip(axes[row, 1:], maps.items()):
             _map(axis, found[row], title if row == 0 else "")
+        if len(maps) > 6:
+            for axis in axes[0]:
+                axis.title.set_fontsize(8)
         for axis in axes[row] if square else ():
             axis.add_patch(Rectangle((-.5, -.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2))
     return figure
