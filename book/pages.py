@@ -119,7 +119,8 @@ def claims() -> str:
         shown = []
         for _, part in rows.groupby("id", sort=False):
             first = part.iloc[0]
-            shown.append({"Section": first.section, "Claim": f"“{first.quotation}”", "Statistic": first.statistic.replace("|", "\\|"), "Holds if": first.holds_if,
+            how = first.statistic.replace("|", "&#124;").replace("*", "&#42;").replace("<", "&lt;").replace("_", "&#95;")
+            shown.append({"Section": first.section, "Claim": f"“{first.quotation}” <details><summary>statistic</summary>{how}</details>", "Holds if": first.holds_if,
                           "Measured (95 % interval)": listed.told(part), "Verdict": first.verdict if isinstance(first.verdict, str) else ""})
         parts.append(f"## Paper {paper}\n\n{_table(shown)}")
     return "\n\n".join(parts)

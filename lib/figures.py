@@ -98,7 +98,7 @@ def claims(*kinds: str, stored: bool) -> Markdown:
         first = part.iloc[0]
         unit = ", as a share" if first.id.endswith("-share") else ", divided by the total" if first.id.endswith("-scaled") else ""
         rows.append({"claim": f"“{first.quotation}” ({first.paper} {first.section}{unit})", "holds if": first.holds_if, "measured (95 % interval)": told(part), "verdict": first.verdict})
-    return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*")
+    return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*")
 
 
 def _picture(axis, image, title: str = "", **options) -> None:
