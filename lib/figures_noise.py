@@ -80,11 +80,11 @@ def occlusion(table: pd.DataFrame) -> Figure:
 
 def firing(tables: dict[str, pd.DataFrame]) -> Figure:
     """Share of units that fire, on the object and on the background, by layer; bars are means, whiskers 95 % intervals."""
-    figure, axes = plt.subplots(1, len(tables), figsize=(max(4.6, 3.5 * len(tables)), 2.7), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(tables), figsize=(max(4.6, 2.5 * len(tables)), 2.9), sharey=True, squeeze=False)
     for axis, (title, table) in zip(axes[0], tables.items()):
         long = table.melt(id_vars=["picture", "layer"], value_vars=list(REGIONS), var_name="region", value_name="rate")
         sns.barplot(long, x="layer", y="rate", hue="region", palette=REGIONS, errorbar=("ci", 95), n_boot=500, seed=0, ax=axis, err_kws={"linewidth": 1})
-        axis.set(title=title, xlabel="convolution", ylabel="share of units that fire")
+        axis.set(title=title.replace(", ", ",\n"), xlabel="convolution", ylabel="share of units that fire")
         axis.get_legend().remove()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
