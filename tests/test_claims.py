@@ -175,7 +175,7 @@ def test_what_the_chapters_and_pages_show(account, tmp_path, monkeypatch):
     claims.table().to_csv(tmp_path / "out.csv", index=False)
     monkeypatch.setattr(claims, "CSV", tmp_path / "out.csv")
     page, count = pages.claims(), pages.claim_counts()
-    assert "resnet18: 0.3 (0.2 to 0.4)" in page and "a \\| b" in page and page.count("so they say") == 4 and "nan" not in page
+    assert "resnet18: 0.3 (0.2 to 0.4)" in page and "a &#124; b" in page and page.count("so they say") == 4 and "nan" not in page
     assert "Of 4 claims" in count and "1 are measured" in count and "0 hold, 0 do not, 1 depend" in count
 
 
