@@ -89,7 +89,7 @@ def _noise_findings() -> list[str]:
     outside, sanity, stated = _one("outside", weights="cifar10"), _one("sanity", mode="cascading", depth=1), _judged().dropna(subset=["value"]).drop_duplicates("id").set_index("id")["value"]
     lines = []
     if {"noise-patch-untruthful", "noise-firing-alike"} <= set(stated.index):
-        lines.append(f"- **Networks do not filter, but they do listen.** Firing rates on object and background differ by at most {stated['noise-firing-alike']:.3f} in a layer. Exchange a patch that never told the class for another, and {1 - stated['noise-patch-untruthful']:.0%} of the predictions change: saliency on it is irrelevant to the task, not untrue of the network.")
+        lines.append(f"- **Networks hardly filter, but they do listen.** Firing rates on object and background differ by at most {stated['noise-firing-alike']:.3f} in a layer. Exchange a patch that never told the class for another, and {1 - stated['noise-patch-untruthful']:.0%} of the predictions change: saliency on it is irrelevant to the task, not untrue of the network.")
     if len(outside):
         share = outside[outside["share"] & (outside["treatment"] == "matched")].set_index("method")["mean"]
         rest = share.drop(list(noise.RECTGRAD))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results
-from lib.data import PATCH, ROOT
+from lib.data import ROOT, patched
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
 from lib.noise import BASELINES
 from lib.subjects import Subject, batch, subject
@@ -156,10 +156,9 @@ def _(who):
 
 @_claim("noise-patch-untruthful", PATCHED)
 def _(who):
-    images = who.pictures.images.clone()
-    images[:, :, :PATCH, :PATCH] = torch.randint(256, (3, PATCH, PATCH), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    same = int((experiments.predictions(who) == experiments.predictions(who.altered(images=images))).sum())
-    return same / len(images), *metrics.wilson(same, len(images))
+    fresh = who._replace(pictures=patched(who.pictures, seed=1))
+    same = int((experiments.predictions(who) == experiments.predictions(fresh)).sum())
+    return same / len(who.pictures), *metrics.wilson(same, len(who.pictures))
 
 
 def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
@@ -194,8 +193,7 @@ def _(who):
 def _(who):
     who = noise.correct(who)
     rate = _by_layer(hypothesis.firing(who), "background").mean(0)
-    size, masks = noise.maps(who, "saliency").abs(), who.pictures.masks
-    ratio = (size * ~masks).sum((1, 2)) / (~masks).sum((1, 2)).clamp(min=1) / ((size * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1))
+    ratio = hypothesis.brightness(noise.maps(who, "saliency"), who.pictures.masks)
     return bootstrap_of(lambda a: pd.Series(a[0]).corr(pd.Series(a[1]), method="spearman"), torch.stack([rate, ratio.double()]), resamples=1000)
 
 

@@ -239,11 +239,11 @@ def _imagenet(name: str):
 PATCH = 10  # side of the random patch, in pixels
 
 
-def _patched(data: Dataset) -> Dataset:
-    """Every picture with one fixed random RGB patch, uniform, in its upper left corner (paper Noise, section 3.1)."""
+def patched(data: Dataset, seed: int = 0) -> Dataset:
+    """Every picture with one random RGB patch, uniform, drawn by `seed`, in its upper left corner (paper Noise, section 3.1)."""
     images = data.images.clone()
-    images[:, :, :PATCH, :PATCH] = torch.randint(256, (3, PATCH, PATCH), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return replace(data, name=f"{data.name}+patch", images=images)
+    images[:, :, :PATCH, :PATCH] = torch.randint(256, (3, PATCH, PATCH), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return replace(data, name=f"{data.name.removesuffix('+patch')}+patch", images=images)
 
 
 _LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10, "cifar10_rest": _cifar10_rest, "cifar10_masks": _cifar10_masks,
@@ -285,5 +285,5 @@ def load(name: str, split: str = "test", *, size: int | None = None, count: int 
         data = _read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)
     else:
         data = _LOADERS[name.removesuffix("+patch")](split, size)
-        data = _patched(data) if name.endswith("+patch") else data
+        data = patched(data) if name.endswith("+patch") else data
     return data.sample(count, seed)

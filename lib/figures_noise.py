@@ -52,11 +52,10 @@ def map_grid(images: Tensor, maps: dict[str, Tensor], rows: Sequence[str] | None
             _frame(axes[row, 0], frames[row])
         for axis, (title, found) in zip(axes[row, 1:], maps.items()):
             _map(axis, found[row], title if row == 0 else "")
-        if len(maps) > 6:
-            for axis in axes[0]:
-                axis.title.set_fontsize(8)
         for axis in axes[row] if square else ():
             axis.add_patch(Rectangle((-.5, -.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2))
+    for axis in axes[0] if len(maps) > 6 else ():
+        axis.title.set_fontsize(8)
     return figure
 
 
@@ -91,7 +90,7 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def feature_maps(image: Tensor, saliency: Tensor, layers: Sequence[Tensor], count: int = 8) -> Figure:
-    """A picture, its saliency map, and of every layer the first `count` feature maps [C,h,w] of one picture (Fig. 13)."""
+    """A picture, its saliency map, and of every layer `count` evenly spaced feature maps [C,h,w] of one picture (Fig. 13)."""
     figure, axes = plt.subplots(len(layers) + 1, count, figsize=(.86 * count, .92 * (len(layers) + 1)), squeeze=False)
     _picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
     _map(axes[0, 1], saliency, "Saliency")

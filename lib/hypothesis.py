@@ -52,6 +52,12 @@ def firing(who: Subject, batch_size: int = 100) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def brightness(found: Tensor, masks: Tensor) -> Tensor:
+    """Mean |map| of a background pixel over that of an object pixel, [N]; maps and masks [N,H,W]."""
+    off, on = ((found.abs() * part).sum((1, 2)) / part.sum((1, 2)).clamp(min=1) for part in (~masks, masks))
+    return off / on
+
+
 def _tail(model, images: Tensor, k: int) -> Callable[[Tensor], Tensor]:
     """The network from the output of its k-th activation on: [n,C,h,w] -> logits, for the `images` [n,...] that lead there."""
     if isinstance(model, torch.nn.Sequential):
@@ -71,7 +77,8 @@ def occlusion(who: Subject, *, steps: int = 100, orders: int = 50, seed: int = 0
     The margin is the class logit minus the largest other one. Columns layer, region, fraction; margin (averaged over orders
     and pictures), low, high (bootstrap over pictures), q25, q75 (over pictures), released (logits averaged over orders
     before the margin is taken, as in the released code); one more row a layer, region "difference", whose margin is how
-    much more is lost, on average over all fractions, where the object is occluded, and `share` of the units in each region.
+    much more is lost, on average over all fractions, where the object is occluded. `share`: of the units, in that region.
+    `bfloat16` runs the many forward passes in that precision.
     """
     def compute():
         found = activations(who.model, batch(who, slice(None)))
@@ -126,8 +133,9 @@ def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), see
     """The rival hypotheses of section 2.1, measured: saturation along the path from grey to the picture, and turning gradients.
 
     First table: picture, position (0 to 1), score (logit of the predicted class, minus that at position 0), slope (of that
-    score, by the gradient at that point times the way), rise (the score at position 1). Second: picture, level (standard deviation of Gaussian noise
-    as a share of the picture's range), cosine (of the gradient with and without the noise), same (prediction unchanged?).
+    score, by the gradient at that point times the way), rise (the score at position 1). Second: picture, level (standard
+    deviation of Gaussian noise as a share of the picture's range), cosine (of the gradient with and without the noise), same
+    (prediction unchanged?).
     """
     path, turns = [], []
     generator = torch.Generator().manual_seed(seed)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lib import attribution, data, metrics, results
-from lib.experiments import _kept, _over
+from lib.experiments import _kept, _over, predictions
 from lib.subjects import Subject
 
 RECTGRAD = ("rectgrad", "rectgrad_prr")
@@ -127,11 +127,9 @@ def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame
     return pd.DataFrame(_kept(stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute)["rows"])
 
 
-def correct(who: Subject, batch_size: int = 250) -> Subject:
+def correct(who: Subject, batch_size: int = 256) -> Subject:
     """The subject with the pictures that the network classifies correctly alone."""
-    with torch.no_grad():
-        right = _over(who, lambda images: who.model(images).argmax(1), batch_size) == who.pictures.labels
-    return who._replace(pictures=who.pictures.take(right))
+    return who._replace(pictures=who.pictures.take(predictions(who, batch_size) == who.pictures.labels))
 
 
 def per_class(who: Subject, count: int, seed: int = 0) -> Subject:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 
 import pandas as pd
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib import attribution, backward_rules as rules, metrics
-from lib.experiments import _kept, _over
+from lib.experiments import _kept, _over, _with_interval
 from lib.hypothesis import at_layer
 from lib.noise import MAPS_VERSION, RECTGRAD, SHOWN, channel_sums, maps
 from lib.subjects import Subject, batch
@@ -18,14 +19,19 @@ from lib.subjects import Subject, batch
 
 def traced(who: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None) -> list[tuple[Tensor, Tensor, Tensor]]:
     """For every activation in the order of the forward pass: its output a, the gradient R that arrives, and what the rule lets through."""
+    return _trace(who, images, rule, target, border)[1]
+
+
+def _trace(who: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+    """What reaches the input, [N,C,H,W], and `traced`."""
     seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def spy(g, unit):
         passed = rule(g, unit)
         seen[unit.index] = unit.a, g, passed
         return passed
-    attribution._ruled(who.model, images, target, "tracing", rules.Engine(spy, smooth=True, border=border))
-    return [seen[k] for k in sorted(seen)]
+    reached = attribution._ruled(who.model, images, target, "tracing", rules.Engine(spy, smooth=True, border=border))
+    return reached, [seen[k] for k in sorted(seen)]
 
 
 def plain(g: Tensor, unit: rules.Activation) -> Tensor:
@@ -52,13 +58,14 @@ def sweep(who: Subject, percentiles=(0, 10, 20, 40, 60, 80, 90, 95, 98, 99), *, 
         pictures, layers = [], []
         for start in range(0, len(who.pictures), batch_size):
             images = batch(who, slice(start, start + batch_size))
-            found = {q: channel_sums(who, "rectgrad", images, q=float(q)) for q in percentiles}
+            traces = {q: _trace(who, images, rectified(q), border="padded") for q in percentiles}
+            found = {q: (images * reached).sum(1).cpu() for q, (reached, _) in traces.items()}
             for q, one in found.items():
                 whole = one.abs().sum((1, 2)).clamp(min=1e-30)
                 like, same = metrics.rank_correlation(one, found[20]), _same_top(found[20], one)
                 pictures += [{"picture": start + n, "q": q, "roughness": r, "like20": k, "top20": s} for n, (r, k, s) in
                              enumerate(zip((metrics.total_variation(one) / whole).tolist(), like.tolist(), same.tolist()))]
-                for layer, (a, g, _) in enumerate(traced(who, images, rectified(q), border="padded"), 1):
+                for layer, (a, g, _) in enumerate(traces[q][1], 1):
                     score = a * g
                     tau = rules.percentile(score, q)
                     layers += [{"picture": start + n, "layer": layer, "q": q, "zero": z, "silent": s, "tau": t} for n, (z, s, t) in
@@ -122,14 +129,19 @@ def adversarial(who: Subject, methods=None, *, eps: float = .01, batch_size: int
     Columns picture, method, correlation (Spearman's, of the two maps), changed (did the prediction?).
     """
     rows = []
+
+    @cache
+    def attack(start: int) -> tuple[Tensor, Tensor]:
+        """Attacked pictures of a batch, and whether the prediction changed: the same for every method."""
+        images = batch(who, slice(start, start + batch_size))
+        attacked = fgsm(who.model, images, eps, who.model.black, who.model.white)
+        with torch.no_grad():
+            return attacked, who.model(images).argmax(1) != who.model(attacked).argmax(1)
     for method in methods or fitting(who, SHOWN):
         def compute():
             before, found = maps(who, method, batch_size=batch_size, stored=stored), []
             for start in range(0, len(who.pictures), batch_size):
-                images = batch(who, slice(start, start + batch_size))
-                attacked = fgsm(who.model, images, eps, who.model.black, who.model.white)
-                with torch.no_grad():
-                    changed = who.model(images).argmax(1) != who.model(attacked).argmax(1)
+                attacked, changed = attack(start)
                 like = metrics.rank_correlation(before[start:start + batch_size], channel_sums(who, method, attacked))
                 found += [{"picture": start + n, "method": method, "correlation": c, "changed": d} for n, (c, d) in enumerate(zip(like.tolist(), changed.tolist()))]
             log(f"adversarial  {who.title}  {method}")
@@ -183,7 +195,7 @@ def _layers(model) -> list[tuple[str, torch.nn.Module]]:
 def _redraw(module: torch.nn.Module, generator: torch.Generator) -> None:
     """New weights from a normal distribution about 0 with the standard deviation of the old ones; biases become 0, scales 1.
 
-    Keeping the old means would silence whole layers, since learnt weights are negative on average.
+    With the old means kept, whole layers can fall silent: learnt weights may be negative on average.
     """
     with torch.no_grad():
         for name, values in module.named_parameters(recurse=False):
@@ -193,7 +205,7 @@ def _redraw(module: torch.nn.Module, generator: torch.Generator) -> None:
                 values.fill_(1.0 if name == "weight" else 0.0)   # of a normalisation layer, or a bias
 
 
-def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), *, seed: int = 0, batch_size: int = 50, stored: bool = False,
+def sanity(who: Subject, methods=None, *, seed: int = 0, batch_size: int = 50, stored: bool = False,
            log: Callable = lambda line: None) -> pd.DataFrame:
     """Does a method notice that weights are gone (Adebayo et al. 2018)? A question that the paper leaves open.
 
@@ -203,7 +215,7 @@ def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), 
     each with *_low, *_high over pictures; empty (share of pictures whose map is 0 everywhere once weights are redrawn).
     """
     rows = []
-    for method in methods or fitting(who, SHOWN):
+    for method in methods or fitting(who, attribution.METHODS):
         def compute():
             before, found = _sanity_maps(who, who.model, method, None, batch_size).abs(), []
             for mode in ("cascading", "independent"):
@@ -213,7 +225,7 @@ def sanity(who: Subject, methods: tuple[str, ...] = tuple(attribution.METHODS), 
                     _redraw(module, generator)
                     after = _sanity_maps(who, model, method, who.model, batch_size).abs()
                     found.append({"method": method, "mode": mode, "layer": f"{type(module).__name__} {name}", "depth": depth,
-                                  **_interval("rank", metrics.rank_correlation(before, after)), **_interval("ssim", similarity(before, after)),
+                                  **_with_interval("rank", metrics.rank_correlation(before, after)), **_with_interval("ssim", similarity(before, after)),
                                   "empty": (after == 0).flatten(1).all(1).double().mean().item(), "n": len(before)})
                     if mode == "independent":
                         module.load_state_dict(intact)
@@ -229,11 +241,6 @@ def _sanity_maps(who: Subject, model, method: str, target_of, batch_size: int) -
             target = (target_of or model)(images).argmax(1)
         return channel_sums(who._replace(model=model), method, images, target)
     return _over(who, one, batch_size)
-
-
-def _interval(name: str, values: Tensor) -> dict:
-    low, high = metrics.bootstrap(values)
-    return {name: values.double().mean().item(), f"{name}_low": low, f"{name}_high": high}
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:

@@ -169,3 +169,19 @@ def unchanged():
                 assert torch.equal(tensor.detach(), copy) and tensor.stride() == stride, "the caller's tensor was modified"
                 assert tensor.requires_grad == requires_grad and (not tensor.is_leaf or tensor.grad is None), "the caller's tensor got a gradient or a flag"
     return guard
+
+
+@pytest.fixture
+def clean():
+    """For figures: no window, the style of the book, and nothing of either left behind."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    from lib import figures
+    backend = matplotlib.get_backend()
+    plt.switch_backend("Agg")
+    with matplotlib.rc_context():
+        figures.style()
+        yield
+    plt.close("all")
+    plt.switch_backend(backend)

@@ -19,21 +19,9 @@ from lib.figures import COLOURS, DASHES, LABELS
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "clean")
 
 RED = "#CC0000"
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    """No window, the style of the book, and nothing of either left behind."""
-    backend = matplotlib.get_backend()
-    plt.switch_backend("Agg")
-    with matplotlib.rc_context():
-        figures.style()
-        yield
-    plt.close("all")
-    plt.switch_backend(backend)
 
 
 @pytest.fixture

@@ -17,21 +17,9 @@ from lib import figures, figures_noise, metrics, noise
 from lib.figures_noise import REGIONS, short
 from lib.noise import COMPARED, TREATMENTS
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("error")]
+pytestmark = [pytest.mark.usefixtures("one_thread", "clean"), pytest.mark.filterwarnings("error")]
 
 PANELS = ["as they are", "released thresholds", "equal sparsity"]
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    """No window, the style of the book, and nothing of either left behind."""
-    backend = matplotlib.get_backend()
-    plt.switch_backend("Agg")
-    with matplotlib.rc_context():
-        figures.style()
-        yield
-    plt.close("all")
-    plt.switch_backend(backend)
 
 
 def drawn(figure):

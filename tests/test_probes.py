@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from lib import attribution, backward_rules as rules, data, metrics, noise, probes, results
+from lib import attribution, data, experiments, metrics, noise, probes, results
 from lib.data import Dataset
 from lib.hypothesis import at_layer
 from lib.subjects import Subject, batch
@@ -175,7 +175,7 @@ def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):
     lines = []
     first = probes.sweep(who, PERCENTILES, batch_size=4, stored=True, log=lines.append)
     assert len(lines) == 2 and "4 pictures" in lines[0] and "6 pictures" in lines[1]
-    monkeypatch.setattr(probes, "traced", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(probes, "_trace", lambda *_, **__: pytest.fail("computed again"))
     again = probes.sweep(who, PERCENTILES, stored=True)
     for one, other, direct in zip(first, again, swept):
         assert one.equals(other) and list(one.columns) == list(direct.columns)
@@ -456,5 +456,5 @@ def test_similarity_of_maps():
 
 def test_an_interval_holds_its_mean():
     values = torch.rand(30, generator=torch.Generator().manual_seed(0))
-    row = probes._interval("rank", values)
+    row = experiments._with_interval("rank", values)
     assert list(row) == ["rank", "rank_low", "rank_high"] and row["rank"] == pytest.approx(values.double().mean().item()) and (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)
