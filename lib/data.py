@@ -125,9 +125,13 @@ def _listing(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     return files, labels, classes
 
 
-def _read_folder(name: str, split: str, folder: Path, size: int | None, expected: tuple[str, ...] | None = None) -> Dataset:
-    """All pictures of a class-per-folder tree; decoded once, then kept under data/cache by names, sizes and times."""
+def read_folder(name: str, split: str, folder: Path, size: int | None, expected: tuple[str, ...] | None = None, colour: bool = False) -> Dataset:
+    """All pictures of a class-per-folder tree, without the grey ones if `colour`; decoded once, then kept under data/cache by
+    names, sizes and times."""
     files, labels, classes = _listing(folder)
+    if colour:
+        stays = [not _grey(file) for file in files]
+        files, labels = ([x for x, s in zip(part, stays) if s] for part in (files, labels))
     if expected and classes != expected:
         raise DataError(f"{folder} holds the classes {', '.join(classes)}; {name} has {', '.join(expected)}.")
     stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
@@ -147,6 +151,15 @@ def _read_folder(name: str, split: str, folder: Path, size: int | None, expected
         np.save(part, pixels)
         part.replace(kept)
     return Dataset(name, split, torch.from_numpy(pixels), torch.tensor(labels), classes, str(folder))
+
+
+def _grey(path: Path) -> bool:
+    """Does the file hold one channel? Asked of its header; a file that is no picture is left to `read_image`, which says so."""
+    try:
+        with Image.open(path) as picture:
+            return picture.mode in ("1", "L", "LA", "I", "F") or picture.mode.startswith("I;16")
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        return False
 
 
 def _decode(files: list[Path], size: int | None) -> np.ndarray:
@@ -173,7 +186,7 @@ def locate(name: str, layout: str) -> tuple[Path, str]:
 def _cifar10(split: str, size: int | None) -> Dataset:
     if find("cifar10") is not None:
         folder, source = locate("cifar10", "")
-        return replace(_read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES), source=f"{source}/{split}")
+        return replace(read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES), source=f"{source}/{split}")
     from torchvision.datasets import CIFAR10
     raw = ROOT / "data" / "raw"
     try:
@@ -247,8 +260,9 @@ def patched(data: Dataset, seed: int = 0) -> Dataset:
 
 
 _LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10, "cifar10_rest": _cifar10_rest, "cifar10_masks": _cifar10_masks,
-            **{name: _imagenet(name) for name in ("photos", "imagenet_samples", "rectgrad_samples")}}
-_SPLITS = {name: ("train", "test") for name in ("shapes10", "cifar10", "cifar10_rest")} | {"rectgrad_samples": ("test", *FIGURES)}
+            **{name: _imagenet(name) for name in ("imagenette", "photos", "imagenet_samples", "rectgrad_samples")}}
+_SPLITS = {name: ("train", "test") for name in ("shapes10", "cifar10", "cifar10_rest")} | {
+    "imagenette": ("train", "val", "test"), "rectgrad_samples": ("test", *FIGURES)}
 _ACCEPTED = f"{', '.join(_LOADERS)}, any of these with +patch, and imagefolder:<path>"
 
 
@@ -272,7 +286,7 @@ def load(name: str, split: str = "test", *, size: int | None = None, count: int 
     """The split of a dataset: a name of `_LOADERS`, with "+patch" behind it one whose pictures all have the same random patch
     in their corner, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
 
-    `size` stretches pictures to size x size; photos, imagenet_samples and rectgrad_samples are scaled and cut to it, by
+    `size` stretches pictures to size x size, imagenette's by default to 224 (its "val" is called "test" too); photos, imagenet_samples and rectgrad_samples are scaled and cut to it, by
     default 224, so that shapes stay as they are. `count` keeps a fixed random subset drawn with `seed`.
     Raises DataError, naming what is wrong and what is accepted.
     """
@@ -282,7 +296,7 @@ def load(name: str, split: str = "test", *, size: int | None = None, count: int 
             raise DataError(f"{what} is {value!r}; it must be a whole number of at least 1, or None for all pictures as they are.")
     if name.startswith("imagefolder:"):
         folder = Path(name.partition(":")[2]).expanduser()
-        data = _read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)
+        data = read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)
     else:
         data = _LOADERS[name.removesuffix("+patch")](split, size)
         data = patched(data) if name.endswith("+patch") else data

@@ -1,6 +1,7 @@
 """Photographs with ImageNet's 1000 classes: a sample of ImageNet, the figures of paper Noise, and what scikit-image ships."""
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lib.data import FIGURES, PICTURES, DataError, Dataset, locate, read_image, stack
+from lib.data import FIGURES, PICTURES, ROOT, DataError, Dataset, find, locate, read_folder, read_image, stack
 
 
 @cache
@@ -70,4 +71,30 @@ def _photos(split: str, size: int) -> Dataset:
     return _cut("photos", split, files, labels, "scikit-image", size)
 
 
-LOADERS = {"photos": _photos, "imagenet_samples": _samples, "rectgrad_samples": _rectgrad}
+# Imagenette's ten classes: WordNet id, name
+IMAGENETTE = {"n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw", "n03028079": "church",
+              "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump", "n03445777": "golf ball", "n03888257": "parachute"}
+
+
+def _imagenette(split: str, size: int) -> Dataset:
+    """Imagenette v2, stretched to a square without its 242 grey pictures, as paper Sign does; "test" is what its authors call "val"."""
+    part = "train" if split == "train" else "val"
+    if find("imagenette2") is None:
+        _download_imagenette(ROOT / "data" / "raw")
+    folder, source = locate("imagenette2", "{train,val}/<wnid>/")
+    found = read_folder("imagenette", "train" if part == "train" else "test", folder / part, size, tuple(IMAGENETTE), colour=True)
+    return replace(found, classes=tuple(IMAGENETTE.values()), source=f"{source}/{part}")
+
+
+def _download_imagenette(raw: Path) -> None:
+    from torchvision.datasets import Imagenette
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        Imagenette(raw, "train", size="full", download=True)  # one archive holds both splits
+    except Exception as error:
+        raise DataError(
+            f"imagenette is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed ({type(error).__name__}); "
+            "put it at <SIGN_NOISE_DATA>/imagenette2/{train,val}/<wnid>/ or run where torchvision can download it.") from None
+
+
+LOADERS = {"imagenette": _imagenette, "photos": _photos, "imagenet_samples": _samples, "rectgrad_samples": _rectgrad}

@@ -30,6 +30,8 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
+    ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
+    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
     ("rectgrad_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
     ("rectgrad_cnn", "shapes10+patch", "shapes10+patch", replace(_NOISE, epochs=5)),
     ("gelu_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
@@ -43,6 +45,8 @@ TRAINED = [
 COLUMNS = {
     "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
+    "Imagenette CNN": ("imagenette", "basic_cnn", ("imagenette",)),
+    "Imagenette ResNet-18": ("imagenette", "resnet18", ("imagenette",)),
     "CIFAR-10": ("cifar10", "rectgrad_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 with random patch": ("cifar10+patch", "rectgrad_cnn", ("cifar10+patch",)),
 }

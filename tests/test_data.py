@@ -232,7 +232,7 @@ def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, words):
 
 
 def test_check_reads_nothing(monkeypatch, folder):
-    for name in ("_read_folder", "_shapes10", "find"):
+    for name in ("read_folder", "_shapes10", "find"):
         monkeypatch.setattr(data, name, lambda *_: pytest.fail("check started work"))
     data.check("shapes10", "train"), data.check("cifar10"), data.check(f"imagefolder:{folder}")
     refused(lambda: data.check("cifar100"), "'cifar100'")
