@@ -20,6 +20,8 @@ FILLS = ("black", "white")
 # paper Sign's own pairs; the other four cells of the 5 x 2 table are the crossed ones
 MATCHED = {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
 STRENGTHS = (.05, .1, .25, .5, 1.)
+# networks whose deletion runs forward in bfloat16, half the time; `precision` shows that it does not change the areas
+BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 
 
 def _over(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
@@ -34,8 +36,10 @@ def predictions(who: Subject, batch_size: int = 256) -> Tensor:
 
 def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
     """The five maps of every picture for its predicted class, each [N,H,W], on the CPU."""
-    stacked = _over(who, lambda images: torch.stack(attribution.signed_maps(who.model, images), 1), batch_size)
-    return dict(zip(MAPS, stacked.unbind(1)))
+    found = torch.empty(len(MAPS), len(who.pictures), *who.pictures.images.shape[2:])  # gigabytes at 224 pixels: held once
+    for k in range(0, len(who.pictures), batch_size):
+        found[:, k:k + batch_size] = torch.stack(attribution.signed_maps(who.model, batch(who, slice(k, k + batch_size)))).cpu()
+    return dict(zip(MAPS, found))
 
 
 def _kept(stored: bool, experiment: str, who: Subject, label: str, extra: dict, compute: Callable[[], dict]) -> dict:
@@ -55,6 +59,27 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
     return _kept(stored, "accuracy", who, "", {}, compute)["rows"][0]
 
 
+def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
+    """How a gradient's two signs share the picture (paper Sign, section 3), each a list over pictures.
+
+    zero_at: grey level of a zero in the gradient stretched to [0,1]; small: share of pixels whose gradient is under a tenth
+    of the largest; positive, negative, both: share of pixels in the positive map, the negative map, both (their channels
+    disagree); carried: share of the original map's total where the positive map is the larger.
+    """
+    def measure(images):
+        g = attribution.saliency(who.model, images)
+        strongest = g.gather(1, g.abs().argmax(1, keepdim=True))[:, 0].flatten(1)
+        low, high, size = strongest.amin(1), strongest.amax(1), strongest.abs()
+        plus, minus = (g.mul(s).clamp(min=0).amax(1).flatten(1) for s in (1, -1))
+        mean = lambda flags: flags.double().mean(1)
+        return torch.stack([-low / (high - low), mean(size < .1 * size.amax(1, keepdim=True)), mean(plus > 0), mean(minus > 0), mean((plus > 0) & (minus > 0)),
+                            (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30)], 1)
+    def compute():
+        columns = _over(who, measure, batch_size).double().T.tolist()
+        return {"rows": [{name: [round(v, 6) for v in values] for name, values in zip(("zero_at", "small", "positive", "negative", "both", "carried"), columns)}]}
+    return {name: torch.tensor(values) for name, values in _kept(stored, "signs", who, "", {}, compute)["rows"][0].items()}
+
+
 def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
     """One correctly classified picture of every class that has one, drawn by `seed`: their places, int64 (Sign, section 4.1).
 
@@ -69,30 +94,56 @@ def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
     return torch.cat(first)
 
 
-def _allegiance(who: Subject, maps: Tensor, fill: str, batch_size: int, insert: bool = False) -> Tensor:
-    """Bool [F,N] over all pictures of the subject."""
+def allegiance(who: Subject, maps: Tensor, fill: str, batch_size: int, insert: bool = False, bfloat16: bool = False) -> Tensor:
+    """Bool [F,N] over all pictures of the subject, deleted by `maps` [N,H,W]; `bfloat16` runs the forward passes so, the order of the pixels stays."""
     pieces = []
     for k in range(0, len(who.pictures), batch_size):
         images = batch(who, slice(k, k + batch_size))
-        pieces.append(metrics.allegiance(who.model, images, maps[k:k + batch_size].to(images.device), fill=fill_value(who, fill), insert=insert, batch_size=batch_size).cpu())
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            pieces.append(metrics.allegiance(who.model, images, maps[k:k + batch_size].to(images.device), fill=fill_value(who, fill), insert=insert, batch_size=batch_size).cpu())
     return torch.cat(pieces, 1)
+
+
+def _low(who: Subject) -> bool:
+    return (who.pictures.name, who.model_name) in BFLOAT16
+
+
+def precision(who: Subject, pictures: int = 500, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame | None:
+    """For a network of `BFLOAT16`, the areas of its first `pictures` with forward passes in float32 and in bfloat16.
+
+    Columns map, fill, float32, bfloat16; raises ValueError where they differ by more than 0.005. None for other networks.
+    """
+    if not _low(who):
+        return None
+    def compute():
+        part = who._replace(pictures=who.pictures.sample(pictures))
+        maps = signed_maps(part, batch_size)
+        area = lambda name, fill, low: auc_rows({(name, fill): allegiance(part, maps[name], fill, batch_size, bfloat16=low)})[0]["auc"]
+        return {"rows": [{"map": name, "fill": fill, "float32": area(name, fill, False), "bfloat16": area(name, fill, True)} for name in MAPS for fill in FILLS]}
+    found = pd.DataFrame(_kept(stored, "precision", who, "", {"pictures": pictures}, compute)["rows"])
+    apart = (found["float32"] - found["bfloat16"]).abs().max()
+    if apart > .005:
+        raise ValueError(f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; take the network out of experiments.BFLOAT16.")
+    return found
 
 
 def allegiances(who: Subject, *, batch_size: int = 256, stored: bool = False, log: Callable = lambda line: None) -> dict[tuple[str, str], Tensor]:
     """For every map and fill, bool [F,N]: is the prediction what it was (paper Sign, Figs. 3, 4, B.7, B.8)?
 
-    Also the pairs that the paper does not show (positive under white, ...).
+    Also the pairs that the paper does not show (positive under white, ...). Maps are float32 always; what is stored for a
+    network of `BFLOAT16` has its forward passes in bfloat16.
     """
     maps: dict[str, Tensor] = {}
     found = {}
+    low = stored and _low(who)
     for name in MAPS:
         for fill in FILLS:
             def compute():
                 if not maps:
                     maps.update(signed_maps(who, batch_size))
-                kept = _allegiance(who, maps[name], fill, batch_size)
+                kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
                 return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
-            content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill}, compute)
+            content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}), compute)
             found[name, fill] = results.unpack(content["kept"])
             log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
     return found
@@ -198,7 +249,7 @@ def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False
         maps, rows = signed_maps(who, batch_size), []
         for fill in FILLS:
             for name in MAPS:
-                rows += auc_rows({(name, fill): _allegiance(who, maps[name], fill, batch_size, insert=True)})
+                rows += auc_rows({(name, fill): allegiance(who, maps[name], fill, batch_size, insert=True)})
         return {"rows": rows}
     return pd.DataFrame(_kept(stored, "insertion", who, "", {}, compute)["rows"])
 

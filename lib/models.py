@@ -40,6 +40,12 @@ def resnet18(classes: int) -> nn.Module:
     return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
 
 
+def convnext_tiny(classes: int) -> nn.Module:
+    """Paper Sign's ConvNeXt: torchvision's convnext_tiny with its 1000 outputs, then a linear layer 1000 -> classes. Input [0,1]."""
+    from torchvision.models import convnext_tiny as build
+    return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
+
+
 def rectgrad_cnn(classes: int) -> nn.Module:
     """Paper Noise's CIFAR-10 CNN (appendix F.2): two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1]."""
     def pair(before, width):
@@ -58,15 +64,20 @@ def gelu_cnn(classes: int) -> nn.Module:
     return model
 
 
-BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "rectgrad_cnn": rectgrad_cnn, "gelu_cnn": gelu_cnn}
+BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "convnext_tiny": convnext_tiny, "rectgrad_cnn": rectgrad_cnn, "gelu_cnn": gelu_cnn}
+_DOWNLOADED = ("resnet18", "convnext_tiny")  # of these, those whose body has ImageNet weights
+
+
+class DownloadError(ModelError):
+    """Weights that only a network brings, where there is none."""
 
 
 def check(name: str, weights: str | None = None) -> None:
     """Raise ModelError at once if `load(name, weights)` could not be meant: an unknown name, or weights that are not there."""
     kind = str(name).partition(":")[0]
     if name in BUILDERS:
-        if weights == "imagenet" and name != "resnet18":
-            raise ModelError(f"there are no ImageNet weights for {name}; accepted are resnet18, {', '.join(pretrained.NAMES)}, torchvision:<name> and timm:<name>.")
+        if weights == "imagenet" and name not in _DOWNLOADED:
+            raise ModelError(f"there are no ImageNet weights for {name}; accepted are {', '.join([*_DOWNLOADED, *pretrained.NAMES])}, torchvision:<name> and timm:<name>.")
     elif name in pretrained.NAMES or kind == "timm":
         pretrained.check(name, weights)
     elif kind == "torchvision":
@@ -109,10 +120,10 @@ def card(name: str, weights: str) -> dict:
 def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None = None, seed: int = 0, device: str = "cpu") -> nn.Module:
     """The network `name` in eval mode on `device`.
 
-    `name`: basic_cnn, resnet18, rectgrad_cnn, squeezenet1_1, efficientnet_lite0, inception_v4, `torchvision:<name>`,
+    `name`: basic_cnn, resnet18, convnext_tiny, rectgrad_cnn, squeezenet1_1, efficientnet_lite0, inception_v4, `torchvision:<name>`,
     `timm:<name>` or `python:<module>:<factory>` (a function without arguments that returns a module, on the import path or
     in the working folder). `weights`: None (freshly drawn from `seed`; a factory's own), the tag or path that
-    `weights_path` accepts, or "imagenet" (resnet18 then keeps a new last layer): from an installed package for
+    `weights_path` accepts, or "imagenet" (resnet18 and convnext_tiny then keep a new last layer): from an installed package for
     squeezenet1_1 and efficientnet_lite0, else downloaded by torchvision or timm. `classes`: output names, where neither a
     card of the weights nor ImageNet gives them. Raises ModelError.
     """
@@ -121,16 +132,32 @@ def load(name: str, weights: str | None = None, *, classes: Sequence[str] | None
     classes = tuple(known.get("classes") or classes or ()) or None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _construct(name, weights, classes)
+        model = transferred(name, classes, seed) if "body" in known else _construct(name, weights, classes)
     if weights == "imagenet" and name in pretrained.PACKAGED:
         _fill(model, pretrained.path(name), name)
     elif weights not in (None, "imagenet"):
-        _fill(model, weights_path(name, weights), name)
+        _fill(model, weights_path(name, weights), name, partly="body" in known)
     for attribute, value in (("black", 0.0), ("white", 1.0), ("classes", classes)):
         if not hasattr(model, attribute):
             setattr(model, attribute, value)
     model.name = name
     return model.eval().to(device)
+
+
+def transferred(name: str, classes: Sequence[str], seed: int = 0) -> nn.Module:
+    """The network `name` with ImageNet's weights and, on its 1000 logits, a new linear layer drawn from `seed` (Sign, section 4).
+
+    It takes pictures in the body's own range: [0,1] for resnet18 and convnext_tiny, without mean and standard deviation, as
+    the released code does. Raises DownloadError where the weights are to be downloaded and cannot be.
+    """
+    if name in BUILDERS:
+        return load(name, "imagenet", classes=classes, seed=seed)
+    body = load(name, "imagenet")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(body, nn.Linear(len(body.classes), len(classes)))
+    model.black, model.white, model.classes, model.name = body.black, body.white, tuple(classes), name
+    return model.eval()
 
 
 def _construct(name: str, weights: str | None, classes: tuple[str, ...] | None) -> nn.Module:
@@ -145,7 +172,7 @@ def _construct(name: str, weights: str | None, classes: tuple[str, ...] | None) 
         raise ModelError(f"{name} needs the names of its classes; give `classes`, or weights that have a card.")
     model = BUILDERS[name](len(classes))
     if weights == "imagenet":
-        model[0].load_state_dict(_download("resnet18").state_dict())
+        model[0].load_state_dict(_download(name).state_dict())
     return model
 
 
@@ -154,7 +181,7 @@ def _download(name: str) -> nn.Module:
     try:
         return get_model(name, weights="DEFAULT")
     except Exception as error:
-        raise ModelError(f"torchvision's weights of {name} could not be downloaded ({type(error).__name__}); run where there is a network, or give weights of your own.") from None
+        raise DownloadError(f"torchvision's weights of {name} could not be downloaded ({type(error).__name__}); run where there is a network, or give weights of your own.") from None
 
 
 def _torchvision(name: str, weights: str | None) -> nn.Module:
@@ -187,10 +214,14 @@ def _from_factory(module: str, factory: str) -> nn.Module:
     return model
 
 
-def _fill(model: nn.Module, path: Path, name: str) -> None:
-    """Load the weights of `path` into `model`, as float32, or say in one sentence why they do not fit."""
+def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None:
+    """Load the weights of `path` into `model`, as float32, or say in one sentence why they do not fit.
+
+    `partly`: the file holds only what differs from ImageNet's weights.
+    """
     state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)  # `weights_path` accepts no .pkl
     own = model.state_dict()
+    state = {**own, **state} if partly else state
     wrong = sorted(set(own) ^ set(state), key=str) or [k for k in own if own[k].shape != state[k].shape]
     if wrong:
         shapes = [tuple(t[wrong[0]].shape) if wrong[0] in t else "absent" for t in (own, state)]
@@ -220,10 +251,12 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def save(model: nn.Module, path: Path, about: dict, *, half: bool = False) -> None:
-    """Write safetensors and, beside them, the card `about` as JSON. `half` stores parameters in float16, buffers as they are."""
+def save(model: nn.Module, path: Path, about: dict, *, half: bool = False, base: nn.Module | None = None) -> None:
+    """Write safetensors and, beside them, the card `about` as JSON. `half` stores parameters in float16, buffers as they are;
+    `base`, a network of the same shape, leaves out what is equal in it (`load` then needs a card with "body": "imagenet")."""
     parameters = {key for key, _ in model.named_parameters()}
-    state = {k: (v.half() if half and k in parameters else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    known = base.state_dict() if base else {}
+    state = {k: (v.half() if half and k in parameters else v).detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in known or not torch.equal(v, known[k])}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part)

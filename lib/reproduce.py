@@ -22,6 +22,7 @@ from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, fill_value, subject
 from lib.training import Protocol
 
+_FROZEN, _RELEASED = (Protocol(trains=f"last layer, {how}") for how in ("frozen", "released"))  # paper Sign's pretrained networks
 _NOISE = Protocol(epochs=20, batch_size=100, optimizer="Adam", bfloat16=True, reshuffle=False)  # paper Noise, appendix F.2
 # every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
 TRAINED = [
@@ -32,6 +33,9 @@ TRAINED = [
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
     ("resnet18", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
+    ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
+    ("efficientnet_lite0", "imagenette", "imagenette", _FROZEN),
+    *((model, "imagenette", f"imagenette-{how}", protocol) for model in ("resnet18", "convnext_tiny") for how, protocol in (("released", _RELEASED), ("frozen", _FROZEN))),
     ("rectgrad_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
     ("rectgrad_cnn", "shapes10+patch", "shapes10+patch", replace(_NOISE, epochs=5)),
     ("gelu_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
@@ -47,11 +51,16 @@ COLUMNS = {
     "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
     "Imagenette CNN": ("imagenette", "basic_cnn", ("imagenette",)),
     "Imagenette ResNet-18": ("imagenette", "resnet18", ("imagenette",)),
+    "Imagenette ResNet-18 pretrained": ("imagenette", "resnet18", ("imagenette-released",)),
+    "Imagenette ConvNeXt pretrained": ("imagenette", "convnext_tiny", ("imagenette-released",)),
     "CIFAR-10": ("cifar10", "rectgrad_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 with random patch": ("cifar10+patch", "rectgrad_cnn", ("cifar10+patch",)),
 }
-TRAIN_SPLIT = {"basic_cnn": None, "resnet18": 10_000}   # pictures of the train split, None for all
-SCORED = 2_000                                          # test pictures for score curves and the soft sweep
+# pretrained networks that need no download, beside those of the paper that do: printed nowhere, so no verdict
+STAND_INS = {"SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)), "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",))}
+WHOLE = {"cifar10": 10_000, "imagenette": 3_856}        # pictures of a whole test split
+TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}  # pictures of it, None for all; of the others 2,000
+SCORED = {"cifar10": 2_000, "imagenette": 300}          # test pictures for score curves and the soft sweep
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
 CSV = results.RESULTS / "reproduction.csv"
 CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
@@ -62,18 +71,22 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
     path = models.WEIGHTS / f"{model}-{tag}.safetensors"
     if path.exists():
         return
+    last_layer = protocol.trains != "all"
+    if last_layer:
+        models.transferred(model, ("any",))  # what must be downloaded and cannot be is said before any picture is read
     pictures, held_out = data.load(dataset, "train"), data.load(dataset, "test")
-    network = models.load(model, classes=pictures.classes, seed=protocol.seed)
-    rows = training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt",
-                        log=lambda line: log(f"{model} {tag}  {line}"))
+    fresh = models.transferred if last_layer else models.load
+    network = fresh(model, classes=pictures.classes, seed=protocol.seed)
+    fit = training.fit_last_layer if last_layer else training.fit
+    rows = fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt", log=lambda line: log(f"{model} {tag}  {line}"))
     about = {"model": model, "dataset": dataset, "fingerprint": pictures.fingerprint, "classes": list(pictures.classes), "protocol": asdict(protocol),
-             "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()}
-    half = model != "basic_cnn"
+             "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()} | ({"body": "imagenet"} if last_layer else {})
+    how = {"base": models.transferred(model, pictures.classes)} if last_layer else {"half": model != "basic_cnn"}
     part = path.with_name(f"part-{path.name}")
-    models.save(network, part, about, half=half)
+    models.save(network, part, about, **how)
     network = models.load(model, str(part))  # the rounded weights are the ones every result is computed with
     about |= {f"{p.split}_accuracy": training.accuracy(network, p) for p in (pictures, held_out)}
-    models.save(network, path, about, half=half)
+    models.save(network, path, about, **how)
     for left in (part, part.with_suffix(".json")):
         left.unlink()
 
@@ -86,17 +99,35 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
     whole = of("test")
-    log(f"accuracy  {whole.title}  {experiments.accuracy(whole, stored=True)['accuracy']:.4f}")
+    size = 256 if whole.pictures.images.shape[-1] <= 64 else 32
+    log(f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}")
     if model == "rectgrad_cnn":
         return
-    experiments.allegiances(whole, stored=True, log=log)
-    if tag not in {tags[0] for _, _, tags in COLUMNS.values()}:
+    experiments.precision(whole, batch_size=size, stored=True)
+    experiments.allegiances(whole, batch_size=size, stored=True, log=log)
+    if tag not in {tags[0] for _, _, tags in (COLUMNS | STAND_INS).values()}:
         return
-    few = of("test", SCORED)
-    for experiment in (experiments.kept_pixels, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
-        experiment(few, stored=True)
+    few = of("test", SCORED[dataset])
+    for experiment in (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
+        experiment(few, batch_size=size, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
-    experiments.allegiances(of("train", TRAIN_SPLIT[model]), stored=True, log=log)
+    experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), batch_size=size, stored=True, log=log)
+
+
+def run(names: list[str], log: Callable = print) -> None:
+    """Train and compute whatever is not there yet for these networks; says what it leaves out for want of a download."""
+    missing = set()
+    for model, dataset, tag, protocol in TRAINED:
+        try:
+            if model in names:
+                train(model, dataset, tag, protocol, log)
+        except models.DownloadError as error:
+            missing.add((model, tag))
+            log(f"left out: {model} {tag}: {error}")
+    for dataset, model, tags in (COLUMNS | STAND_INS).values():
+        for tag in tags:
+            if model in names and (model, tag) not in missing:
+                compute(dataset, model, tag, log)
 
 
 def compute_noise(log: Callable = print) -> None:
@@ -127,9 +158,9 @@ def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float,
 
 def _reproduced(number: published.Number, cells: dict) -> dict:
     """Value, interval and origin of one printed number, or {} where it has not been computed."""
-    if number.column not in COLUMNS:
+    if number.column not in COLUMNS | STAND_INS:
         return {}
-    dataset, model, tags = COLUMNS[number.column]
+    dataset, model, tags = (COLUMNS | STAND_INS)[number.column]
     accuracy = number.row == "Accuracy"
     wanted = {"dataset": dataset, "split": "test", "model": model} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
     found = [c for c in cells["accuracy" if accuracy else "deletion"]
@@ -143,8 +174,9 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
     how = models.card(model, tags[0])["protocol"]
     order = "" if how.get("reshuffle", True) else ", one order for all epochs"
+    part = "" if how.get("trains", "all") == "all" else f", {how['trains']}"
     return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
-            "model": model, "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}, {seeds}",
+            "model": model, "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}{part}, {seeds}",
             "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
 
@@ -162,9 +194,35 @@ def _committed(model: str, weights: str, folder: Path) -> str:
 
 def reproduction() -> pd.DataFrame:
     """All 60 printed numbers with what was computed for them, from the stored cells; empty where nothing was."""
-    cells = {name: [c for c in results.cells(name) if c["parameters"]["split"] == "test" and c["parameters"]["n"] == 10_000] for name in ("accuracy", "deletion")}
-    table = pd.DataFrame([{**number._asdict(), **_reproduced(number, cells)} for number in published.numbers()], columns=CSV_COLUMNS)
+    cells = _whole_cells()
+    table = pd.DataFrame([{**number._asdict(), **(_reproduced(number, cells) or _waits_for(number))} for number in published.numbers()], columns=CSV_COLUMNS)
     return table.astype({"n": "Int64"})
+
+
+def _whole_cells() -> dict[str, list[dict]]:
+    """The stored accuracies and deletion areas of whole test splits."""
+    whole = lambda p: p["split"] == "test" and p["n"] == WHOLE.get(p["dataset"].removesuffix("+patch"))
+    return {name: [c for c in results.cells(name) if whole(c["parameters"])] for name in ("accuracy", "deletion")}
+
+
+def _waits_for(number: published.Number) -> dict:
+    """What keeps a number from being computed, where it is a download."""
+    return {"verdict": "needs a download"} if "pretrained" in number.column else {}
+
+
+def stand_ins() -> pd.DataFrame:
+    """For each number printed for a pretrained network, what was computed here for networks that need no download.
+
+    Columns table, row, column (the network), reproduced, low, high, n, protocol; empty where nothing is computed.
+    """
+    rows, cells = [], _whole_cells()
+    for number in published.numbers():
+        if number.column == "Imagenette ResNet-18 pretrained":
+            for column in STAND_INS:
+                found = _reproduced(number._replace(column=column), cells)
+                if found:
+                    rows.append({"table": number.table, "row": number.row, "column": column} | {k: found[k] for k in ("reproduced", "low", "high", "n", "protocol")})
+    return pd.DataFrame(rows, columns=["table", "row", "column", "reproduced", "low", "high", "n", "protocol"])
 
 
 def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
@@ -184,6 +242,9 @@ def _check_weights(log: Callable) -> list[str]:
     wrong = []
     for model, dataset, tag, _ in TRAINED:
         about = models.card(model, tag)
+        if not about:
+            log(f"not checked: {model} {tag}: no weights here; `make results` trains them where their ImageNet weights can be downloaded")
+            continue
         try:
             who = subject(dataset, model, tag, split="test")
         except data.DataError as error:
@@ -210,10 +271,10 @@ def _check_cell(content: dict, pictures: int, generator: torch.Generator, log: C
         log(f"not checked: {name}: these pixels are not those of the stored result")
         return []
     index = torch.randperm(p["n"], generator=generator)[:pictures]
+    if who.pictures.images.shape[-1] > 64:
+        index = index[:pictures // 4]
     part = Subject(who.model, who.pictures.take(index), who.model_name, who.weights)
-    images = batch(part, slice(None))
-    maps = getattr(attribution.signed_maps(who.model, images), p["map"])
-    again = metrics.allegiance(who.model, images, maps, fill=fill_value(who, p["fill"]), fractions=PAPER_FRACTIONS)
+    again = experiments.allegiance(part, experiments.signed_maps(part, 50)[p["map"]], p["fill"], 50, bfloat16=p.get("forwards") == "bfloat16")
     kept = results.unpack(content["kept"])
     share = (again == kept[:, index]).double().mean().item()
     area = metrics.auc(PAPER_FRACTIONS, kept).mean().item()
@@ -271,8 +332,9 @@ def verify(cells: int = 6, pictures: int = 200, seed: int | None = None, log: Ca
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = sorted({model for model, *_ in TRAINED})
     parser.add_argument("what", choices=("run", "table", "verify"))
-    parser.add_argument("--models", nargs="+", choices=sorted(models.BUILDERS), default=sorted(models.BUILDERS), help="only these networks")
+    parser.add_argument("--models", nargs="+", choices=names, default=names, help="only these networks")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, help="of the part that verify draws")
     chosen = parser.parse_args(arguments)
@@ -281,12 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.what == "verify":
             return 0 if verify(seed=chosen.seed) else 1
         if chosen.what == "run":
-            for job in TRAINED:
-                if job[0] in chosen.models:
-                    train(*job)
-            for dataset, model, tags in COLUMNS.values():
-                for tag in tags if model in chosen.models else ():
-                    compute(dataset, model, tag)
+            run(chosen.models)
             if "rectgrad_cnn" in chosen.models:
                 compute_noise()
                 claims.measure()

@@ -44,11 +44,12 @@ class Subject(NamedTuple):
 
 
 def _tag(dataset: str, model: str, weights: str | None) -> str | None:
-    """The weights meant by "auto": a factory's own, those trained on `dataset` for the papers' networks, else ImageNet's."""
+    """The weights meant by "auto": those trained on `dataset` for the papers' networks and whatever else has some, a factory's own, else ImageNet's."""
     if weights != "auto":
         return weights
     if model not in models.BUILDERS:
-        return None if str(model).startswith("python:") else "imagenet"
+        ours = models.card(str(model), dataset)  # a new last layer, trained on the dataset
+        return dataset if ours else None if str(model).startswith("python:") else "imagenet"
     if dataset.removesuffix("+patch") not in data._LOADERS:
         raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
     return dataset
@@ -64,8 +65,8 @@ def subject(dataset: str, model: str, weights: str | None = "auto", *, split: st
             device: str = "cpu", size: int | None = None) -> Subject:
     """Network and pictures, checked to fit each other before any long work.
 
-    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's:
-    their ImageNet weights; a factory: its own). Raises DataError or ModelError.
+    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's, where
+    there are none: their ImageNet weights; a factory: its own). Raises DataError or ModelError.
     """
     check(dataset, model, weights, split)
     tag = _tag(dataset, model, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from lib.data import Dataset, to_range
 class Protocol:
     """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled.
 
-    `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does.
+    `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does. `trains` is
+    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released".
     """
 
     epochs: int = 50
@@ -28,40 +30,73 @@ class Protocol:
     bfloat16: bool = False
     seed: int = 0
     reshuffle: bool = True
+    trains: str = "all"
 
 
-def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, checkpoint: Path | None = None, log=print) -> list[dict]:
+def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inputs: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        checkpoint: Path | None = None, log=print) -> list[dict]:
     """Train in place on all of `data`; returns one row an epoch (epoch, loss, accuracy while training, seconds).
 
-    With `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as
+    `inputs` maps places int64 [n] to what the model takes there; None: the pictures, in the model's range. With `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as
     if it had never stopped: the order of epoch e depends on seed and e alone.
     """
     device = next(model.parameters()).device
+    inputs = inputs or (lambda index: to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last))
     model.train().to(memory_format=torch.channels_last)
-    optimizer = getattr(torch.optim, protocol.optimizer)(model.parameters(), lr=protocol.lr)
+    optimizer = getattr(torch.optim, protocol.optimizer)([p for p in model.parameters() if p.requires_grad], lr=protocol.lr)
     asked = {**asdict(protocol), "data": data.fingerprint}
     rows = _resume(model, optimizer, checkpoint, asked)
     for epoch in range(len(rows), protocol.epochs):
-        start, loss_sum, right = time.perf_counter(), 0.0, 0
+        start = time.perf_counter()
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)))
-        for index in order.split(protocol.batch_size):
-            images = to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last)
-            labels = data.labels[index].to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=protocol.bfloat16):
-                logits = model(images)
-            loss = cross_entropy(logits.float(), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.item() * len(index)
-            right += (logits.argmax(1) == labels).sum().item()
-        rows.append({"epoch": epoch + 1, "loss": loss_sum / len(data), "accuracy": right / len(data), "seconds": time.perf_counter() - start})
-        if not math.isfinite(loss_sum):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * protocol.seed + epoch)  # of dropout and the like
+            loss, right = _epoch(model, optimizer, ((inputs(index), data.labels[index].to(device)) for index in order.split(protocol.batch_size)), protocol.bfloat16)
+        rows.append({"epoch": epoch + 1, "loss": loss / len(data), "accuracy": right / len(data), "seconds": time.perf_counter() - start})
+        if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate ({protocol.lr}).")
         _save(model, optimizer, rows, checkpoint, asked)
         log(f"epoch {epoch + 1}/{protocol.epochs}  loss {rows[-1]['loss']:.3f}  accuracy {rows[-1]['accuracy']:.3f}  {rows[-1]['seconds']:.0f} s")
     model.eval()
     return rows
+
+
+def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool) -> tuple[float, int]:
+    """One step a batch (inputs, labels); returns the summed loss and how many were right before their step."""
+    loss_sum, right = 0.0, 0
+    for images, labels in batches:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            logits = model(images)
+        loss = cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(labels)
+        right += (logits.argmax(1) == labels).sum().item()
+    return loss_sum, right
+
+
+def fit_last_layer(model: nn.Sequential, data: Dataset, protocol: Protocol, *, checkpoint: Path | None = None, log=print) -> list[dict]:
+    """Train the second part of `model`, (body, layer), in place and leave the body's weights alone (paper Sign, section 4).
+
+    "last layer, frozen": the body is in eval mode, so that its outputs are the same in every epoch and are computed once.
+    "last layer, released": as in the released code, the whole network is in train mode. Only the layer gets gradients, but
+    the body's batch-norm statistics follow the new pictures, and its dropout and stochastic depth are at work. Rows and
+    checkpoint as in `fit`.
+    """
+    body, layer = model
+    if protocol.trains == "last layer, frozen":
+        features = outputs(model, data, body)
+        return fit(layer, data, protocol, inputs=lambda index: features[index.to(features.device)], checkpoint=checkpoint, log=log)
+    if protocol.trains != "last layer, released":
+        raise ValueError(f"trains is {protocol.trains!r}; accepted are 'last layer, frozen' and 'last layer, released'.")
+    learns = [(p, p.requires_grad) for p in body.parameters()]
+    try:
+        body.requires_grad_(False)
+        return fit(model, data, protocol, checkpoint=checkpoint, log=log)
+    finally:
+        for parameter, before in learns:
+            parameter.requires_grad_(before)
 
 
 def _save(model, optimizer, rows, checkpoint, asked) -> None:
@@ -91,15 +126,20 @@ def _resume(model, optimizer, checkpoint, asked) -> list[dict]:
     return rows
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, data: Dataset, batch_size: int = 500) -> torch.Tensor:
-    """Predicted class of every picture, int64 [N]; float32, eval mode."""
+@torch.no_grad()
+def outputs(model: nn.Module, data: Dataset, part: nn.Module | None = None, batch_size: int = 128) -> torch.Tensor:
+    """What `part` (None: the whole model) returns for every picture, given in the model's range: [N,...]; float32, eval mode."""
     device = next(model.parameters()).device
-    model.eval()
+    part = (model.eval() if part is None else part.eval()).to(memory_format=torch.channels_last)
     batches = torch.arange(len(data)).split(batch_size)
-    return torch.cat([model(to_range(data.images[i].to(device), model)).argmax(1).cpu() for i in batches])
+    return torch.cat([part(to_range(data.images[i].to(device), model).contiguous(memory_format=torch.channels_last)) for i in batches])
 
 
-def accuracy(model: nn.Module, data: Dataset, batch_size: int = 500) -> float:
+def predict(model: nn.Module, data: Dataset, batch_size: int = 128) -> torch.Tensor:
+    """Predicted class of every picture, int64 [N]; float32, eval mode."""
+    return outputs(model, data, batch_size=batch_size).argmax(1).cpu()
+
+
+def accuracy(model: nn.Module, data: Dataset, batch_size: int = 128) -> float:
     """Share of pictures whose predicted class is their label."""
     return (predict(model, data, batch_size) == data.labels).double().mean().item()
