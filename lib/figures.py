@@ -78,6 +78,19 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
     return Markdown(f"{table(pd.DataFrame(rows), printed='g', reproduced='.3f').data}\n\n*{how}.*")
 
 
+def give_or_take(value: float, low: float, high: float, spec: str = ".3f") -> str:
+    """A value and the half-width of its interval as text."""
+    return f"{value:{spec}} ± {(high - low) / 2:{spec.lstrip('+')}}"
+
+
+def wide(frame: pd.DataFrame, index: str | list[str], columns: str, values: str) -> pd.DataFrame:
+    """The long table as a wide one: a row for each `index`, a column for each of `columns`, both in order of appearance."""
+    keys = [index] if isinstance(index, str) else index
+    found = frame.pivot(index=keys, columns=columns, values=values)
+    order = frame[keys].drop_duplicates()
+    return found.loc[[tuple(r) if len(keys) > 1 else r[0] for r in order.values.tolist()], list(dict.fromkeys(frame[columns]))].rename_axis(columns=None).reset_index()
+
+
 def lines(*sentences: str) -> Markdown:
     """Sentences as a Markdown list: the summary of a chapter, its numbers filled in by code."""
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
@@ -221,9 +234,14 @@ def deletion_strip(images: Tensor, altered: dict[str, Sequence[Tensor]], fractio
     return figure
 
 
+def _height(rows: int) -> float:
+    """Inches for so many rows of curves: lower ones where there are many."""
+    return (2.9 if rows < 3 else 2.3) * rows + .3
+
+
 def curves(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: dict[str, Sequence[str]] = MATCHED, zero: bool = False) -> Figure:
     """`value` against the fraction of deleted pixels, with its band: a row a subject, a column a fill."""
-    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, 2.9 * len(tables) + .3), sharex=True, sharey="row", squeeze=False)
+    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, _height(len(tables))), sharex=True, sharey="row", squeeze=False)
     for row, (title, frame) in enumerate(tables.items()):
         for axis, (fill, shown) in zip(axes[row], names.items()):
             for name in shown:
@@ -243,7 +261,7 @@ def curves(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: d
 
 def sweep(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: dict[str, Sequence[str]] = MATCHED, zero: bool = False) -> Figure:
     """`value` against the strength of the replacement, with its interval: a row a subject, a column a fill."""
-    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, 2.9 * len(tables) + .3), sharex=True, sharey="row", squeeze=False)
+    figure, axes = plt.subplots(len(tables), 2, figsize=(6.8, _height(len(tables))), sharex=True, sharey="row", squeeze=False)
     for row, (title, frame) in enumerate(tables.items()):
         for axis, (fill, shown) in zip(axes[row], names.items()):
             for name in shown:
@@ -280,7 +298,7 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
 
 def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure:
     """Allegiance of the signed maps, each with a vertical line at the mean share of pixels that it keeps."""
-    figure, axes = plt.subplots(len(found), 2, figsize=(6.8, 2.7 * len(found) + .3), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(len(found), 2, figsize=(6.8, _height(len(found))), sharex=True, sharey=True, squeeze=False)
     for row, ((title, flags), shares) in enumerate(zip(found.items(), kept.values())):
         for axis, (fill, names) in zip(axes[row], MATCHED.items()):
             for name in names[1:]:

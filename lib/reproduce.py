@@ -233,6 +233,18 @@ def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame 
     return rows if len(rows) else None
 
 
+def beside_pretrained(tables: list[str]) -> pd.DataFrame:
+    """What these tables print for the two pretrained networks, beside what stands in for them here; text, empty where not computed."""
+    printed = [n for n in published.numbers() if n.table in tables and "pretrained" in n.column]
+    rows = {}
+    for number in printed:
+        rows.setdefault((number.table, number.row), {"number": f"{number.table}, {number.row}"})[f"{number.column.removeprefix('Imagenette ')}, printed"] = f"{number.published:g}"
+    for r in stand_ins().itertuples():
+        if (r.table, r.row) in rows:
+            rows[r.table, r.row][f"{r.column}, here"] = f"{r.reproduced:.3f} ({r.low:.3f} to {r.high:.3f})"
+    return pd.DataFrame(rows.values())
+
+
 def _csv() -> str:
     return reproduction().to_csv(index=False)
 
@@ -334,7 +346,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = sorted({model for model, *_ in TRAINED})
     parser.add_argument("what", choices=("run", "table", "verify"))
-    parser.add_argument("--models", nargs="+", choices=names, default=names, help="only these networks")
+    parser.add_argument("--models", nargs="+", choices=names, help="only these networks")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, help="of the part that verify draws")
     chosen = parser.parse_args(arguments)
@@ -343,8 +355,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.what == "verify":
             return 0 if verify(seed=chosen.seed) else 1
         if chosen.what == "run":
-            run(chosen.models)
-            if "rectgrad_cnn" in chosen.models:
+            run(chosen.models or names)
+            if not chosen.models or "rectgrad_cnn" in chosen.models:
                 compute_noise()
                 claims.measure()
         CSV.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,9 @@ from lib import data, models
 from lib.data import DataError, Dataset, to_range
 
 
+TEN_CLASSES = ("shapes10", "cifar10", "cifar10_rest", "cifar10_masks", "imagenette")  # what a network with ImageNet's outputs needs a new last layer for
+
+
 class Subject(NamedTuple):
     """A network, the pictures it is studied on, and the names that say which."""
 
@@ -120,8 +123,20 @@ def _check_run(seed, device) -> None:
         raise ValueError("device 'mps' was asked for, but torch sees none here; use cpu.")
 
 
+def _untrained(dataset: str, model: str, weights: str | None) -> bool:
+    """Is one of our own networks, or a pretrained one on other classes than ImageNet's, meant without weights for this dataset?"""
+    if weights != "auto" or dataset.startswith("imagefolder:") or dataset.removesuffix("+patch") not in data._LOADERS:
+        return False
+    if model in models.BUILDERS:
+        return not (models.WEIGHTS / f"{model}-{dataset}.safetensors").is_file()
+    return model in models.pretrained.PACKAGED and dataset in TEN_CLASSES and not models.card(model, dataset)
+
+
 def subjects(dataset, model, weights="auto", *, split: str = "test", count: int | None = None, seed: int = 0, device: str = "cpu", batch_size: int = 256) -> list[Subject]:
-    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded."""
+    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded.
+
+    Of several pairs with `weights="auto"`, those whose network was never trained on the dataset are left out.
+    """
     as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
     for name, value in (("images", count), ("batch_size", batch_size)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -131,6 +146,7 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
         if isinstance(value, (list, tuple)) and not value:
             raise ValueError(f"{name} is an empty list; give at least one name.")
     wanted = [(d, m, w) for d in as_list(dataset) for m in as_list(model) for w in as_list(weights)]
+    wanted = [pair for pair in wanted if not _untrained(*pair)] or wanted
     for d, m, w in wanted:
         check(d, m, w, split)
     return [subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted]
