@@ -34,13 +34,13 @@ def counts() -> str:
     table = _printed()
     done = table.dropna(subset=["reproduced"])
     return (f"Of the {len(table)} numbers that the two papers print in tables, {len(done)} are computed so far: "
-            f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not. "
+            f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not; {(table.verdict == 'needs a download').sum()} need weights that must be downloaded. "
             f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree.")
 
 
 def _row(r) -> dict:
     computed = pd.notna(r.reproduced)
-    waiting = "needs downloaded weights" if "pretrained" in r.column else "not computed yet"
+    waiting = r.verdict if isinstance(r.verdict, str) else "not computed yet"
     return {"Row": r.row, "Column": r.column, "Printed": f"{r.published:g}", "Reproduced": f"{r.reproduced:.3f}" if computed else "",
             "95 % interval": f"{r.low:.3f} to {r.high:.3f}" if computed else "", "Verdict": r.verdict if computed else waiting,
             "At tolerance 0": r.verdict_at_zero if computed else ""}

@@ -132,6 +132,9 @@ def read_folder(name: str, split: str, folder: Path, size: int | None, expected:
     if colour:
         stays = [not _grey(file) for file in files]
         files, labels = ([x for x, s in zip(part, stays) if s] for part in (files, labels))
+        bare = [name for k, name in enumerate(classes) if k not in labels]
+        if bare:
+            raise DataError(f"{folder / bare[0]} holds no picture in colour; grey ones are left out of {name}.")
     if expected and classes != expected:
         raise DataError(f"{folder} holds the classes {', '.join(classes)}; {name} has {', '.join(expected)}.")
     stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())

@@ -62,7 +62,7 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
 def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
     """How a gradient's two signs share the picture (paper Sign, section 3), each a list over pictures.
 
-    zero_at: grey level of a zero in the gradient stretched to [0,1]; small: share of pixels whose gradient is under a tenth
+    zero_at: grey level of a zero in the gradient stretched to [0,1] (0 where all of it is zero); small: share of pixels whose gradient is under a tenth
     of the largest; positive, negative, both: share of pixels in the positive map, the negative map, both (their channels
     disagree); carried: share of the original map's total where the positive map is the larger.
     """
@@ -72,7 +72,7 @@ def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
         low, high, size = strongest.amin(1), strongest.amax(1), strongest.abs()
         plus, minus = (g.mul(s).clamp(min=0).amax(1).flatten(1) for s in (1, -1))
         mean = lambda flags: flags.double().mean(1)
-        return torch.stack([-low / (high - low), mean(size < .1 * size.amax(1, keepdim=True)), mean(plus > 0), mean(minus > 0), mean((plus > 0) & (minus > 0)),
+        return torch.stack([-low / (high - low).clamp(min=torch.finfo(g.dtype).tiny), mean(size < .1 * size.amax(1, keepdim=True)), mean(plus > 0), mean(minus > 0), mean((plus > 0) & (minus > 0)),
                             (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30)], 1)
     def compute():
         columns = _over(who, measure, batch_size).double().T.tolist()
@@ -109,7 +109,7 @@ def _low(who: Subject) -> bool:
 
 
 def precision(who: Subject, pictures: int = 500, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame | None:
-    """For a network of `BFLOAT16`, the areas of its first `pictures` with forward passes in float32 and in bfloat16.
+    """For a network of `BFLOAT16`, the areas of a fixed random 500 `pictures` with forward passes in float32 and in bfloat16.
 
     Columns map, fill, float32, bfloat16; raises ValueError where they differ by more than 0.005. None for other networks.
     """

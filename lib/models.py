@@ -68,6 +68,9 @@ BUILDERS = {"basic_cnn": basic_cnn, "resnet18": resnet18, "convnext_tiny": convn
 _DOWNLOADED = ("resnet18", "convnext_tiny")  # of these, those whose body has ImageNet weights
 
 
+_LAYER = "1."  # what the state dict of a new last layer begins with
+
+
 class DownloadError(ModelError):
     """Weights that only a network brings, where there is none."""
 
@@ -150,6 +153,8 @@ def transferred(name: str, classes: Sequence[str], seed: int = 0) -> nn.Module:
     It takes pictures in the body's own range: [0,1] for resnet18 and convnext_tiny, without mean and standard deviation, as
     the released code does. Raises DownloadError where the weights are to be downloaded and cannot be.
     """
+    if not classes:
+        raise ModelError(f"{name} needs the names of its classes for a new last layer; give `classes`, or weights whose card has them.")
     if name in BUILDERS:
         return load(name, "imagenet", classes=classes, seed=seed)
     body = load(name, "imagenet")
@@ -221,7 +226,7 @@ def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None
     """
     state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)  # `weights_path` accepts no .pkl
     own = model.state_dict()
-    state = {**own, **state} if partly else state
+    state = {**{k: v for k, v in own.items() if not k.startswith(_LAYER)}, **state} if partly else state
     wrong = sorted(set(own) ^ set(state), key=str) or [k for k in own if own[k].shape != state[k].shape]
     if wrong:
         shapes = [tuple(t[wrong[0]].shape) if wrong[0] in t else "absent" for t in (own, state)]
@@ -253,10 +258,10 @@ def fingerprint(model: nn.Module) -> str:
 
 def save(model: nn.Module, path: Path, about: dict, *, half: bool = False, base: nn.Module | None = None) -> None:
     """Write safetensors and, beside them, the card `about` as JSON. `half` stores parameters in float16, buffers as they are;
-    `base`, a network of the same shape, leaves out what is equal in it (`load` then needs a card with "body": "imagenet")."""
+    `base`, a network as of `transferred`, leaves out what its body has alike (`load` needs a card with "body": "imagenet")."""
     parameters = {key for key, _ in model.named_parameters()}
     known = base.state_dict() if base else {}
-    state = {k: (v.half() if half and k in parameters else v).detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in known or not torch.equal(v, known[k])}
+    state = {k: (v.half() if half and k in parameters else v).detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in known or k.startswith(_LAYER) or not torch.equal(v, known[k])}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part)

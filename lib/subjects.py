@@ -125,7 +125,7 @@ def _check_run(seed, device) -> None:
 
 def _untrained(dataset: str, model: str, weights: str | None) -> bool:
     """Is one of our own networks, or a pretrained one on other classes than ImageNet's, meant without weights for this dataset?"""
-    if weights != "auto" or dataset.startswith("imagefolder:") or dataset.removesuffix("+patch") not in data._LOADERS:
+    if weights != "auto" or str(dataset).removesuffix("+patch") not in data._LOADERS:
         return False
     if model in models.BUILDERS:
         return not (models.WEIGHTS / f"{model}-{dataset}.safetensors").is_file()

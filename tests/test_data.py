@@ -530,6 +530,134 @@ def test_the_real_masked_pictures_are_training_pictures():
     assert 0 < share.min() < share.max() < 1 and .2 < share.mean() < .6
 
 
+# ---- imagenette
+
+@pytest.fixture
+def imagenette(tmp_path, monkeypatch, cache, no_data):
+    """Class k has k % 3 + 1 colour pictures n of the colour (10 k, n, 100 for train and 200 for val) between two grey ones."""
+    monkeypatch.setattr(imagenet, "ROOT", data.ROOT)
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(imagenette_tree(tmp_path / "mine").parent))
+    return tmp_path / "mine" / "imagenette2"
+
+
+def imagenette_tree(base: Path, wnids=tuple(imagenet.IMAGENETTE)) -> Path:
+    for split, blue in (("train", 100), ("val", 200)):
+        for k, wnid in enumerate(wnids):
+            put(base / "imagenette2" / split / wnid / "0.png", Image.new("L", (5, 3), 77))
+            for n in range(k % 3 + 1):
+                put(base / "imagenette2" / split / wnid / f"{n + 1}.png", (10 * k, n, blue))
+            put(base / "imagenette2" / split / wnid / "9.png", Image.new("L", (5, 3), 77))
+    return base / "imagenette2"
+
+
+@pytest.mark.parametrize("split, blue", [("train", 100), ("val", 200), ("test", 200)])
+def test_imagenette_is_its_colour_pictures_each_with_its_label(split, blue, imagenette):
+    pictures, expected = load("imagenette", split, size=8), [(10 * k, n, blue) for k in range(10) for n in range(k % 3 + 1)]
+    assert [tuple(picture[:, 0, 0].tolist()) for picture in pictures.images] == expected
+    assert (10 * pictures.labels).tolist() == [red for red, _, _ in expected] and pictures.labels.dtype == torch.int64
+    assert (pictures.name, pictures.split, pictures.source) == ("imagenette", "train" if split == "train" else "test", f"SIGN_NOISE_DATA/imagenette2/{'train' if split == 'train' else 'val'}")
+
+
+def test_imagenettes_classes_are_called_as_torchvision_and_imagenet_call_them(imagenette):
+    from torchvision.datasets import Imagenette
+    classes = load("imagenette", size=8).classes
+    assert classes == tuple(Imagenette._WNID_TO_CLASS[wnid][0] for wnid in sorted(Imagenette._WNID_TO_CLASS)) and set(classes) <= set(imagenet.classes())
+
+
+def test_imagenette_has_three_names_for_two_splits(imagenette):
+    assert load("imagenette", "val", size=8).fingerprint == load("imagenette", "test", size=8).fingerprint != load("imagenette", "train", size=8).fingerprint
+    refused(lambda: load("imagenette", "validation"), "imagenette", "'validation'", "accepted are train, val and test.")
+
+
+def kinds() -> dict:
+    palette, _ = paletted()
+    return {"RGB": Image.new("RGB", (6, 4), NAVY), "RGBA": Image.new("RGBA", (6, 4), (*NAVY, 255)), "P": palette, "CMYK": Image.new("CMYK", (6, 4), (245, 235, 165, 0)),
+            "L": Image.new("L", (6, 4), 77), "1": Image.new("1", (6, 4), 1), "LA": Image.new("LA", (6, 4), (77, 255)), "I;16": sixteen_bit(0x4D80)[0],
+            "I": Image.new("I", (6, 4), 77), "F": Image.new("F", (6, 4), 77.)}
+
+
+@pytest.mark.parametrize("mode, stays", [("RGB", True), ("RGBA", True), ("P", True), ("CMYK", True), ("L", False), ("1", False), ("LA", False), ("I;16", False), ("I", False), ("F", False)])
+def test_every_kind_of_grey_file_is_left_out_and_colour_stays(mode, stays, imagenette):
+    ending = "tif" if mode in ("CMYK", "I", "F") else "png"
+    path = put(imagenette / "val" / "n03000684" / f"more.{ending}", kinds()[mode])
+    with Image.open(path) as written:
+        assert written.mode == mode
+    pictures = load("imagenette", size=8)
+    assert (pictures.labels == 3).sum() == 1 + stays and len(pictures) == 19 + stays
+    if stays:
+        assert np.abs(pictures.images[pictures.labels == 3][-1, :, 0, 0].int().numpy() - NAVY).max() <= 1
+
+
+def test_imagenette_is_stretched_to_224_pixels_and_not_cut(imagenette):
+    wide = np.zeros((30, 300, 3), np.uint8)
+    wide[:, 150:] = (200, 100, 50)
+    put(imagenette / "val" / "n01440764" / "1.png", Image.fromarray(wide))
+    first = load("imagenette").images[0]
+    assert first.shape == (3, 224, 224) and not first[:, :, :111].any() and (first[:, :, 113:] == torch.tensor([200, 100, 50], dtype=torch.uint8)[:, None, None]).all()
+    assert load("imagenette", "val", size=12).images.shape == (19, 3, 12, 12)
+
+
+@pytest.mark.parametrize("wnids", [tuple(imagenet.IMAGENETTE)[:9], (*imagenet.IMAGENETTE, "n09999999"), (*tuple(imagenet.IMAGENETTE)[:9], "cats")], ids=["nine", "eleven", "another"])
+def test_imagenette_of_other_classes_is_refused_before_any_picture_is_decoded(wnids, tmp_path, monkeypatch, cache, no_data):
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(imagenette_tree(tmp_path / "mine", wnids).parent))
+    monkeypatch.setattr(data, "_decode", lambda *_: pytest.fail("decoding came first"))
+    for split, part in (("train", "train"), ("test", "val")):
+        refused(lambda: load("imagenette", split), tmp_path / "mine" / "imagenette2" / part, wnids[-1], "imagenette has", "n01440764", "n03888257")
+
+
+def test_a_damaged_picture_of_imagenette_is_named_not_taken_for_grey(imagenette):
+    (imagenette / "val" / "n03028079" / "5.png").write_bytes(b"not a picture")
+    refused(lambda: load("imagenette"), imagenette / "val" / "n03028079" / "5.png", "cannot be read as a picture", "replace")
+
+
+def test_imagenette_is_decoded_once_and_its_grey_pictures_never(imagenette, decoded):
+    for _ in range(2):
+        for split in ("train", "val", "test"):
+            load("imagenette", split)
+    assert len(decoded) == 2 and [len(files) for files, size in decoded] == [19, 19] and {size for _, size in decoded} == {224}
+    assert not {"0.png", "9.png"} & {file.name for files, _ in decoded for file in files}
+
+
+def test_a_folder_with_and_without_its_grey_pictures_is_kept_apart(folder, decoded):
+    put(folder / "cat" / "grey.png", Image.new("L", (6, 4), 77))
+    for colour in (False, True, False, True):
+        found = data.read_folder("p", "test", folder, None, colour=colour)
+        assert (found.labels.tolist(), found.images[:, 0, 0, 0].tolist()) == (([0, 0, 1, 1], [0, 1, 2, 3]) if colour else ([0, 0, 0, 1, 1], [0, 1, 77, 2, 3]))
+    assert len(decoded) == 2
+
+
+@pytest.mark.parametrize("split, blue", [("train", 100), ("test", 200)])
+def test_imagenette_is_downloaded_into_data_raw_once(split, blue, monkeypatch, cache, no_data):
+    asked = []
+
+    def downloaded(root, part, size, download):
+        asked.append((Path(root), size, download))
+        imagenette_tree(Path(root))
+    monkeypatch.setattr(imagenet, "ROOT", data.ROOT)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", downloaded)
+    for _ in range(2):
+        pictures = load("imagenette", split, size=8)
+        assert pictures.source == f"data/raw/imagenette2/{'train' if split == 'train' else 'val'}" and len(pictures) == 19 and (pictures.images[:, 2] == blue).all()
+    assert asked == [(no_data, "full", True)]
+
+
+def test_without_imagenette_or_network_the_remedy_is_named(monkeypatch, no_data):
+    def fails(*_, **__):
+        raise OSError("no network\nat all")
+    monkeypatch.setattr(imagenet, "ROOT", data.ROOT)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", fails)
+    refused(lambda: load("imagenette"), "imagenette", "download failed (OSError)", no_data, "<SIGN_NOISE_DATA>/imagenette2/{train,val}/<wnid>/")
+
+
+@needs_pictures
+@pytest.mark.data
+@pytest.mark.parametrize("split, count", [("test", 3_856), ("train", 9_296)])
+def test_the_real_imagenette_is_the_one_in_the_manifest(split, count):
+    pictures = load("imagenette", split)
+    assert pictures.images.shape == (count, 3, 224, 224) and pictures.labels.bincount(minlength=10).min() > .08 * count
+    assert "224x224" in data.described(pictures.fingerprint)
+
+
 # ---- photographs with ImageNet's classes
 
 def striped(width: int, height: int) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from refusal import refused
 import scipy.stats
 import torch
 from torch.testing import assert_close
@@ -334,10 +335,186 @@ def test_printed_and_released_where_they_must_differ(flat):
     assert areas["inactive", "printed"] != areas["inactive", "released"] and frame["ranks"].max() < 1
 
 
+# ---- the two signs of a gradient
+
+def slow_signs(model, images) -> dict[str, list[float]]:
+    """Pixel by pixel, from a gradient that autograd gives."""
+    leaf = images.clone().requires_grad_()
+    gradients, = torch.autograd.grad(model(leaf).amax(1).sum(), leaf)
+    found = {name: [] for name in ("zero_at", "small", "positive", "negative", "both", "carried")}
+    for g in gradients.tolist():
+        pixels = [[g[c][y][x] for c in range(3)] for y in range(len(g[0])) for x in range(len(g[0][0]))]
+        strongest = [max(channels, key=abs) for channels in pixels]
+        low, high, largest, total = min(strongest), max(strongest), max(map(abs, strongest)), sum(map(abs, strongest))
+        share = lambda flags: sum(flags) / len(pixels)
+        found["zero_at"].append((0 - low) / (high - low))
+        found["small"].append(share(abs(value) < largest / 10 for value in strongest))
+        found["positive"].append(share(max(channels) > 0 for channels in pixels))
+        found["negative"].append(share(min(channels) < 0 for channels in pixels))
+        found["both"].append(share(max(channels) > 0 > min(channels) for channels in pixels))
+        found["carried"].append(sum(abs(value) for value, channels in zip(strongest, pixels) if max(*channels, 0) > max(*(-c for c in channels), 0)) / total)
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [1, 256])
+def test_signs_against_a_slow_reading(batch_size, who):
+    two = who._replace(pictures=who.pictures.take(torch.tensor([3, 11])))
+    found, expected = experiments.signs(two, batch_size=batch_size), slow_signs(two.model, to_range(two.pictures.images, two.model))
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].tolist() == pytest.approx(values, abs=1.5 / 1024 if name != "zero_at" else 1e-4), name
+        assert 0 < min(values) and max(values) < 1 and values[0] != values[1]
+
+
+def test_signs_by_hand(linear):
+    """Four pixels (red, green, blue): (4, 1, -3), (-2, 0, 0), (0, 0, 0) and (.1, -.3, .2)."""
+    pixels = torch.tensor([[4, 1, -3], [-2, 0, 0], [0, 0, 0], [.1, -.3, .2]]).T.reshape(3, 2, 2)
+    model = linear(torch.stack([pixels, 0 * pixels]), bias=[9, 0]).float()
+    model.black, model.white = 0., 1.
+    pictures = Dataset("toy", "test", torch.full((2, 3, 2, 2), 9, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), ("a", "b"), "made")
+    found = experiments.signs(Subject(model, pictures, "linear", "made"))
+    # strongest: 4, -2, 0, -.3; under a tenth of 4: the last two; the first carries 4 of 6.3
+    expected = {"zero_at": 2 / 6, "small": .5, "positive": .5, "negative": .75, "both": .5, "carried": 4 / 6.3}
+    assert {name: values.tolist() for name, values in found.items()} == {name: pytest.approx([value] * 2, abs=1e-6) for name, value in expected.items()}
+
+
+# ---- forward passes in bfloat16
+
+class Noting(torch.nn.Module):
+    """Notes of every forward pass whether autocast was on, and the type that a product then has."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.black, self.white, self.seen = body, 0., 1., []
+
+    def forward(self, images):
+        product = images.flatten(1) @ self.body.weight.flatten(1).T
+        self.seen.append((torch.is_autocast_enabled("cpu"), product.dtype))
+        return product + self.body.bias
+
+
+LOW, FULL = (True, torch.bfloat16), (False, torch.float32)
+
+
+@pytest.fixture
+def noting(flat):
+    """`flat` on pictures of black and white pixels and with weights that are whole: bfloat16 changes nothing, and is noted."""
+    images = flat.pictures.images
+    pictures = Dataset("toy", "test", (images > 127).to(torch.uint8) * 255, *[getattr(flat.pictures, f) for f in ("labels", "classes", "source")])
+    return Subject(Noting(flat.model), pictures, "linear", "made")
+
+
+@pytest.fixture
+def low(monkeypatch):
+    monkeypatch.setattr(experiments, "BFLOAT16", {("toy", "linear")})
+
+
+@pytest.mark.parametrize("bfloat16, kind", [(True, LOW), (False, FULL)], ids=["bfloat16", "float32"])
+@pytest.mark.parametrize("insert", [False, True])
+def test_forward_passes_are_in_bfloat16_where_asked(bfloat16, kind, insert, noting):
+    maps = experiments.signed_maps(noting)["original"]
+    noting.model.seen.clear()
+    found = experiments.allegiance(noting, maps, "white", 4, insert=insert, bfloat16=bfloat16)
+    assert set(noting.model.seen) == {kind} and not torch.is_autocast_enabled("cpu")
+    assert torch.equal(found, metrics.allegiance(noting.model, to_range(noting.pictures.images, noting.model), maps, fill=1., insert=insert))
+
+
+def test_bfloat16_decides_what_is_finer_than_it_can_say(linear):
+    """White logits are 3.003 and 3.001, black ones 0 and .001: the first class, then the second; in bfloat16 3 and 3.001, the second from the start."""
+    model = Noting(linear([[[[1.001, 0], [0, 0]]] * 3, [[[1., 0], [0, 0]]] * 3], bias=[0, .001]).float())
+    pictures = Dataset("toy", "test", torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("a", "b"), "made")
+    maps = torch.tensor([[[1., 0], [0, 0]]])
+    fine, coarse = (experiments.allegiance(Subject(model, pictures, "linear", "made"), maps, "black", 4, bfloat16=low)[:, 0] for low in (False, True))
+    assert fine[0] and not fine[-1] and coarse.all()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    expected, allegiance, given = experiments.signed_maps(noting), experiments.allegiance, []
+    monkeypatch.setattr(experiments, "allegiance", lambda who, maps, *a, **k: given.append((maps, k)) or allegiance(who, maps, *a, **k))
+    noting.model.seen.clear()
+    experiments.allegiances(noting, stored=stored)
+    assert noting.model.seen[0] == FULL and set(noting.model.seen) == ({FULL, LOW} if stored else {FULL})
+    assert noting.model.seen.count(FULL) == 1 or not stored  # the maps, once; what follows is the deletion
+    for (maps, options), (name, _) in zip(given, PAIRS, strict=True):
+        assert maps.dtype == torch.float32 and torch.equal(maps, expected[name]) and options == {"bfloat16": stored}
+
+
+def test_stored_deletions_say_what_they_ran_in(noting, stored, monkeypatch):
+    plain = experiments.allegiances(noting, stored=True)
+    assert len(results.cells("deletion")) == 10 and not any("forwards" in c["parameters"] for c in results.cells("deletion")) and LOW not in noting.model.seen
+    monkeypatch.setattr(experiments, "BFLOAT16", {("toy", "linear")})
+    coarse = experiments.allegiances(noting, stored=True)
+    cells = results.cells("deletion")
+    told = [c["parameters"].pop("forwards", None) for c in cells]
+    assert len(cells) == 20 and told.count("bfloat16") == 10 == told.count(None) and LOW in noting.model.seen
+    assert sorted((c["parameters"]["map"], c["parameters"]["fill"]) for c, how in zip(cells, told) if how) == sorted(PAIRS)
+    assert equal(plain, coarse)
+    noting.model.seen.clear()
+    experiments.allegiances(noting, stored=True), experiments.allegiances(noting._replace(pictures=noting.pictures.take(slice(None))), stored=True)
+    assert noting.model.seen == []
+
+
+@pytest.mark.parametrize("experiment", [experiments.score_curves, experiments.insertion_areas, experiments.printed_and_released, experiments.signs, experiments.accuracy])
+def test_everything_but_deletion_runs_in_float32(experiment, noting, low, stored):
+    noting.model.weight = noting.model.body.weight
+    experiment(noting, stored=True)
+    assert set(noting.model.seen) == {FULL}
+
+
+@pytest.mark.parametrize("names", [("toy", "other"), ("other", "linear"), ("linear", "toy")])
+def test_precision_says_nothing_of_networks_that_run_in_float32(names, noting, stored, monkeypatch):
+    monkeypatch.setattr(experiments, "BFLOAT16", {names})
+    assert experiments.precision(noting) is None and experiments.precision(noting, stored=True) is None
+    assert noting.model.seen == [] and not stored.exists()
+
+
+@pytest.mark.parametrize("count", [4, 500])
+def test_precision_has_both_areas_of_every_map_and_fill(count, noting, low):
+    frame, part = experiments.precision(noting, count, batch_size=5), noting._replace(pictures=noting.pictures.sample(count))
+    assert list(frame.columns) == ["map", "fill", "float32", "bfloat16"] and list(zip(frame["map"], frame["fill"])) == PAIRS
+    assert {LOW, FULL} == set(noting.model.seen) and len(part.pictures) == min(count, 6)
+    expected = [row["auc"] for row in experiments.auc_rows(experiments.allegiances(part))]
+    assert frame["float32"].tolist() == frame["bfloat16"].tolist() == pytest.approx(expected, abs=1e-12) and frame["float32"].nunique() > 3
+
+
+def apart(patch, pictures: int):
+    """Deletion in float32 never changes a prediction, in bfloat16 that of one picture at the last fraction: .05 of one area."""
+    def allegiance(who, maps, fill, batch_size, insert=False, bfloat16=False):
+        flags = torch.ones(13, pictures, dtype=torch.bool)
+        flags[-1, 0] = not (bfloat16 and fill == "white")
+        return flags
+    patch.setattr(experiments, "allegiance", allegiance)
+
+
+@pytest.mark.parametrize("count, close", [(11, True), (9, False)])
+def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, monkeypatch):
+    """.05 of one in 11 pictures is .0045, of one in 9 it is .0056."""
+    pictures = noting.pictures.take(torch.arange(count) % 6)
+    who = noting._replace(pictures=pictures)
+    apart(monkeypatch, count)
+    for _ in range(2):  # computed, then read
+        if close:
+            frame = experiments.precision(who, stored=True)
+            assert frame["float32"].tolist() == pytest.approx([.9] * 10) and frame["bfloat16"].tolist() == pytest.approx([.9, .9 - .05 / 11] * 5)
+        else:
+            refused(lambda: experiments.precision(who, stored=True), "linear (made), toy test, n = 9", "0.0056", "0.005", "experiments.BFLOAT16")
+
+
+def test_precision_is_computed_once_for_its_number_of_pictures(noting, low, stored):
+    first = experiments.precision(noting, 4, stored=True)
+    noting.model.seen.clear()
+    assert equal(experiments.precision(noting, 4, stored=True), first) and noting.model.seen == []
+    experiments.precision(noting, 5, stored=True)
+    assert sorted(c["parameters"]["pictures"] for c in results.cells("precision")) == [4, 5] and noting.model.seen
+
+
 # ---- stored results
 
 EXPERIMENTS = {
     "accuracy": (experiments.accuracy, ["accuracy"], 1),
+    "signs": (experiments.signs, ["signs"], 1),
     "allegiances": (experiments.allegiances, ["deletion"], 10),
     "score_curves": (experiments.score_curves, ["scores"], 1),
     "soft_replacement": (lambda who, **k: experiments.soft_replacement(who, (.5, 1.), **k), ["soft"], 2),

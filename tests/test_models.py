@@ -1,6 +1,7 @@
 """lib.models: the architectures of the papers, weights that are checked before they are used, and networks of the user's own."""
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -93,6 +94,18 @@ def test_resnet18_keeps_its_1000_outputs_and_its_stem():
     assert (body.conv1.kernel_size, body.conv1.stride, body.maxpool.stride) == ((7, 7), (2, 2), 2)
     assert sum(p.numel() for p in model.parameters()) == 11_689_512 + 10_010
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_convnext_tiny_keeps_its_1000_outputs_and_has_gelu_for_relu():
+    model = load("convnext_tiny", classes=CLASSES)
+    body, head = model
+    kinds = [type(module).__name__ for module in body.modules()]
+    assert (kinds.count("GELU"), kinds.count("ReLU"), kinds.count("CNBlock")) == (18, 0, 18)  # 3 + 3 + 9 + 3 blocks, one in each
+    assert (body.classifier[-1].in_features, body.classifier[-1].out_features) == (768, 1000) and (head.in_features, head.out_features) == (1000, 10) and head.bias is not None
+    assert sum(p.numel() for p in model.parameters()) == 28_589_128 + 10_010
+    assert (model.black, model.white, model.classes, model.name, model.training) == (0, 1, CLASSES, "convnext_tiny", False)
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_rectgrad_cnn_is_the_network_of_appendix_f2():
@@ -280,14 +293,20 @@ def test_fingerprint_sees_every_tensor():
     assert fingerprint(model.to(memory_format=torch.channels_last)) == before
 
 
-@pytest.mark.parametrize("path", sorted(f for name in models.BUILDERS for f in WEIGHTS.glob(f"{name}-*.safetensors")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(f for name in (*models.BUILDERS, *pretrained.PACKAGED) for f in WEIGHTS.glob(f"{name}-*.safetensors")), ids=lambda path: path.stem)
 def test_committed_weights_load_and_have_a_card(path):
     name, _, tag = path.stem.partition("-")
     about = models.card(name, tag)
     assert {"dataset", "fingerprint", "classes", "protocol", "epochs", "train_accuracy", "test_accuracy", "licence", "commit"} <= set(about)
     assert about["model"] == name and tag.startswith(about["dataset"]) and len(about["epochs"]) == about["protocol"]["epochs"]
     assert tag.endswith(f"seed{about['protocol']['seed']}") or about["protocol"]["seed"] == 0
-    assert load(name, tag).classes == tuple(about["classes"])
+    assert ("body" in about) == (about["protocol"].get("trains", "all") != "all")
+    if name not in models.BUILDERS and not all(find_spec(module) for module, *_ in pretrained._PACKAGES[name]):
+        pytest.skip("the packages of the extra `book` are not installed")
+    try:
+        assert load(name, tag).classes == tuple(about["classes"])
+    except models.DownloadError as error:
+        pytest.skip(str(error))
 
 
 # ---- names
@@ -505,6 +524,162 @@ def test_packaged_networks_without_or_with_other_weights(name, tmp_path):
     again = load(name, str(tmp_path / "mine.safetensors"), seed=5)
     assert fingerprint(again) == fingerprint(one) and (again.black, again.classes) == (-1, CLASSES)
     refused(lambda: load(name, str(tmp_path / "mine.safetensors")[:-4] + "x.pkl"), "mine", "a path to .safetensors, .pt or .pth")
+
+
+# ---- a new last layer on ImageNet's 1000 logits
+
+def body(weights=None) -> nn.Module:
+    """Stands for torchvision's networks, whose millions of weights take time to draw."""
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 1000))
+
+
+@pytest.fixture
+def downloads(monkeypatch):
+    """resnet18 and convnext_tiny small, and what a download brings for each: {name: network}."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8)
+        brought = {name: body() for name in models._DOWNLOADED}
+        for network in brought.values():
+            for buffer in network.buffers():
+                buffer.copy_(torch.rand(buffer.shape) + .5 if buffer.is_floating_point() else torch.tensor(7))
+    for name in brought:
+        monkeypatch.setattr(f"torchvision.models.{name}", body)
+    monkeypatch.setattr(models, "_download", lambda name: brought[name])
+    return brought
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def no_network(wanted, weights=None, **options):
+        raise OSError("<urlopen error>\nno network")
+    monkeypatch.setattr("torchvision.models.get_model", no_network)
+    monkeypatch.setattr("torchvision.models.resnet18", body), monkeypatch.setattr("torchvision.models.convnext_tiny", body)
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    """Bit for bit, buffers included."""
+    one, two = first.state_dict(), second.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) and one[k].dtype == two[k].dtype for k in one)
+
+
+def trained(model: nn.Module, drifts=(), seed=3) -> nn.Module:
+    """`model` as if its last layer were trained and the buffers `drifts` had followed other pictures."""
+    generator, state = torch.Generator().manual_seed(seed), model.state_dict()
+    for key in ("1.weight", "1.bias", *drifts):
+        state[key] += torch.rand(state[key].shape, generator=generator).to(state[key].dtype) if state[key].is_floating_point() else 5
+    return model
+
+
+ABOUT = {"classes": list(CLASSES), "body": "imagenet"}
+
+
+@needs_packages
+@pytest.mark.parametrize("name", PACKAGED)
+def test_a_packaged_network_keeps_its_logits_under_a_new_layer(name, network):
+    images = data.load("photos", size=64).images
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    model = models.transferred(name, CLASSES, seed=3)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (model.black, model.white, model.classes, model.name) == (-1, 1, CLASSES, name) and not any(module.training for module in model.modules())
+    given = data.to_range(images, model)
+    with torch.no_grad():
+        assert torch.equal(model[0](given), network(name)(given)) and torch.equal(model(given), network(name)(given) @ model[1].weight.T + model[1].bias) and len(model) == 2
+    torch.manual_seed(3)
+    assert same(model[1], nn.Linear(1000, 10))
+    again, other = models.transferred(name, list(CLASSES), seed=3), models.transferred(name, CLASSES, seed=4)
+    assert same(model, again) and again.classes == CLASSES and same(model[0], other[0]) and not torch.equal(model[1].weight, other[1].weight)
+
+
+@pytest.mark.parametrize("name", models._DOWNLOADED)
+def test_a_downloaded_network_keeps_its_weights_under_a_new_layer(name, downloads):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    model, other = models.transferred(name, CLASSES, seed=3), models.transferred(name, CLASSES, seed=4)
+    assert torch.equal(before, torch.get_rng_state())
+    assert same(model[0], downloads[name]) and same(other[0], downloads[name]) and not torch.equal(model[1].weight, other[1].weight)
+    assert same(model, models.transferred(name, CLASSES, seed=3)) and same(model, load(name, "imagenet", classes=CLASSES, seed=3))
+    assert (model.black, model.white, model.classes, model.name, model.training, len(model)) == (0, 1, CLASSES, name, False, 2)
+    assert (model[1].in_features, model[1].out_features) == (1000, 10)
+
+
+@pytest.mark.parametrize("name", models._DOWNLOADED)
+def test_what_cannot_be_downloaded_is_a_download_error(name, offline, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    save_file({"1.weight": torch.zeros(10, 1000), "1.bias": torch.zeros(10)}, tmp_path / f"{name}-mine.safetensors")
+    (tmp_path / f"{name}-mine.json").write_text(json.dumps(ABOUT))
+    save(load(name, classes=CLASSES), tmp_path / f"{name}-whole.safetensors", {"classes": list(CLASSES)})
+    for call in (lambda: models.transferred(name, CLASSES), lambda: load(name, "imagenet", classes=CLASSES), lambda: load(name, "mine"), lambda: load(f"torchvision:{name}", "imagenet")):
+        refusal.refused(call, name, "could not be downloaded (OSError)", "weights of your own", error=models.DownloadError)
+    assert load(name, "whole").classes == CLASSES and issubclass(models.DownloadError, ModelError)
+
+
+@pytest.mark.parametrize("name", ["rectgrad_cnn", "gelu_cnn", "basic_cnn"])
+def test_a_network_without_imagenet_weights_gets_no_new_layer(name):
+    refused(lambda: models.transferred(name, CLASSES), f"no ImageNet weights for {name}", "resnet18, convnext_tiny, squeezenet1_1")
+
+
+def held(path: Path) -> set[str]:
+    with safe_open(path, "pt") as file:
+        return set(file.keys())
+
+
+@pytest.mark.parametrize("drifts", [(), ("0.1.running_mean", "0.1.num_batches_tracked"), ("0.4.running_var", "0.0.weight")], ids=["layer", "buffers", "weights"])
+@pytest.mark.parametrize("name", models._DOWNLOADED)
+def test_only_what_differs_from_imagenets_weights_is_stored(name, drifts, downloads, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    model, path = trained(models.transferred(name, CLASSES, seed=2), drifts), tmp_path / f"{name}-mine.safetensors"
+    save(model, path, ABOUT, base=models.transferred(name, CLASSES))
+    assert held(path) == {"1.weight", "1.bias", *drifts} and models.card(name, "mine") == ABOUT
+    for seed in (0, 6):
+        again = load(name, "mine", seed=seed)
+        assert same(again, model) and fingerprint(again) == fingerprint(model) and (again.classes, again.name, again.training) == (CLASSES, name, False)
+    assert same(model[0], downloads[name]) == (not drifts)
+    downloads[name][3].weight.data += 1     # what is left out comes from the download, not from the file
+    assert not same(load(name, "mine"), model)
+
+
+@needs_packages
+@pytest.mark.parametrize("name, drifts", [("squeezenet1_1", False), ("efficientnet_lite0", False), ("efficientnet_lite0", True)])
+def test_a_new_layer_on_a_packaged_network_comes_back(name, drifts, tmp_path):
+    model, path = models.transferred(name, CLASSES, seed=2), tmp_path / "mine.safetensors"
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    if drifts:
+        with torch.no_grad():
+            model.train()(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    trained(model.eval())
+    save(model, path, ABOUT, base=models.transferred(name, CLASSES))
+    moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert held(path) == moved and len(moved) == 2 + 3 * 49 * drifts     # mean, variance and count of 49 batch norms
+    again, images = load(name, str(path), seed=6), torch.rand(1, 3, 64, 64)
+    assert same(again, model) and (again.black, again.white, again.classes, again.name) == (-1, 1, CLASSES, name)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"2.weight": torch.zeros(4)}, ["2.weight is absent in the network and (4,) in the file"]),
+    ({"0.9.weight": torch.zeros(4)}, ["0.9.weight is absent in the network"]),
+    ({"weight": torch.zeros(10, 1000)}, ["weight is absent in the network and (10, 1000) in the file"]),
+    ({"1.weight": torch.zeros(3, 1000)}, ["1.weight is (10, 1000) in the network and (3, 1000) in the file"]),
+    ({"0.1.running_mean": torch.zeros(5)}, ["0.1.running_mean is (6,) in the network and (5,) in the file"]),
+    ({"1.bias": torch.full((10,), torch.nan)}, ["not finite in 1.bias"]),
+], ids=lambda value: next(iter(value)) if isinstance(value, dict) else "")
+def test_a_part_that_does_not_fit_is_refused_by_name(change, words, downloads, tmp_path):
+    state = {"1.weight": torch.zeros(10, 1000), "1.bias": torch.zeros(10)}
+    save_file(state | change, tmp_path / "mine.safetensors")
+    (tmp_path / "mine.json").write_text(json.dumps(ABOUT))
+    refused(lambda: load("resnet18", str(tmp_path / "mine.safetensors")), tmp_path / "mine.safetensors", *words)
+
+
+@pytest.mark.parametrize("about", [None, {"classes": list(CLASSES)}], ids=["no card", "card"])
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+def test_weights_whose_card_names_no_body_must_be_whole(name, about, downloads, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_download", lambda name: pytest.fail("downloaded"))
+    save_file({"1.weight": torch.zeros(10, 1000), "1.bias": torch.zeros(10)}, tmp_path / "mine.safetensors")
+    if about:
+        (tmp_path / "mine.json").write_text(json.dumps(about))
+    refused(lambda: load(name, str(tmp_path / "mine.safetensors"), classes=CLASSES), "does not fit", "absent in the file" if name == "resnet18" else "absent in the network")
 
 
 class System:

@@ -5,11 +5,12 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 import torch
 from scipy.stats import t
 from torch import nn
@@ -68,6 +69,28 @@ def put(network, tag, value, half=.004, *, experiment="accuracy", **parameters):
                  lambda: {"rows": [{name: value, "low": value - half, "high": value + half}]})
 
 
+def test_each_dataset_is_whole_in_its_own_number(printed):
+    put("basic_cnn", "imagenette", .62, dataset="imagenette", n=3_856, data="fe")
+    found = row("Imagenette CNN")
+    assert (found["reproduced"], found["n"], found["verdict"]) == (.62, 3_856, "agree")
+    put("resnet18", "imagenette", .8, dataset="imagenette")   # 10,000 pictures are no test split of Imagenette
+    assert blank(row("Imagenette ResNet-18"))
+
+
+def test_stand_ins_have_the_numbers_of_the_pretrained_columns(printed):
+    assert len(reproduce.stand_ins()) == 0
+    network = models.load("basic_cnn", classes=data.CIFAR10_CLASSES)
+    models.save(network, printed / "weights" / "basic_cnn-more.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": asdict(Protocol(trains="last layer, frozen"))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "STAND_INS", {"Small pretrained": ("imagenette", "basic_cnn", ("more",))})
+        put("basic_cnn", "more", .97, dataset="imagenette", n=3_856)
+        put("basic_cnn", "more", .2, experiment="deletion", dataset="imagenette", n=3_856, map="active", fill="black")
+        found = reproduce.stand_ins()
+    assert found[["table", "row", "column", "reproduced"]].values.tolist() == [["Table 1", "Accuracy", "Small pretrained", .97], ["Table 2", "Active", "Small pretrained", .2]]
+    assert set(found["protocol"]) == {"AdamW 0.001, batch 128, 50 epochs, last layer, frozen, 1 seed"}
+    assert row("Imagenette ResNet-18 pretrained")["verdict"] == "needs a download"  # a stand-in is no reproduction
+
+
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):
     found, = reproduction().query("paper == @paper and column == @column and row == @name and table == @table").to_dict("records")
     return found
@@ -79,7 +102,9 @@ def blank(found) -> bool:
 
 def test_without_cells_every_number_is_there_and_nothing_else(printed):
     frame = reproduction()
-    assert len(frame) == 60 and frame[EMPTY].isna().all(axis=None)
+    waits = frame["column"].str.endswith("pretrained")
+    assert len(frame) == 60 and frame[~waits][EMPTY].isna().all(axis=None)
+    assert waits.sum() == 14 and (frame[waits]["verdict"] == "needs a download").all() and frame[waits].drop(columns=["verdict"])[[c for c in EMPTY if c != "verdict"]].isna().all(axis=None)
     assert frame[list(published.Number._fields)].values.tolist() == [list(number) for number in published.numbers()]
 
 
@@ -91,7 +116,7 @@ def test_the_file_has_the_agreed_columns_and_blanks(printed):
     assert text.splitlines()[0] == HEADER and len(lines) == 60
     done, = (line for line in lines if line["reproduced"])
     assert (done["column"], done["published"], done["reproduced"], done["low"], done["high"], done["n"]) == (RESNET, "0.7569", "0.76", "0.756", "0.764", "10000")
-    assert all(line[name] == "" for line in lines if line is not done for name in EMPTY)
+    assert all(line[name] == "" for line in lines if line is not done for name in EMPTY if (name, line[name]) != ("verdict", "needs a download"))
 
 
 def test_one_network(printed):
@@ -212,7 +237,7 @@ def plan(patch):
     drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
     patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
     for name, value in (("TRAINED", JOBS), ("COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
-                        ("TRAIN_SPLIT", {"basic_cnn": None, "resnet18": 20}), ("SCORED", 10)):
+                        ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("SCORED", {"shapes10": 10}), ("STAND_INS", {})):
         patch.setattr(reproduce, name, value)
     patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None)   # these name their data; see below
 
@@ -309,6 +334,124 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run, monkeypatch):
             one, two = json.loads(content), json.loads(after[file])
             assert one.get("rows") == two.get("rows") and one.get("kept") == two.get("kept")
     assert not [f for f in after if "resnet18" in f.name]
+
+
+# ---- a new last layer, and a network whose weights cannot be downloaded
+
+LAST = Protocol(epochs=2, batch_size=30, seed=4)
+
+
+def transferred(name: str, classes, seed: int = 0) -> nn.Module:
+    """Stands for `models.transferred`: one body for all, and a layer drawn from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100)
+        body = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 9))
+        torch.manual_seed(seed)
+        model = nn.Sequential(body, nn.Linear(9, len(classes)))
+    model.black, model.white, model.classes, model.name = 0., 1., tuple(classes), name
+    return model.eval()
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """The small plan, and nothing done yet; returns its folder."""
+    paths(monkeypatch, tmp_path), plan(monkeypatch)
+    return tmp_path
+
+
+@pytest.mark.parametrize("how, kept", [("frozen", {"1.weight", "1.bias"}), ("released", {"1.weight", "1.bias", "0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked"})])
+def test_a_last_layer_is_trained_and_stored_with_its_card(how, kept, planned, monkeypatch):
+    monkeypatch.setattr(models, "transferred", transferred)
+    protocol, lines = replace(LAST, trains=f"last layer, {how}"), []
+    reproduce.train("resnet18", "shapes10", "more", protocol, log=lines.append)
+    file, splits = planned / "weights" / "resnet18-more.safetensors", {split: data.load("shapes10", split) for split in ("train", "test")}
+    assert sorted(f.name for f in file.parent.iterdir()) == ["resnet18-more.json", "resnet18-more.safetensors"] and set(load_file(file)) == kept
+    assert len(lines) == 2 and lines[0].startswith("resnet18 more  epoch 1/2")
+    about, stored, again = models.card("resnet18", "more"), models.load("resnet18", "more", seed=9), transferred("resnet18", shapes10.CLASSES, 4)
+    assert (about["body"], about["protocol"], about["dataset"], tuple(about["classes"])) == ("imagenet", asdict(protocol), "shapes10", shapes10.CLASSES)
+    assert about["protocol"]["trains"] == f"last layer, {how}" and about["fingerprint"] == splits["train"].fingerprint and [row["epoch"] for row in about["epochs"]] == [1, 2]
+    training.fit_last_layer(again, splits["train"], protocol, log=lambda line: None)
+    assert models.fingerprint(stored) == models.fingerprint(again.eval())  # nothing is rounded
+    assert {split: about[f"{split}_accuracy"] for split in splits} == {split: training.accuracy(stored, pictures) for split, pictures in splits.items()}
+    monkeypatch.setattr(training, "fit_last_layer", lambda *_, **__: pytest.fail("trained again"))
+    reproduce.train("resnet18", "shapes10", "more", protocol)
+
+
+def test_a_whole_network_has_a_card_without_body(run):
+    assert all("body" not in models.card(model, tag) and models.card(model, tag)["protocol"]["trains"] == "all" for model, _, tag, _ in JOBS)
+
+
+def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
+    monkeypatch.setattr(models, "transferred", transferred)
+    released = replace(LAST, trains="last layer, released")
+    reproduce.train("resnet18", "shapes10", "whole", released, log=lambda line: None)
+
+    def stops(line):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.train("resnet18", "shapes10", "parted", released, log=stops)
+    lines = []
+    reproduce.train("resnet18", "shapes10", "parted", released, log=lines.append)
+    assert len(lines) == 1 and lines[0].startswith("resnet18 parted  epoch 2/2")
+    assert models.fingerprint(models.load("resnet18", "parted")) == models.fingerprint(models.load("resnet18", "whole"))
+
+
+@pytest.fixture
+def offline(planned, monkeypatch):
+    """Two networks more that a download would bring, in front of the others; returns which cells `run` asks for."""
+    def fails(name):
+        raise models.DownloadError(f"weights of {name} could not be downloaded.")
+    asked, released = [], replace(LAST, trains="last layer, released")
+    monkeypatch.setattr(models, "_download", fails)
+    monkeypatch.setattr(reproduce, "TRAINED", [(model, "shapes10", "shapes10-released", released) for model in ("convnext_tiny", "resnet18")] + JOBS)
+    monkeypatch.setattr(reproduce, "COLUMNS", {"a": ("shapes10", "convnext_tiny", ("shapes10-released",)), "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")), CNN: ("shapes10", "basic_cnn", ("shapes10",))})
+    monkeypatch.setattr(reproduce, "compute", lambda dataset, model, tag, log=print: asked.append((dataset, model, tag)))
+    return asked
+
+
+def test_a_run_leaves_out_what_cannot_be_downloaded_and_does_the_rest(offline, planned):
+    lines = []
+    reproduce.run(["basic_cnn", "convnext_tiny", "resnet18"], lines.append)
+    told = [line for line in lines if not "  epoch " in line]
+    assert told == [f"left out: {name} shapes10-released: weights of {name} could not be downloaded." for name in ("convnext_tiny", "resnet18")]
+    assert offline == [("shapes10", "resnet18", "shapes10"), ("shapes10", "basic_cnn", "shapes10")]
+    assert sorted(f.name for f in (planned / "weights").glob("*.safetensors")) == ["basic_cnn-shapes10.safetensors", "resnet18-shapes10.safetensors"]
+
+
+def test_a_run_tries_no_network_that_was_not_asked_for(offline):
+    lines = []
+    reproduce.run(["basic_cnn"], lines.append)
+    assert offline == [("shapes10", "basic_cnn", "shapes10")] and not any("left out" in line for line in lines)
+
+
+def test_a_run_without_downloads_is_a_success(offline, capsys):
+    assert reproduce.main(["run", "--models", "convnext_tiny", "basic_cnn"]) == 0
+    assert "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out and reproduce.CSV.exists()
+
+
+def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("pictures were read first"))
+    with pytest.raises(models.DownloadError):
+        reproduce.train(*reproduce.TRAINED[0])
+
+
+def test_other_faults_of_a_network_stop_a_run(offline, monkeypatch):
+    def fails(name):
+        raise models.ModelError("the file is damaged.")
+    monkeypatch.setattr(models, "_download", fails)
+    with pytest.raises(models.ModelError, match="damaged"):
+        reproduce.run(["convnext_tiny"], lambda line: None)
+
+
+def test_no_deletion_is_computed_where_bfloat16_would_change_it(run, monkeypatch):
+    shutil.rmtree(run / "results")
+
+    def refuses(who, **options):
+        raise ValueError("areas differ")
+    monkeypatch.setattr(experiments, "precision", refuses)
+    with pytest.raises(ValueError, match="areas differ"):
+        reproduce.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
+    assert results.cells("deletion") == []
 
 
 # ---- paper Noise's cells and the claims
@@ -476,6 +619,25 @@ def test_verify_draws_by_its_seed(run):
         reproduce.verify(cells=3, pictures=3, seed=seed, log=lines.append)
         return [line.split("  ")[2:4] for line in lines if "deletion" in line]
     assert drawn(1) == drawn(1) and len(drawn(1)) == 3 and any(drawn(seed) != drawn(1) for seed in (2, 3))
+
+
+def test_verify_says_which_network_has_no_weights(run, monkeypatch):
+    monkeypatch.setattr(reproduce, "TRAINED", [("convnext_tiny", "shapes10", "shapes10-released", LAST), *JOBS])
+    good, text = verify(run)
+    assert good and "not checked: convnext_tiny shapes10-released: no weights here" in text and text.count("not checked") == 1 and text.count("ok   accuracy") == 2
+
+
+@pytest.mark.parametrize("low", [True, False], ids=["bfloat16", "float32"])
+def test_verify_computes_a_cell_again_as_it_was_computed(low, run, monkeypatch):
+    shutil.rmtree(run / "results" / "deletion")
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "BFLOAT16", {("shapes10", "basic_cnn")} if low else set())
+        experiments.allegiances(reproduce.subject("shapes10", "basic_cnn"), batch_size=50, stored=True)
+    allegiance, seen = metrics.allegiance, []
+    monkeypatch.setattr(metrics, "allegiance", lambda *a, **k: seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))) or allegiance(*a, **k))
+    good, text = verify(run)
+    assert good and text.count("flags agree") == 1 and "BAD" not in text
+    assert seen == [(low, torch.bfloat16)] and all(("forwards" in c["parameters"]) == low for c in results.cells("deletion"))
 
 
 @pytest.fixture

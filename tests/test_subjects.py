@@ -145,6 +145,34 @@ def test_auto_takes_imagenet_for_pretrained_networks(name, expected):
     assert subjects._tag("photos", name, "auto") == expected and subjects._tag("photos", name, None) is None
 
 
+@pytest.fixture
+def last_layer(weights):
+    """squeezenet1_1 with a new layer for shapes10, as if it were trained: `weights` with one more."""
+    network = models.transferred("squeezenet1_1", shapes10.CLASSES, seed=7)
+    models.save(network, weights / "squeezenet1_1-shapes10.safetensors", {"classes": list(shapes10.CLASSES), "body": "imagenet"}, base=models.transferred("squeezenet1_1", shapes10.CLASSES))
+    return network
+
+
+@needs_packages
+def test_auto_takes_the_new_last_layer_of_the_dataset(few, last_layer):
+    who = subject("shapes10", "squeezenet1_1", size=64, count=5)
+    assert (who.weights, who.model.classes, who.label) == ("shapes10", shapes10.CLASSES, "squeezenet1_1, shapes10")
+    assert models.fingerprint(who.model) == models.fingerprint(last_layer) and (who.model.black, who.model.white) == (-1, 1)
+    assert subject("shapes10", "squeezenet1_1", None, size=64, count=5).weights == "none"
+    one = picture("shapes10:3", "squeezenet1_1", size=64)
+    assert one.weights == "shapes10" and one.pictures.labels.tolist() == [int(data.load("shapes10").labels[3])]
+
+
+@needs_packages
+def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(few, last_layer, weights, png):
+    assert subject("photos", "squeezenet1_1", size=64).weights == "imagenet" and picture(png, "squeezenet1_1", size=64).weights == "imagenet"
+    assert subjects._tag("shapes10+patch", "squeezenet1_1", "auto") == "imagenet" == subjects._tag("shapes10", "efficientnet_lite0", "auto")
+    assert subjects._tag("shapes10", "squeezenet1_1", "auto") == "shapes10" and subjects._tag("shapes10", "squeezenet1_1", "imagenet") == "imagenet"
+    (weights / "squeezenet1_1-shapes10.json").unlink()  # the file alone does not say what it holds
+    assert subjects._tag("shapes10", "squeezenet1_1", "auto") == "imagenet"
+    refused(lambda: subject("shapes10", "squeezenet1_1", size=64), "class mismatch", "1000 outputs", error=ModelError)
+
+
 @needs_packages
 def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
     who = subject("photos", "squeezenet1_1")

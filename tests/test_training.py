@@ -1,4 +1,4 @@
-"""lib.training: the loop of both papers, and a run that was stopped ends as if it never had been."""
+"""lib.training: the loop of both papers, of a whole network and of a last layer; a run that was stopped ends as if it never had been."""
 from __future__ import annotations
 
 import signal
@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
+from refusal import refused
 
 from lib.data import ROOT, Dataset, to_range
-from lib.training import Protocol, accuracy, fit, predict
+from lib.training import Protocol, accuracy, fit, fit_last_layer, outputs, predict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -285,3 +286,193 @@ def test_predictions_are_those_of_eval_mode():
 def test_bytes_reach_the_network_in_its_range():
     pictures = replace(toy(2), images=torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 6, 6).clone())
     assert to_range(pictures.images, Brightest()).flatten(1)[:, 0].tolist() == [-1, 1]
+
+
+# ---- outputs
+
+@pytest.mark.parametrize("batch_size, sizes", [(10, [10, 10, 3]), (23, [23]), (128, [23])])
+def test_outputs_come_in_the_order_of_the_pictures_whatever_the_batch(batch_size, sizes):
+    pictures, model = toy(23), Brightest().train()
+    expected = (pictures.images / 127.5 - 1).mean((2, 3))
+    found = outputs(model, pictures, batch_size=batch_size)
+    assert model.batches == sizes and found.dtype == torch.float32 and not found.requires_grad
+    assert_close(found, expected, rtol=0, atol=1e-6)  # eval mode: in train mode the channels are rolled
+
+
+@pytest.mark.parametrize("places", [None, 1, 2, 4], ids=["whole", "convolution", "batch norm", "pool"])
+def test_outputs_of_a_part_are_the_values_there_in_eval_mode(places):
+    """The part has no range of its own: it is given pictures in that of the whole network."""
+    model, pictures = net().train(), toy(7)
+    with torch.no_grad():
+        model[1].running_mean.normal_(), model[1].running_var.uniform_(.5, 2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = outputs(model, pictures, None if places is None else model[:places], batch_size=3)
+    for n in range(7):
+        x = (pictures.images[n:n + 1] / 255) * 2 - 1
+        x = nn.functional.conv2d(x, before["0.weight"], padding=1)
+        x = x if places == 1 else (x - before["1.running_mean"][:, None, None]) / (before["1.running_var"][:, None, None] + 1e-5).sqrt()
+        x = x if places in (1, 2) else nn.functional.avg_pool2d(x.clamp(min=0), 3)
+        x = x if places else x.flatten(1) @ before["5.weight"].T + before["5.bias"]
+        assert_close(found[n:n + 1], x, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+# ---- a new last layer
+
+def headed(seed=0, dropout=0.) -> nn.Sequential:
+    """`net` as the body, the same for all seeds, and a new layer on its three outputs; dropout in both."""
+    body = net()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layer = nn.Linear(3, 3)
+    model = nn.Sequential(body, layer)
+    if dropout:
+        model = nn.Sequential(body.append(nn.Dropout(dropout)), nn.Sequential(nn.Dropout(dropout), layer))
+    with torch.no_grad():
+        body[1].running_mean.uniform_(-.1, .1, generator=torch.Generator().manual_seed(1))
+        body[1].running_var.uniform_(.5, 2, generator=torch.Generator().manual_seed(2))
+    model.black, model.white = -1., 1.
+    return model
+
+
+FROZEN, RELEASED = (replace(QUICK, trains=f"last layer, {how}") for how in ("frozen", "released"))
+BOTH = pytest.mark.parametrize("protocol", [FROZEN, RELEASED], ids=["frozen", "released"])
+
+
+def written_out(model: nn.Sequential, forward) -> list[float]:
+    """Four epochs of AdamW on the second part of `model` alone, batches of 12; `forward` maps places to logits. Losses."""
+    pictures, optimizer, losses = toy(), torch.optim.AdamW(model[1].parameters(), lr=2e-2), []
+    for epoch in range(4):
+        order, total = torch.randperm(100, generator=torch.Generator().manual_seed(epoch)), 0.
+        for start in range(0, 100, 12):
+            index = order[start:start + 12]
+            loss = cross_entropy(forward(index), pictures.labels[index])
+            optimizer.zero_grad(), loss.backward(), optimizer.step()
+            total += loss.item() * len(index)
+        losses.append(total / 100)
+    return losses
+
+
+def test_a_frozen_body_stays_as_it_is_to_the_bit_and_is_run_once():
+    model, fresh, seen = headed(), headed(), []
+    model[0].register_forward_hook(lambda module, given, logits: seen.append((len(logits), module.training)))
+    rows = fit_last_layer(model, toy(), FROZEN, log=silent)
+    assert seen == [(100, False)] and same(model[0], fresh[0]) and not same(model[1], fresh[1])
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and rows[-1]["loss"] < rows[0]["loss"] and all(p.grad is None for p in model[0].parameters())
+
+
+def test_a_layer_on_a_frozen_body_against_the_loop_over_its_outputs():
+    model, other = headed(), headed().eval()
+    with torch.no_grad():
+        features = torch.cat([other[0](toy().images[n:n + 1] / 127.5 - 1) for n in range(100)])
+    losses = written_out(other, lambda index: other[1](features[index]))
+    rows = fit_last_layer(model, toy(), FROZEN, log=silent)
+    assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
+    for key, value in other[1].state_dict().items():
+        assert_close(model[1].state_dict()[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_as_released_against_the_loop_in_train_mode():
+    model, fresh, other = headed(), headed(), headed().train()
+    other[0].requires_grad_(False)
+    losses = written_out(other, lambda index: other(toy().images[index] / 127.5 - 1))
+    rows = fit_last_layer(model, toy(), RELEASED, log=silent)
+    assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-3)
+    for key, value in other.state_dict().items():
+        assert_close(model.state_dict()[key].contiguous(), value, rtol=1e-3, atol=1e-4)
+    moved = {k for k, v in model.state_dict().items() if not torch.equal(v, fresh.state_dict()[k])}
+    assert moved == {"0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked", "1.weight", "1.bias"}
+    assert model[0][1].num_batches_tracked == 4 * 9 and not any(module.training for module in model.modules())
+
+
+@BOTH
+def test_the_body_keeps_which_of_its_parameters_learn(protocol):
+    for log, raises in ((silent, False), (stop_after(2), True)):
+        model = headed()
+        model[0][0].weight.requires_grad_(False)
+        flags = [p.requires_grad for p in model.parameters()]
+        if raises:
+            with pytest.raises(Stopped):
+                fit_last_layer(model, toy(), protocol, log=log)
+        else:
+            fit_last_layer(model, toy(), protocol, log=log)
+        assert [p.requires_grad for p in model.parameters()] == flags and flags.count(False) == 1
+
+
+@pytest.mark.parametrize("trains", ["all", "last layer", "Last layer, frozen", ""])
+def test_an_unknown_part_to_train_is_refused_with_what_is_accepted(trains):
+    model = headed()
+    refused(lambda: fit_last_layer(model, toy(), replace(QUICK, trains=trains), log=silent), repr(trains), "'last layer, frozen'", "'last layer, released'")
+    assert same(model, headed())
+
+
+# ---- dropout, and stopping where there is some
+
+def dropping(seed=0) -> nn.Module:
+    """`net` with dropout before its last layer."""
+    model = net(seed)
+    model.insert(5, nn.Dropout(.3))
+    return model
+
+
+WITH_DROPOUT = {"all": (fit, dropping, QUICK), "frozen": (fit_last_layer, lambda seed=0: headed(seed, .3), FROZEN), "released": (fit_last_layer, lambda seed=0: headed(seed, .3), RELEASED)}
+DROPOUT = pytest.mark.parametrize("train, build, protocol", WITH_DROPOUT.values(), ids=WITH_DROPOUT)
+
+
+@pytest.mark.parametrize("stops", [[1], [1, 2, 3], [4]], ids=str)
+@DROPOUT
+def test_a_run_with_dropout_ends_as_one_that_was_never_stopped(train, build, protocol, stops, tmp_path):
+    whole = build()
+    expected = train(whole, toy(), protocol, log=silent)
+    for seed, epoch in enumerate(stops):
+        torch.manual_seed(seed)
+        with pytest.raises(Stopped):
+            train(build(seed), toy(), protocol, checkpoint=tmp_path / "c.pt", log=stop_after(epoch))
+    torch.manual_seed(77)
+    model, lines = build(9), []
+    rows = train(model, toy(), protocol, checkpoint=tmp_path / "c.pt", log=lines.append)
+    assert same(model, whole) and without_time(rows) == without_time(expected) and len(lines) == 4 - stops[-1]
+
+
+@DROPOUT
+def test_training_leaves_the_global_random_numbers_alone(train, build, protocol):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(build(), toy(), protocol, log=silent)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@DROPOUT
+def test_dropout_is_at_work(train, build, protocol):
+    model, without = build(), build()
+    for module in without.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.
+    for one in (model, without):
+        train(one, toy(), protocol, log=silent)
+    assert not same(model, without)
+
+
+class Masks(nn.Module):
+    """Remembers what dropout leaves of a row of ones."""
+
+    black, white = 0., 1.
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.drawn = nn.Parameter(torch.zeros(3)), []
+
+    def forward(self, images):
+        self.drawn.append(tuple(nn.functional.dropout(torch.ones(40), training=self.training).tolist()))
+        return self.weight.expand(len(images), 3)
+
+
+def test_dropout_is_drawn_by_seed_and_epoch():
+    drawn = {}
+    for seed in (0, 0, 1):
+        model = Masks()
+        torch.manual_seed(len(drawn))
+        fit(model, toy(20), Protocol(epochs=2, batch_size=10, seed=seed), log=silent)
+        assert len(set(model.drawn)) == 4  # another mask every batch, and another every epoch
+        assert drawn.setdefault(seed, model.drawn) == model.drawn
+    assert not set(drawn[0]) & set(drawn[1])
