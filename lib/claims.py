@@ -16,28 +16,36 @@ from torch import Tensor
 
 from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results
 from lib.data import ROOT, patched
+from lib.experiments import SCORED
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
 from lib.noise import BASELINES
-from lib.subjects import Subject, batch, subject
+from lib.subjects import Subject, batch, batch_size, subject
 
 LIST = ROOT / "data" / "claims.csv"
 CSV = results.RESULTS / "claims.csv"
 Measured = tuple[float, float, float]   # value, low, high
 MATCHED = [("original", "black"), ("positive", "black"), ("active", "black"), ("original", "white"), ("negative", "white"), ("inactive", "white")]
-SIGN_NETS = [("cifar10", "basic_cnn", "cifar10"), ("cifar10", "resnet18", "cifar10")]
+SIGN_CIFAR = [("cifar10", "basic_cnn", "cifar10"), ("cifar10", "resnet18", "cifar10")]
+SIGN_NETS = [*SIGN_CIFAR, ("imagenette", "basic_cnn", "imagenette"), ("imagenette", "resnet18", "imagenette")]
 MASKED = [("cifar10_masks", "rectgrad_cnn", "cifar10"), ("cifar10_masks", "rectgrad_cnn", "cifar10_rest")]
 PATCHED = [("cifar10+patch", "rectgrad_cnn", "cifar10+patch")]
 CIFAR = [("cifar10", "rectgrad_cnn", "cifar10")]
 IMAGENET = [("imagenet_samples", "squeezenet1_1", "imagenet"), ("imagenet_samples", "efficientnet_lite0", "imagenet")]
-MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | None]] = {}
+MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | dict[str, int] | None]] = {}
+TOGETHER = {"sign-positive-sometimes-better": SIGN_NETS}   # claims with one number for several networks
 
 
-def _claim(name: str, networks: list, count: int | None = None):
-    """Register the statistic of a claim, the (dataset, model, weights) it is measured on, and how many pictures."""
+def _claim(name: str, networks: list, count: int | dict[str, int] | None = None):
+    """Register the statistic of a claim, the (dataset, model, weights) it is measured on, and how many pictures (of each dataset)."""
     def register(function):
         MEASURES[name] = networks, function, count
         return function
     return register
+
+
+def _trained(networks: list) -> list:
+    """Those whose weights are here."""
+    return [net for net in networks if net[2] == "imagenet" or (models.WEIGHTS / f"{net[1]}-{net[2]}.safetensors").is_file()]
 
 
 # --- paper Sign -----------------------------------------------------------------------------------------------------------
@@ -65,9 +73,9 @@ def _(who):
     return bootstrap_of(lambda a: a.mean(1).max(), fall)
 
 
-@_claim("sign-flat-after-80", SIGN_NETS, 2000)
+@_claim("sign-flat-after-80", SIGN_NETS, SCORED)
 def _(who):
-    found = experiments.signed_maps(who)
+    found = experiments.signed_maps(who, batch_size(who))
     share = torch.stack([(found[m] != 0).flatten(1).double().mean(1) for m in ("positive", "negative")])
     return bootstrap_of(lambda a: a.mean(1).max(), share)
 
@@ -75,11 +83,11 @@ def _(who):
 @_claim("sign-positive-sometimes-better", SIGN_NETS[:1])
 def _(who):
     pairs = [("positive", "black"), ("active", "black"), ("negative", "white"), ("inactive", "white")]
-    areas = [torch.from_numpy(_areas(one, pairs)) for one in (who, *(subject(*net) for net in SIGN_NETS[1:]))]
+    areas = [torch.from_numpy(_areas(one, pairs)) for one in (who, *(subject(*net) for net in _trained(SIGN_NETS)[1:]))]
     return bootstrap_of(lambda *found: min((a[0] - a[1]).mean() if k == 0 else (a[2] - a[3]).mean() for a in found for k in (0, 1)), *areas)
 
 
-@_claim("sign-train-similar", SIGN_NETS)
+@_claim("sign-train-similar", SIGN_CIFAR)
 def _(who):
     train = subject("cifar10", who.model_name, who.weights, split="train", count={"resnet18": 10_000}.get(who.model_name))
     here, there = _areas(who), _areas(train)
@@ -95,12 +103,12 @@ def _logit_change(who: Subject, name: str, fill: str, sign: int = 1) -> Measured
     return float(sign * row.logit), float(ends[0]), float(ends[1])
 
 
-@_claim("sign-white-improves-positive", SIGN_NETS, 2000)
+@_claim("sign-white-improves-positive", SIGN_NETS, SCORED)
 def _(who):
     return min(_logit_change(who, name, "white") for name in ("positive", "active"))
 
 
-@_claim("sign-opposite-for-negative", SIGN_NETS, 2000)
+@_claim("sign-opposite-for-negative", SIGN_NETS, SCORED)
 def _(who):
     return min(_logit_change(who, name, fill, sign) for name in ("negative", "inactive") for fill, sign in (("black", 1), ("white", -1)))
 
@@ -112,20 +120,20 @@ def _(who):
     return kept.double().mean().item(), *metrics.wilson(int(kept.sum()), len(kept))
 
 
-@_claim("sign-active-step-further", SIGN_NETS, 2000)
+@_claim("sign-active-step-further", SIGN_NETS, SCORED)
 def _(who):
-    found = experiments.signed_maps(who)
+    found = experiments.signed_maps(who, batch_size(who))
 
     def rise(name, fill):
-        _, probability, _ = experiments._scores(who, found[name], fill, 1., 256, (0, .1))
+        _, probability, _ = experiments._scores(who, found[name], fill, 1., batch_size(who), (0, .1))
         return probability[1] - probability[0]
     gain = torch.stack([rise("active", "white") - rise("positive", "white"), rise("inactive", "black") - rise("negative", "black")])
     return bootstrap_of(lambda a: a.mean(1).min(), gain)
 
 
-@_claim("sign-less-noise", SIGN_NETS, 2000)
+@_claim("sign-less-noise", SIGN_NETS, SCORED)
 def _(who):
-    variation = {name: metrics.total_variation(attribution.normalize(found)) for name, found in experiments.signed_maps(who).items()}
+    variation = {name: metrics.total_variation(attribution.normalize(found)) for name, found in experiments.signed_maps(who, batch_size(who)).items()}
     ratio = torch.stack([variation[name] / variation["original"] for name in ("positive", "negative", "active", "inactive")])
     return bootstrap_of(lambda a: np.median(a, 1).max(), ratio)
 
@@ -409,14 +417,19 @@ def measure(names: list[str] | None = None, only: list[str] | None = None, log: 
     """Measure every claim in `names` on the networks in `only` (default all) that has no stored value for the committed weights."""
     for name in names or list(MEASURES):
         networks, function, count = MEASURES[name]
-        for dataset, model, weights in (n for n in networks if only is None or n[1] in only):
-            who = subject(dataset, model, weights, count=count)
+        for dataset, model, weights in (n for n in _trained(networks) if only is None or n[1] in only):
+            who = subject(dataset, model, weights, count=count.get(dataset) if isinstance(count, dict) else count)
 
             def compute():
                 value, low, high = function(who)
                 return {"rows": [{"value": value, "low": low, "high": high}]}
-            row = results.cell("claims", f"{name}-{model}-{weights}", {"claim": name, **who.identity}, compute)["rows"][0]
+            row = results.cell("claims", f"{name}-{model}-{weights}", {"claim": name, **who.identity, **_together(name)}, compute)["rows"][0]
             log(f"{name}  {who.title}  {row['value']:.4f} ({row['low']:.4f} to {row['high']:.4f})")
+
+
+def _together(name: str) -> dict:
+    """What else keys a number for several networks: which ones."""
+    return {"together": [" ".join((*net, _hash(*net[1:]))) for net in _trained(TOGETHER[name])]} if name in TOGETHER else {}
 
 
 def judge(condition: str, low: float, high: float) -> str:
@@ -439,13 +452,15 @@ def _hash(model: str, weights: str) -> str:
 
 
 def _name(dataset: str, model: str, weights: str) -> str:
+    if dataset == "imagenette":
+        return f"{model}, Imagenette"
     return model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"
 
 
 def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
     """(network, row) for every network of a claim, in their order; the row is empty where it has not been measured."""
-    for dataset, model, weights in MEASURES[name][0] if name in MEASURES else ():
-        wanted = {"claim": name, "dataset": dataset, "model": model, "weights": weights}
+    for dataset, model, weights in _trained(MEASURES[name][0]) if name in MEASURES else ():
+        wanted = {"claim": name, "dataset": dataset, "model": model, "weights": weights, **_together(name)}
         cell = next((c for c in stored if wanted.items() <= c["parameters"].items() and c["parameters"]["weights_hash"] == _hash(model, weights)), None)
         yield _name(dataset, model, weights), {**cell["rows"][0], "n": cell["parameters"]["n"]} if cell else {}
 

@@ -20,6 +20,7 @@ FILLS = ("black", "white")
 # paper Sign's own pairs; the other four cells of the 5 x 2 table are the crossed ones
 MATCHED = {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
 STRENGTHS = (.05, .1, .25, .5, 1.)
+SCORED = {"cifar10": 2_000, "imagenette": 300}   # test pictures for score curves and the soft sweep, fifteen times the work of a curve
 # networks whose deletion runs forward in bfloat16, half the time; `precision` shows that it does not change the areas
 BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import attribution, claims, data, experiments, hypothesis, metrics, models, noise, probes, published, results, training
+from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, results, training
 from lib.metrics import PAPER_FRACTIONS
-from lib.subjects import Subject, batch, fill_value, subject
+from lib.subjects import Subject, batch_size, subject
 from lib.training import Protocol
 
 _FROZEN, _RELEASED = (Protocol(trains=f"last layer, {how}") for how in ("frozen", "released"))  # paper Sign's pretrained networks
@@ -60,7 +60,6 @@ COLUMNS = {
 STAND_INS = {"SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)), "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",))}
 WHOLE = {"cifar10": 10_000, "imagenette": 3_856}        # pictures of a whole test split
 TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}  # pictures of it, None for all; of the others 2,000
-SCORED = {"cifar10": 2_000, "imagenette": 300}          # test pictures for score curves and the soft sweep
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
 CSV = results.RESULTS / "reproduction.csv"
 CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
@@ -99,7 +98,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
     whole = of("test")
-    size = 256 if whole.pictures.images.shape[-1] <= 64 else 32
+    size = batch_size(whole)
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}")
     if model == "rectgrad_cnn":
         return
@@ -107,7 +106,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     experiments.allegiances(whole, batch_size=size, stored=True, log=log)
     if tag not in {tags[0] for _, _, tags in (COLUMNS | STAND_INS).values()}:
         return
-    few = of("test", SCORED[dataset])
+    few = of("test", experiments.SCORED[dataset])
     for experiment in (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
         experiment(few, batch_size=size, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")

@@ -94,6 +94,11 @@ def batch(who: Subject, index) -> Tensor:
     return to_range(who.pictures.images[index].to(device), who.model)
 
 
+def batch_size(who: Subject) -> int:
+    """How many pictures at once a computer with a few gigabytes to spare can explain."""
+    return 256 if who.pictures.images.shape[-1] <= 64 else 32
+
+
 def fill_value(who: Subject, fill: str) -> float:
     """The pixel value of "black" or "white" for this network."""
     return {"black": who.model.black, "white": who.model.white}[fill]

@@ -49,7 +49,7 @@ def test_every_measure_belongs_to_a_claim_of_the_list():
     assert set(MEASURES) <= names
     assert names - set(MEASURES) == {"sign-retraining-misleads", "noise-roar-best", "noise-kar-best", "noise-kar-largely", "noise-roar-beats-random"}     # these wait for the retrained networks
     for name, (networks, function, count) in MEASURES.items():
-        assert networks and callable(function) and (count is None or count >= 100), name
+        assert networks and callable(function) and (count is None or (min(count.values()) if isinstance(count, dict) else count) >= 100), name
         assert len({network[1:] for network in networks}) == len(networks), name        # the file of a cell is named by model and weights
         for dataset, model, weights in networks:
             assert model in listed().set_index("id").loc[name, "statistic"] or dataset == "imagenet_samples", name
@@ -200,6 +200,35 @@ def test_measuring_stores_each_network_once(account, monkeypatch, tmp_path):
     assert results.cells("claims")[0]["rows"] == [{"value": .25, "low": .2, "high": .3}] and results.cells("claims")[0]["parameters"]["weights_hash"]
 
 
+def test_networks_without_weights_are_left_out(account, monkeypatch, tmp_path):
+    monkeypatch.setattr(claims.models, "WEIGHTS", tmp_path)
+    nets = [("cifar10", "a", "one"), ("cifar10", "b", "two"), ("photos", "c", "imagenet")]
+    (tmp_path / "b-two.safetensors").touch()
+    assert claims._trained(nets) == nets[1:]
+
+
+def test_a_number_for_several_networks_is_keyed_by_all_of_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    present = [TWO[:1]]
+    monkeypatch.setattr(claims, "_trained", lambda networks: [n for n in networks if n in present[0]])
+    monkeypatch.setattr(claims, "subject", lambda dataset, model, weights, count=None: who_of(weights=weights)._replace(model_name=model))
+    monkeypatch.setattr(claims, "TOGETHER", {"sign-positive-sometimes-better": TWO})
+    monkeypatch.setattr(claims, "MEASURES", {"sign-positive-sometimes-better": (TWO[:1], lambda who: (len(present[0]), 0, 9), None)})
+    claims.measure(log=lambda line: None)
+    present[0] = TWO
+    claims.measure(log=lambda line: None)
+    assert sorted(c["rows"][0]["value"] for c in results.cells("claims")) == [1, 2]  # one more network is another number
+
+
+def test_pictures_are_counted_by_dataset(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    asked = []
+    monkeypatch.setattr(claims, "subject", lambda dataset, model, weights, count=None: asked.append(count) or who_of(weights=weights)._replace(model_name=model))
+    monkeypatch.setattr(claims, "MEASURES", {"sign-black-faster": (TWO[:1], lambda who: (.25, .2, .3), {"cifar10": 7, "imagenette": 3}), "sign-white-faster": (TWO[:1], lambda who: (.25, .2, .3), None)})
+    claims.measure(log=lambda line: None)
+    assert asked == [7, None]
+
+
 # ---- statistics of paper Sign, on made-up curves
 
 @pytest.fixture
@@ -267,13 +296,13 @@ def test_smoothness_and_focus_of_signed_maps(monkeypatch):
     third = half.clone()
     third[:, :4, 6:] = .5                                           # 12 - 2 + 3 = 13
     found = {"original": third, "positive": half, "negative": 7 * half, "active": half, "inactive": half}
-    monkeypatch.setattr(experiments, "signed_maps", lambda who: found)
-    assert statistic("sign-less-noise")(None)[0] == pytest.approx(12 / 13)
+    monkeypatch.setattr(experiments, "signed_maps", lambda who, size=None: found)
+    assert statistic("sign-less-noise")(who_of(5))[0] == pytest.approx(12 / 13)
     masks = torch.zeros(5, 12, 12, dtype=torch.bool)
     masks[:, 4:] = True
     value, low, high = statistic("sign-shape-more-defined")(who_of(5, masks=masks))
     assert value == low == high == pytest.approx(48 / 72 - 48 / 60)
-    assert statistic("sign-flat-after-80")(None) == pytest.approx((.5, .5, .5))
+    assert statistic("sign-flat-after-80")(who_of(5)) == pytest.approx((.5, .5, .5))
 
 
 # ---- statistics of paper Noise

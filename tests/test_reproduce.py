@@ -237,8 +237,9 @@ def plan(patch):
     drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
     patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
     for name, value in (("TRAINED", JOBS), ("COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
-                        ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("SCORED", {"shapes10": 10}), ("STAND_INS", {})):
+                        ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("STAND_INS", {})):
         patch.setattr(reproduce, name, value)
+    patch.setattr(experiments, "SCORED", {"shapes10": 10})
     patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None)   # these name their data; see below
 
 
