@@ -51,8 +51,14 @@ def scoreboard() -> str:
     parts = []
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
         how = [f"*{column}: {part.iloc[0]['data']}; {part.iloc[0]['protocol']}.*" for column, part in rows.dropna(subset=["reproduced"]).groupby("column", sort=False)]
+        how += [f"*Other pretrained networks, with no printed number of their own:*\n\n{_table(others)}"] if (others := _stand_ins(paper, name)) else []
         parts.append("\n\n".join([f"## Paper {paper}, {name}", _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")), *how]))
     return "\n\n".join(parts)
+
+
+def _stand_ins(paper: str, name: str) -> list[dict]:
+    """The rows of one printed table for the networks that stand beside the paper's pretrained ones."""
+    return [{"Row": r.row, "Network": r.column, "Here": f"{r.reproduced:.3f}", "95 % interval": f"{r.low:.3f} to {r.high:.3f}"} for r in reproduce.stand_ins().itertuples() if paper == "Sign" and r.table == name]
 
 
 def _one(experiment: str, **where) -> pd.DataFrame:

@@ -323,3 +323,24 @@ def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
     picture = PIL.Image.open(io.BytesIO(shown.data))
     assert shown.format == "png" and len(picture.getcolors()) <= 32 and len(shown.data) < len(full.getvalue()) / 2
     assert not plt.fignum_exists(figure.number)
+
+
+# ---- tables of one row a network
+
+def test_a_wide_table_keeps_the_order_of_appearance():
+    frame = pd.DataFrame([{"network": n, "fill": f, "map": m, "auc": f"{n}{f}{m}"} for n in ("z", "a") for f in ("white", "black") for m in ("positive", "active")])
+    both = figures.wide(frame, ["network", "fill"], "map", "auc")
+    assert list(both.columns) == ["network", "fill", "positive", "active"] and both.columns.name is None
+    assert both.values.tolist() == [[n, f, f"{n}{f}positive", f"{n}{f}active"] for n in ("z", "a") for f in ("white", "black")]
+    one = figures.wide(frame[frame["fill"] == "white"], "network", "map", "auc")
+    assert one.values.tolist() == [["z", "zwhitepositive", "zwhiteactive"], ["a", "awhitepositive", "awhiteactive"]]
+
+
+def test_a_wide_table_leaves_blank_what_is_not_there():
+    frame = pd.DataFrame({"network": ["a", "a", "b"], "map": ["x", "y", "x"], "auc": [1., 2., 3.]})
+    assert "| b | 3 |  |" in figures.table(figures.wide(frame, "network", "map", "auc"), x="g", y="g").data
+
+
+def test_a_value_and_half_its_interval():
+    assert figures.give_or_take(.25, .2, .32) == "0.250 ± 0.060"
+    assert figures.give_or_take(.25, .2, .3, "+.2f") == "+0.25 ± 0.05" and figures.give_or_take(-.25, -.3, -.2, "+.2f") == "-0.25 ± 0.05"

@@ -91,6 +91,16 @@ def test_stand_ins_have_the_numbers_of_the_pretrained_columns(printed):
     assert row("Imagenette ResNet-18 pretrained")["verdict"] == "needs a download"  # a stand-in is no reproduction
 
 
+def test_pretrained_numbers_stand_beside_what_stands_in_for_them(printed):
+    beside = reproduce.beside_pretrained(["Table 1", "Table 3"])
+    assert beside["number"].tolist() == ["Table 1, Accuracy", "Table 3, Original", "Table 3, Negative", "Table 3, Inactive"]
+    assert list(beside.columns[1:]) == ["ResNet-18 pretrained, printed", "ConvNeXt pretrained, printed"] and beside.iloc[0, 1:].tolist() == ["0.9733", "0.9932"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "stand_ins", lambda: pd.DataFrame([{"table": "Table 3", "row": "Negative", "column": "Small pretrained", "reproduced": .2, "low": .18, "high": .23}]))
+        beside = reproduce.beside_pretrained(["Table 1", "Table 3"])
+    assert beside["Small pretrained, here"].fillna("").tolist() == ["", "", "0.200 (0.180 to 0.230)", ""]
+
+
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):
     found, = reproduction().query("paper == @paper and column == @column and row == @name and table == @table").to_dict("records")
     return found
