@@ -166,7 +166,7 @@ def learning_curves(cards: dict[str, dict]) -> Figure:
 
 
 def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[str, Tensor, Sequence[bool]] | None = None) -> Figure:
-    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most).
+    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most); large maps at half size.
 
     `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the prediction stayed (else a red frame).
     """
@@ -177,6 +177,8 @@ def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[
         _picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
         axes[row, 0].set_ylabel(class_name(who.pictures, place), rotation=0, ha="right", va="center")
     for column, (name, values) in enumerate(maps.items(), 1):
+        if values.shape[-1] > 128:  # drawn at half its size: of four pixels the largest, or single bright ones would be lost
+            values = torch.nn.functional.max_pool2d(values[:, None], 2)[:, 0]
         for row, values_of_one in enumerate(normalize(values)):
             _picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)
     for row in range(len(places) if after else 0):

@@ -166,6 +166,15 @@ def test_a_picture_without_a_label_is_called_unlabelled(who):
     assert len(drawn(figures.contact_sheet(some.pictures, columns=6))) == 3 * 4 - 1  # no row of its own, nor a place in another's
 
 
+def test_gallery_draws_large_maps_at_half_size_by_the_largest_of_four(who):
+    found = torch.zeros(2, 130, 132)
+    found[0, 7, 9], found[1, 0, 0], found[1, 129, 131] = 3., 2., 4.
+    axes = np.array(drawn(figures.gallery(who, torch.tensor([7, 2]), {"active": found}))).reshape(2, 2)
+    first, second = (axis.images[0].get_array() for axis in axes[:, 1])
+    assert first.shape == (65, 66) and np.argwhere(first).tolist() == [[3, 4]] and first.max() == 1
+    assert (second[0, 0], second[-1, -1]) == (.5, 1) and np.count_nonzero(second) == 2
+
+
 def test_gallery_frames_what_is_recognised_no_more(who):
     places, altered = torch.tensor([0, 1]), torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(1))
     axes = np.array(drawn(figures.gallery(who, places, {"active": torch.rand(2, 6, 5)}, after=("Gone", altered, [True, False])))).reshape(2, 3)
