@@ -5,13 +5,14 @@ otherwise everything is computed on the spot.
 """
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, metrics, results
+from lib import attribution, data, metrics, results
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, fill_value
 
@@ -58,6 +59,29 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
         low, high = metrics.wilson(right, len(who.pictures))
         return {"rows": [{"right": right, "accuracy": right / len(who.pictures), "low": low, "high": high}]}
     return _kept(stored, "accuracy", who, "", {}, compute)["rows"][0]
+
+
+def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = False) -> dict | None:
+    """`accuracy` with batch-norm statistics averaged anew over the training split; None for a network without batch norm.
+
+    Those that training leaves behind follow its last batches, while the weights still move. A copy is measured.
+    """
+    norms = lambda model: [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    if not norms(who.model):
+        return None
+
+    def compute():
+        other = who._replace(model=copy.deepcopy(who.model), pictures=data.load(who.pictures.name, "train"))
+        for module in norms(other.model):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all batches
+        order = torch.randperm(len(other.pictures), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            for index in order.split(batch_size):
+                other.model.train()(batch(other, index).contiguous(memory_format=torch.channels_last))
+        other.model.eval()
+        return {"rows": [accuracy(other._replace(pictures=who.pictures), batch_size=batch_size)]}
+    return _kept(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
 
 
 def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:

@@ -100,6 +100,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     whole = of("test")
     size = batch_size(whole)
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}")
+    experiments.fresh_statistics(whole, stored=True)
     if model == "rectgrad_cnn":
         return
     experiments.precision(whole, batch_size=size, stored=True)

@@ -594,3 +594,29 @@ def test_paths_in_names_stay_within_their_folder(name, weights, flat, stored):
     first = experiments.accuracy(who, stored=True)
     file, = (f for f in stored.rglob("*") if f.is_file())
     assert file.parent == stored / "accuracy" and experiments.accuracy(who, stored=True) == first
+
+
+# ---- batch-norm statistics
+
+def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
+    train, test = shapes10.draw("train", count=48), shapes10.draw("test", count=30)
+    monkeypatch.setattr(experiments.data, "load", lambda name, split: train)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(3), torch.nn.Flatten(), torch.nn.Linear(36, 10)).eval()
+    model.black, model.white = 0., 1.
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = experiments.fresh_statistics(Subject(model, test, "net", "random"), batch_size=16)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and not model.training  # a copy was measured
+    order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
+    batches = [model[0](to_range(train.images[index], model)) for index in order.split(16)]
+    mean = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
+    variance = torch.stack([b.transpose(0, 1).flatten(1).var(1) for b in batches]).mean(0)
+    with torch.no_grad():
+        features = (model[0](to_range(test.images, model)) - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
+        right = (model[2:](features).argmax(1) == test.labels).sum().item()
+    assert found["right"] == right != (model(to_range(test.images, model)).argmax(1) == test.labels).sum().item()
+
+
+def test_without_batch_norm_there_are_no_statistics(who):
+    assert experiments.fresh_statistics(who) is None
