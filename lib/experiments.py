@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, data, metrics, results
+from lib import attribution, data, metrics, models, results
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, fill_value
 
@@ -62,12 +62,12 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
 
 
 def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = False) -> dict | None:
-    """`accuracy` with batch-norm statistics averaged anew over the training split; None for a network without batch norm.
+    """`accuracy` with batch-norm statistics averaged anew over the training split; None for a network without batch norm, or trained elsewhere but for its last layer.
 
     Those that training leaves behind follow its last batches, while the weights still move. A copy is measured.
     """
     norms = lambda model: [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    if not norms(who.model):
+    if not norms(who.model) or "body" in models.card(who.model_name, who.weights):
         return None
 
     def compute():
