@@ -66,20 +66,13 @@ def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = Fals
 
     Those that training leaves behind follow its last batches, while the weights still move. A copy is measured.
     """
-    norms = lambda model: [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    if not norms(who.model) or "body" in models.card(who.model_name, who.weights):
+    if not any(isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()) or "body" in models.card(who.model_name, who.weights):
         return None
 
     def compute():
         other = who._replace(model=copy.deepcopy(who.model), pictures=data.load(who.pictures.name, "train"))
-        for module in norms(other.model):
-            module.reset_running_stats()
-            module.momentum = None  # the mean over all batches
         order = torch.randperm(len(other.pictures), generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            for index in order.split(batch_size):
-                other.model.train()(batch(other, index).contiguous(memory_format=torch.channels_last))
-        other.model.eval()
+        torch.optim.swa_utils.update_bn((batch(other, index).contiguous(memory_format=torch.channels_last) for index in order.split(batch_size)), other.model)
         return {"rows": [accuracy(other._replace(pictures=who.pictures), batch_size=batch_size)]}
     return _kept(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
 

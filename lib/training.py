@@ -37,8 +37,9 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
         checkpoint: Path | None = None, log=print) -> list[dict]:
     """Train in place on all of `data`; returns one row an epoch (epoch, loss, accuracy while training, seconds).
 
-    `inputs` maps places int64 [n] to what the model takes there; None: the pictures, in the model's range. With `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as
-    if it had never stopped: the order of epoch e depends on seed and e alone.
+    `inputs` maps places int64 [n] to what the model takes there; None: the pictures, in the model's range. With
+    `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as if it had
+    never stopped: the order of epoch e depends on seed and e alone.
     """
     device = next(model.parameters()).device
     inputs = inputs or (lambda index: to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last))
