@@ -10,16 +10,24 @@ import base64
 import fcntl
 import hashlib
 import json
+import multiprocessing
+import multiprocessing.connection
 import os
 import platform
+import signal
 import subprocess
+import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -95,14 +103,59 @@ def write(path: Path, content: dict) -> None:
         part.unlink(missing_ok=True)
 
 
+class Cell(NamedTuple):
+    """One result to be: `label` makes the name of its file readable, `parameters` hold all that decides its value."""
+
+    experiment: str
+    label: str
+    parameters: dict
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}-{key(self.parameters, self.version)}"
+
+    def path(self, folder: Path | None = None) -> Path:
+        return (folder or RESULTS) / self.experiment / f"{self.name}.json"
+
+
 @contextmanager
-def _alone(name: str):
-    """Only one process at a time computes the cell `name`; a second one waits and then finds it finished."""
-    lock = CACHE / "locks" / f"{name}.lock"
+def _alone(name: str, folder: Path | None = None, patient: bool = True):
+    """Only one process at a time computes the cell `name`: a second one waits, or is told False if it is not `patient`."""
+    lock = (folder / ".locks" if folder else CACHE / "locks") / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _finished(one: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True) -> dict | None:
+    """The content of a cell, read or computed; None if it is not there and somebody else is at it.
+
+    What could not be written (a full disk) is returned all the same.
+    """
+    content = read(one.path(folder))
+    if content is not None:
+        return content
+    with _alone(f"{one.experiment}-{one.name}", folder, patient) as mine:
+        if not mine:
+            return None
+        content = read(one.path(folder), set_aside=True)
+        if content is None:
+            start = time.perf_counter()
+            made = compute()
+            about = {**provenance(), "seconds": round(time.perf_counter() - start, 1)}
+            content = {"experiment": one.experiment, "version": one.version, "parameters": one.parameters, "provenance": about, **made}
+            try:
+                write(one.path(folder), content)
+            except OSError:
+                if patient:
+                    raise
+    return content
 
 
 def cell(experiment: str, label: str, parameters: dict, compute: Callable[[], dict], *, version: int = 1, folder: Path | None = None) -> dict:
@@ -111,19 +164,166 @@ def cell(experiment: str, label: str, parameters: dict, compute: Callable[[], di
     `compute` returns {"rows": [...]} and whatever else JSON holds. `label` makes the file's name readable; `parameters`
     must hold all that decides the value, fingerprints of data and weights included.
     """
-    name = f"{label}-{key(parameters, version)}"
-    path = (folder or RESULTS) / experiment / f"{name}.json"
-    content = read(path)
-    if content is None:
-        with _alone(f"{experiment}-{name}"):
-            content = read(path, set_aside=True)
+    return _finished(Cell(experiment, label, parameters, version), compute, folder)
+
+
+def map_cells(compute: Callable[[dict], dict], cells: Sequence[Cell], *, workers: int | None = None, threads: int = 1, scheduler: str | None = None,
+              folder: Path | None = None, patience: float = 600, log: Callable[[str], None] | None = None) -> list[dict]:
+    """The contents of all cells; those that are not stored are computed, the first ones first, and stored as they finish.
+
+    `compute(parameters)` returns {"rows": [...]} and can be pickled: a function of a module. It runs in `workers` processes
+    of `threads` threads each (None: as many as there are processors; 0: in this process), or on the Dask cluster whose
+    address is `scheduler`; "slurm" or "slurm:<name>" starts `workers` jobs as dask-jobqueue is configured under that name.
+    Stopped at any point, it goes on with what is not stored. Two runs at once share the work. A worker that dies is replaced
+    and its cell computed again; RuntimeError after three deaths without a finished cell between them. While a finished cell
+    cannot be written it is kept in memory, and OSError raised after `patience` seconds.
+    """
+    for name, value, least in (("workers", workers, 0), ("threads", threads, 1)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+    contents = [read(one.path(folder)) for one in cells]
+    todo = deque(k for k, content in enumerate(contents) if content is None)
+    workers = max(1, (os.cpu_count() or 1) // threads) if workers is None else workers
+    run = _here if workers == 0 and scheduler is None else _on_cluster if scheduler else _in_processes
+    with _Progress(len(cells), len(cells) - len(todo), log) as progress:
+        for k, content in run(partial(_work, compute, folder=folder), cells, todo, workers=workers, threads=threads, scheduler=scheduler):
+            if read(cells[k].path(folder)) is None:  # a full disk, or a worker with another disk
+                _write_patiently(cells[k].path(folder), content, patience, log or print)
+            contents[k] = content
+            progress.step(cells[k].label)
+    return contents
+
+
+def _work(compute: Callable[[dict], dict], one: Cell, folder: Path | None) -> dict | None:
+    return _finished(one, partial(compute, one.parameters), folder, patient=False)
+
+
+def _write_patiently(path: Path, content: dict, patience: float, log: Callable[[str], None], pause: float = 5) -> None:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return write(path, content)
+        except OSError as error:
+            if time.monotonic() > until:
+                raise OSError(f"{path} cannot be written ({error.strerror or error}); everything else that is finished is stored, and the same run goes on from there.") from None
+            log(f"{path.name} cannot be written ({error.strerror or error}); it waits in memory, make room on the disk.")
+            time.sleep(min(pause, patience))
+
+
+class _Progress:
+    """A progress bar where there is a terminal, and a line a cell for `log`, with the time left at the mean pace of this run."""
+
+    def __init__(self, total: int, stored: int, log: Callable[[str], None] | None):
+        from tqdm import tqdm
+        self.total, self.stored, self.done, self.log, self.start = total, stored, 0, log, time.monotonic()
+        self.bar = tqdm(total=total, initial=stored, smoothing=0, unit="cell", disable=None, leave=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+
+    def step(self, label: str) -> None:
+        self.done += 1
+        self.bar.update()
+        if self.log:
+            left = (time.monotonic() - self.start) / self.done * (self.total - self.stored - self.done)
+            self.log(f"{self.stored + self.done} of {self.total} cells  {label}  about {left / 60:.0f} min left")
+
+
+def _here(work, cells, todo, **_) -> Iterator[tuple[int, dict]]:
+    while todo:
+        k = todo.popleft()
+        content = work(cells[k])
+        if content is None:
+            todo.append(k)
+            time.sleep(.2)
+        else:
+            yield k, content
+
+
+def _begin(threads: int, number) -> None:
+    """A worker's start: its threads, its GPU where there are several, and no life after its parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    torch.set_num_threads(threads)
+    with number.get_lock():
+        mine, number.value = number.value, number.value + 1
+    if torch.cuda.is_available() and torch.cuda.device_count() > 1:
+        torch.cuda.set_device(mine % torch.cuda.device_count())
+
+    def leave_with_parent():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iterator[tuple[int, dict]]:
+    deaths = 0
+    while todo:
+        running: dict = {}
+        context = multiprocessing.get_context("spawn")  # a forked torch may hang
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(workers, context, _begin, (threads, context.Value("i", 0)))
+        try:
+            while todo or running:
+                while todo and len(running) < workers:
+                    k = todo.popleft()
+                    running[pool.submit(work, cells[k])] = k
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    content = future.result()
+                    k = running.pop(future)
+                    if content is None:  # another run is at it: ask again when the rest is done
+                        todo.append(k)
+                        time.sleep(.2)
+                    else:
+                        deaths = 0
+                        yield k, content
+        except BrokenProcessPool:
+            deaths += 1
+            todo.extendleft(sorted(running.values(), reverse=True))
+            if deaths == 3:
+                raise RuntimeError(f"three workers died one after another, the last at {cells[todo[0]].label} or beside it; is there memory for {workers} of them? What is finished is stored.") from None
+        finally:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # idle ones, or the rest of a run that was stopped
+            pool.shutdown(cancel_futures=True)
+
+
+def _on_cluster(work, cells, todo, *, workers: int, threads: int, scheduler: str) -> Iterator[tuple[int, dict]]:
+    from distributed import Client, as_completed
+    kind, _, name = scheduler.partition(":")
+    with _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing() as cluster, Client(cluster.scheduler_address if cluster else scheduler) as client:
+        submit = lambda k, rank: client.submit(_threaded, threads, work, cells[k], pure=False, priority=-rank)
+        running = {submit(k, rank): k for rank, k in enumerate(todo)}
+        finished = as_completed(list(running))
+        for future in finished:
+            k, content = running.pop(future), future.result()
             if content is None:
-                start = time.perf_counter()
-                made = compute()
-                about = {**provenance(), "seconds": round(time.perf_counter() - start, 1)}
-                content = {"experiment": experiment, "version": version, "parameters": parameters, "provenance": about, **made}
-                write(path, content)
-    return content
+                time.sleep(.2)
+                again = submit(k, len(cells))
+                running[again] = k
+                finished.add(again)
+            else:
+                yield k, content
+
+
+def _threaded(threads: int, work, one: Cell) -> dict | None:
+    torch.set_num_threads(threads)
+    return work(one)
+
+
+@contextmanager
+def _nothing():
+    yield None
+
+
+@contextmanager
+def _slurm(name: str, jobs: int, threads: int):
+    from dask_jobqueue import SLURMCluster
+    with SLURMCluster(config_name=name) as cluster:
+        cluster.scale(jobs=jobs)
+        yield cluster
 
 
 def cells(experiment: str, folder: Path | None = None) -> list[dict]:

@@ -1,0 +1,46 @@
+"""Work for tests of lib.results.map_cells: functions of a module, so that another process can be given them."""
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from lib.results import Cell
+
+
+def cells(folder: Path, count: int, **parameters) -> list[Cell]:
+    """`count` cells that note each computation in a file of `folder`."""
+    return [Cell("squares", f"square-{x}", {"x": x, "folder": str(folder), **parameters}) for x in range(count)]
+
+
+def note(p: dict, what: str) -> None:
+    with open(Path(p["folder"]) / f"{what}.log", "a") as file:
+        file.write(f"{p['x']} {os.getpid()}\n")
+
+
+def noted(folder: Path, what: str = "done") -> list[int]:
+    path = Path(folder) / f"{what}.log"
+    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def pids(folder: Path, what: str) -> set[int]:
+    path = Path(folder) / f"{what}.log"
+    return {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
+
+
+def square(p: dict) -> dict:
+    """The square, after `seconds`; dies or fails at `x` as told, `dies` only while there is no file of that name."""
+    note(p, "begun")
+    if p["x"] == p.get("kills"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if p["x"] == p.get("dies"):
+        marker = Path(p["folder"]) / "died"
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if p["x"] == p.get("fails"):
+        raise ZeroDivisionError("as told")
+    time.sleep(p.get("seconds", 0))
+    note(p, "done")
+    return {"rows": [{"square": p["x"] ** 2}]}
