@@ -7,6 +7,7 @@ straddles the threshold or networks differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results
+from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results, roar
 from lib.data import ROOT, patched
 from lib.experiments import SCORED
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
@@ -33,6 +34,7 @@ CIFAR = [("cifar10", "rectgrad_cnn", "cifar10")]
 IMAGENET = [("imagenet_samples", "squeezenet1_1", "imagenet"), ("imagenet_samples", "efficientnet_lite0", "imagenet")]
 MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | dict[str, int] | None]] = {}
 TOGETHER = {"sign-positive-sometimes-better": SIGN_NETS}   # claims with one number for several networks
+RETRAINED = ("noise-roar-best", "noise-kar-best", "noise-kar-largely", "noise-roar-beats-random")  # claims about ROAR and KAR
 
 
 def _claim(name: str, networks: list, count: int | dict[str, int] | None = None):
@@ -413,10 +415,74 @@ def listed() -> pd.DataFrame:
     return pd.read_csv(LIST)
 
 
+# --- paper Noise: ROAR and KAR -------------------------------------------------------------------------------------------
+
+@lru_cache
+def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
+    """Which test pictures each retrained network of the affordable protocol gets right: (method, mode, seed) -> bool [fractions,N]."""
+    curves: dict = {}
+    for c in results.cells("roar"):
+        p = c["parameters"]
+        if (p["dataset"], p["model"], p["weights_hash"], p["count"]) == ("cifar10", "rectgrad_cnn", weights_hash, None) and {**p["protocol"], "seed": 0} == asdict(replace(roar.SHORT, seed=0)):
+            curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(c["correct"]).numpy()
+    return {key: np.stack([curve[f] for f in roar.FRACTIONS]) for key, curve in curves.items() if set(curve) >= set(roar.FRACTIONS)}
+
+
+def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
+    return _flags(_hash(*CIFAR[0][1:]), results.RESULTS)
+
+
+def _retrained_seeds() -> list[int]:
+    """Seeds with a whole curve of every method of Table 1, under ROAR and under KAR."""
+    found = _current_flags()
+    return sorted(s for s in {seed for *_, seed in found} if all((m, mode, s) in found for m in roar.PRINTED for mode in roar.MODES))
+
+
+def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) -> Measured:
+    """Area of RectGrad less the least of its rivals', resampled over seeds and, alike in all networks, over test pictures."""
+    found, seeds = _current_flags(), _retrained_seeds()
+    flags = np.stack([[found[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)]).astype(np.float32)  # [methods,seeds,fractions,N]
+    weights = np.diff(roar.FRACTIONS, prepend=np.nan, append=np.nan)
+    weights = (np.nan_to_num(weights[:-1]) + np.nan_to_num(weights[1:])) / 2 / (roar.FRACTIONS[-1] - roar.FRACTIONS[0])
+    rng, drawn = np.random.default_rng(0), []
+
+    def statistic(accuracy):  # [methods,seeds,fractions]
+        area = accuracy.mean(1) @ weights
+        area = area if mode == "roar" else 1 - area
+        return float(area[0] - area[1:].min())
+    for _ in range(resamples):
+        counts = rng.multinomial(flags.shape[3], np.full(flags.shape[3], 1 / flags.shape[3])).astype(np.float32) / flags.shape[3]
+        drawn.append(statistic((flags @ counts)[:, rng.integers(len(seeds), size=len(seeds))]))
+    return statistic(flags.mean(3)), *map(float, np.quantile(drawn, [.025, .975]))
+
+
+@_claim("noise-roar-best", CIFAR)
+def _(who):
+    return _rectgrad_less("roar", BASELINES)
+
+
+@_claim("noise-kar-best", CIFAR)
+def _(who):
+    return _rectgrad_less("kar", BASELINES)
+
+
+@_claim("noise-kar-largely", CIFAR)
+def _(who):
+    return _rectgrad_less("kar", BASELINES)
+
+
+@_claim("noise-roar-beats-random", CIFAR)
+def _(who):
+    return _rectgrad_less("roar", ("random",))
+
+
 def measure(names: list[str] | None = None, only: list[str] | None = None, log: Callable = print) -> None:
     """Measure every claim in `names` on the networks in `only` (default all) that has no stored value for the committed weights."""
     for name in names or list(MEASURES):
         networks, function, count = MEASURES[name]
+        if name in RETRAINED and len(_retrained_seeds()) < 2:
+            log(f"{name}  waits for two seeds of every retraining")
+            continue
         for dataset, model, weights in (n for n in _trained(networks) if only is None or n[1] in only):
             who = subject(dataset, model, weights, count=count.get(dataset) if isinstance(count, dict) else count)
 
@@ -428,7 +494,9 @@ def measure(names: list[str] | None = None, only: list[str] | None = None, log: 
 
 
 def _together(name: str) -> dict:
-    """What else keys a number for several networks: which ones."""
+    """What else keys a number for several networks: which ones; of ROAR and KAR, how many seeds."""
+    if name in RETRAINED:
+        return {"seeds": _retrained_seeds()}
     return {"together": [" ".join((*net, _hash(*net[1:]))) for net in _trained(TOGETHER[name])]} if name in TOGETHER else {}
 
 

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from lib import roar
 from lib.figures import _frame, _picture, _rgb
 from lib.noise import label
+from lib.subjects import Subject
 
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}   # Okabe and Ito's colours
 SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency", "rectgrad_prr": "RectGrad\nPRR"}
@@ -222,4 +224,64 @@ def sensitivity(table: pd.DataFrame) -> Figure:
                 whis=(5, 95), fliersize=0, linewidth=.9, ax=axis)
     axis.set(xlabel="rank correlation of the maps before and after the attack", ylabel="")
     axis.legend(title="prediction", loc="lower left")
+    return figure
+
+
+def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
+    """The first picture of `who` as retrained networks see it: a row for each method and mode, a column for each fraction."""
+    image = who.pictures.images[:1]
+    mean = image.double().mean((0, 2, 3)).to(torch.uint8)[:, None, None]
+    rows = [(method, mode) for method in methods for mode in roar.MODES]
+    figure, axes = plt.subplots(len(rows), 1 + len(fractions), figsize=(1.05 * (1 + len(fractions)) + 1.2, 1.08 * len(rows) + .3), squeeze=False)
+    for n, (method, mode) in enumerate(rows):
+        line, places = axes[n], (1, *image.shape[2:]) if method == "random" else roar.ranks(who, method)
+        _picture(line[0], _rgb(image)[0], "Picture" if n == 0 else "")
+        line[0].set_ylabel(f"{'random' if method == 'random' else label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
+        for axis, fraction in zip(line[1:], fractions):
+            gone = roar.occluded(places, fraction, mode)
+            _picture(axis, _rgb(torch.where(gone[:, None], mean, image))[0], f"{fraction:.0%}" if n == 0 else "")
+    return figure
+
+
+def retraining(found: pd.DataFrame) -> Figure:
+    """Accuracy after retraining against the occluded share, a panel for ROAR and one for KAR; bands from lowest to highest seed.
+
+    `found` as lib.roar.tidy returns it. The random baseline is black, the network that saw everything a dotted line.
+    """
+    kept = found[found["method"] != "none"]
+    methods = list(dict.fromkeys(kept["method"]))
+    colours = dict(zip([m for m in methods if m != "random"], sns.color_palette("tab20", 20)[::2] + sns.color_palette("tab20", 20)[1::2])) | {"random": "#000000"}
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.6), sharey=True)
+    for axis, mode, what in ((axes[0], "roar", "ROAR: share removed,\nthe most important first"), (axes[1], "kar", "KAR: share kept,\nthe most important first")):
+        for method in methods:
+            by = kept[(kept["mode"] == mode) & (kept["method"] == method)].groupby("fraction")["accuracy"]
+            middle = by.mean()
+            axis.plot(middle.index, middle, color=colours[method], marker="o", markersize=3, linestyle="--" if method == "random" else "-", label="random" if method == "random" else label(method))
+            axis.fill_between(middle.index, by.min(), by.max(), color=colours[method], alpha=.15, linewidth=0)
+        whole = found[found["method"] == "none"]["accuracy"]
+        if len(whole):
+            axis.axhline(whole.mean(), color="#333333", linestyle=":", label="nothing removed")
+        axis.set(xlabel=what, xlim=(0, 1), xticks=(.1, .3, .5, .7, .9))
+    axes[0].set_ylabel("test accuracy after retraining")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
+    """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less column, in points; a dot
+    where it is significant at `level` after correction. `found` as lib.roar.compared returns it."""
+    modes = list(dict.fromkeys(found["mode"]))
+    figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 4.3), squeeze=False)
+    for axis, mode in zip(axes[0], modes):
+        part = found[found["mode"] == mode]
+        names = list(dict.fromkeys([*part["first"], *part["second"]]))
+        grid, marks = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
+        for r in part.itertuples():
+            for row, column, sign in ((r.first, r.second, 1), (r.second, r.first, -1)):
+                grid.loc[row, column] = 100 * sign * r.difference
+                marks.loc[row, column] = "•" if r.p_corrected < level else ""
+        shown = ["random" if n == "random" else short(n).replace("\n", " ") for n in names]
+        sns.heatmap(grid, annot=marks, fmt="", cmap="RdBu_r", center=0, square=True, xticklabels=shown, yticklabels=shown, ax=axis, cbar_kws={"shrink": .6, "label": "points of accuracy, row − column"})
+        axis.set_title(mode.upper())
+        axis.tick_params(axis="both", labelsize=7)
     return figure

@@ -20,7 +20,8 @@ class Protocol:
     """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled.
 
     `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does. `trains` is
-    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released".
+    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released". `schedule` is "constant", or
+    "one cycle": up to `lr` over the first three tenths of the steps and down to nothing (torch's OneCycleLR).
     """
 
     epochs: int = 50
@@ -31,6 +32,7 @@ class Protocol:
     seed: int = 0
     reshuffle: bool = True
     trains: str = "all"
+    schedule: str = "constant"
 
 
 def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inputs: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -47,12 +49,14 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
     optimizer = getattr(torch.optim, protocol.optimizer)([p for p in model.parameters() if p.requires_grad], lr=protocol.lr)
     asked = {**asdict(protocol), "data": data.fingerprint}
     rows = _resume(model, optimizer, checkpoint, asked)
+    steps = -(-len(data) // protocol.batch_size)
+    step = _schedule(optimizer, protocol, steps, len(rows) * steps)
     for epoch in range(len(rows), protocol.epochs):
         start = time.perf_counter()
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * protocol.seed + epoch)  # of dropout and the like
-            loss, right = _epoch(model, optimizer, ((inputs(index), data.labels[index].to(device)) for index in order.split(protocol.batch_size)), protocol.bfloat16)
+            loss, right = _epoch(model, optimizer, ((inputs(index), data.labels[index].to(device)) for index in order.split(protocol.batch_size)), protocol.bfloat16, step)
         rows.append({"epoch": epoch + 1, "loss": loss / len(data), "accuracy": right / len(data), "seconds": time.perf_counter() - start})
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate ({protocol.lr}).")
@@ -62,7 +66,19 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
     return rows
 
 
-def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool) -> tuple[float, int]:
+def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int, done: int) -> Callable[[], None]:
+    """What to call after every step, `done` of them taken already, so that the learning rate follows the protocol."""
+    if protocol.schedule == "constant":
+        return lambda: None
+    if protocol.schedule != "one cycle":
+        raise ValueError(f"schedule is {protocol.schedule!r}; accepted are 'constant' and 'one cycle'.")
+    if done == protocol.epochs * steps:
+        return lambda: None
+    # torch keeps the ends of the cycle in the optimizer's groups, which a checkpoint has brought back
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=protocol.epochs * steps, last_epoch=done - 1).step
+
+
+def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool, step: Callable[[], None]) -> tuple[float, int]:
     """One step a batch (inputs, labels); returns the summed loss and how many were right before their step."""
     loss_sum, right = 0.0, 0
     for images, labels in batches:
@@ -72,6 +88,7 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        step()
         loss_sum += loss.item() * len(labels)
         right += (logits.argmax(1) == labels).sum().item()
     return loss_sum, right
@@ -118,7 +135,7 @@ def _resume(model, optimizer, checkpoint, asked) -> list[dict]:
     except Exception:
         checkpoint.replace(checkpoint.with_name(checkpoint.name + ".damaged"))
         return []
-    if written != asked:
+    if {**asdict(Protocol()), **written} != asked:  # a field younger than the checkpoint had its default
         raise ValueError(f"{checkpoint} was written by another protocol or on other data ({written}); remove it or train with that one.")
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in model.state_dict().items()}:
         raise ValueError(f"{checkpoint} was written for another network; remove it or train that one.")

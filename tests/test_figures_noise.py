@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from lib import figures, figures_noise, metrics, noise
+from lib import figures, figures_noise, metrics, noise, roar, subjects
 from lib.figures_noise import REGIONS, short
 from lib.noise import COMPARED, TREATMENTS
 
@@ -258,3 +258,47 @@ def test_what_experiments_return_can_be_drawn():
     drawn(figures_noise.boxes(table, "x")), drawn(figures_noise.totals(table, "x"))
     low, high = metrics.bootstrap(values)
     assert row["mean_low"] == low and row["mean_high"] == high and set(REGIONS) == {"object", "background"}
+
+
+# ---- ROAR and KAR
+
+def accuracies():
+    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7 + s / 50} for s in (0, 1)]
+    return pd.DataFrame(rows + [{"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": level - f / 10 + s / 100}
+                                for m, level in (("random", .6), ("rectgrad", .5)) for mode in roar.MODES for f in (.1, .5) for s in (0, 1)])
+
+
+def test_retraining():
+    left, right = drawn(figures_noise.retraining(accuracies()))
+    for axis in (left, right):
+        found = lines(axis)
+        assert found["random"] == ([.1, .5], [.595, .555]) and found["RectGrad"] == ([.1, .5], [.495, .455]) and found["nothing removed"][1] == [.71, .71]
+        assert sorted(bands(axis)) == [(pytest.approx(.45), pytest.approx(.5)), (pytest.approx(.55), pytest.approx(.6))]
+    assert "ROAR" in left.get_xlabel() and "KAR" in right.get_xlabel()
+
+
+def test_pairwise_marks_what_is_significant_after_correction():
+    table = pd.DataFrame([{"mode": mode, "first": a, "second": b, "n": 10, "difference": d, "p": p, "p_corrected": 3 * p} for mode in roar.MODES
+                          for a, b, d, p in (("random", "saliency", .02, .01), ("random", "rectgrad", -.01, .03), ("saliency", "rectgrad", -.03, .001))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)  # seaborn's heat map calls what matplotlib will drop
+        axes = [axis for axis in drawn(figures_noise.pairwise(table)) if axis.get_title()]
+    assert [axis.get_title() for axis in axes] == ["ROAR", "KAR"]
+    grid = axes[0].collections[0].get_array().reshape(3, 3)
+    assert grid[0, 1] == pytest.approx(2) and grid[1, 0] == pytest.approx(-2) and grid[2, 1] == pytest.approx(3) and grid.mask[0, 0]
+    names = [t.get_text() for t in axes[0].get_yticklabels()]
+    assert names == ["random", "Saliency", "RectGrad"]
+    marked = {(int(t.get_position()[1]), int(t.get_position()[0])) for t in axes[0].texts if t.get_text()}
+    assert marked == {(0, 1), (1, 0), (1, 2), (2, 1)}  # .03 and .003 after correction, not .09
+
+
+def test_occluded_strip_removes_what_the_ranks_say():
+    who = subjects.subject("shapes10", "rectgrad_cnn", count=3)
+    axes = np.array(drawn(figures_noise.occluded_strip(who, ("random", "saliency"), (.1, .5)))).reshape(4, 3)
+    assert [axis.get_title() for axis in axes[0]] == ["Picture", "10%", "50%"] and axes[3, 0].get_ylabel() == "Saliency map\nKAR"
+    image = who.pictures.images[0].permute(1, 2, 0).numpy()
+    places = roar.ranks(who._replace(pictures=who.pictures.take(slice(0, 1))), "saliency")[0].numpy()
+    for row, first in ((2, True), (3, False)):
+        for column, fraction in ((1, .1), (2, .5)):
+            same = (axes[row, column].images[0].get_array() == image).all(2)
+            assert same[(places < round(1024 * fraction)) != first].all() and same.mean() < (1 - fraction if first else fraction) + .02

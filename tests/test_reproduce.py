@@ -15,7 +15,7 @@ import torch
 from scipy.stats import t
 from torch import nn
 
-from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, reproduce, results, shapes10, training
+from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, reproduce, results, roar, shapes10, training
 from lib.metrics import PAPER_FRACTIONS
 from lib.reproduce import reproduction
 from lib.subjects import Subject
@@ -99,6 +99,25 @@ def test_pretrained_numbers_stand_beside_what_stands_in_for_them(printed):
         patch.setattr(reproduce, "stand_ins", lambda: pd.DataFrame([{"table": "Table 3", "row": "Negative", "column": "Small pretrained", "reproduced": .2, "low": .18, "high": .23}]))
         beside = reproduce.beside_pretrained(["Table 1", "Table 3"])
     assert beside["Small pretrained, here"].fillna("").tolist() == ["", "", "0.200 (0.180 to 0.230)", ""]
+
+
+def test_retrained_networks_are_judged_by_their_difference_from_random(printed, monkeypatch):
+    heights = {"random": .5, "rectgrad": .48, "saliency": .502, "guided_backprop": .47}
+    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7} for s in (0, 1)]
+    rows += [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": h + s * .002} for m, h in heights.items() for f in roar.FRACTIONS for s in (0, 1)]
+    frame = pd.DataFrame(rows)
+    frame.attrs["test_data"] = JPEG
+    monkeypatch.setattr(roar, "stored", lambda protocol, current: frame)
+    found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
+    half = 12.706 * .002 / 2 ** .5 / 2 ** .5
+    assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
+    # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
+    assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
+    assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]
+    assert blank(row("ROAR AUC", "DeepLIFT", "Table 1", "Noise")) and blank(row("KAR AOC", "RectGrad", "Table 1", "Noise"))
+    frame = frame[frame["seed"] == 0]
+    frame.attrs["test_data"] = JPEG
+    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise"))  # one seed has no interval
 
 
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):
@@ -250,7 +269,7 @@ def plan(patch):
                         ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("STAND_INS", {})):
         patch.setattr(reproduce, name, value)
     patch.setattr(experiments, "SCORED", {"shapes10": 10})
-    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None)   # these name their data; see below
+    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None)   # these name their data; see below
 
 
 @pytest.fixture(scope="module")

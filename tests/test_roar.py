@@ -1,0 +1,261 @@
+"""lib.roar: what is removed, how a network is retrained on the rest, and what follows from the accuracies."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from torch import nn
+
+from lib import attribution, data, metrics, models, results, roar, shapes10
+from lib.data import Dataset, to_range
+from lib.roar import ADDED, FRACTIONS, FULL, MODES, PRINTED, SHORT
+from lib.subjects import Subject
+from lib.training import Protocol
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BRIEF = Protocol(epochs=2, batch_size=20, optimizer="Adam", lr=2e-3, schedule="one cycle")
+
+
+@pytest.fixture
+def studied(monkeypatch, tmp_path):
+    """A small network with weights of its own, few drawn pictures, and a cache of its own."""
+    drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 30))}
+    monkeypatch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
+    monkeypatch.setattr(data, "CACHE", tmp_path / "cache"), monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    roar._studied.cache_clear(), roar._places.cache_clear()
+    yield drawn
+    roar._studied.cache_clear(), roar._places.cache_clear()
+
+
+def cells(**options):
+    return roar.plan("shapes10", "rectgrad_cnn", **{"methods": ("random", "saliency"), "protocol": BRIEF} | options)
+
+
+# ---- what is removed
+
+def test_the_grid_is_the_papers():
+    assert PRINTED == ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")
+    assert ADDED == ("rectgrad_prr", "positive", "negative", "active", "inactive") and FRACTIONS == (.1, .3, .5, .7, .9) and MODES == ("roar", "kar")
+    assert set(PRINTED[1:] + ADDED) <= set(attribution.METHODS)
+    assert (FULL.epochs, FULL.batch_size, FULL.optimizer, FULL.lr, FULL.reshuffle) == (20, 100, "Adam", 1e-3, False)
+    assert (SHORT.epochs, SHORT.batch_size, SHORT.optimizer, SHORT.lr, SHORT.schedule, SHORT.bfloat16) == (3, 128, "Adam", 2e-3, "one cycle", True)
+
+
+def test_ranks_are_places_in_descending_order(studied):
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    for method in ("saliency", "rectgrad", "active"):
+        entry = attribution.METHODS[method]
+        maps = attribution.to_map(entry.function(who.model, to_range(who.pictures.images, who.model)), entry.reduce["noise"])
+        places = roar.ranks(who, method)
+        assert places.dtype == torch.uint16 and places.shape == maps.shape
+        places = places.long().flatten(1)
+        assert (places.sort(1).values == torch.arange(1024)).all()  # every place once
+        noisy = maps + 1e-4 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))
+        sorted_by_rank = torch.zeros_like(noisy.flatten(1)).scatter(1, places, noisy.flatten(1))
+        assert (sorted_by_rank.diff(dim=1) <= 1e-5).all()
+
+
+def test_ranks_of_rectgrad_are_of_its_positive_part(studied):
+    """The rest is zero, so that its places are drawn, not those of the negative values."""
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    images = to_range(who.pictures.images, who.model)
+    positive = attribution.rectgrad(who.model, images).sum(1)
+    assert (attribution.rectgrad(who.model, images, final_threshold=False) < 0).any() and (positive >= 0).all()
+    big = positive > 1e-2
+    assert big.any() and (roar.ranks(who, "rectgrad").long()[big] < big.flatten(1).sum(1).max()).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("fraction", FRACTIONS)
+def test_occlusion_by_ranks_is_that_of_the_kernel(mode, fraction, studied):
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    maps = attribution.to_map(attribution.saliency(who.model, to_range(who.pictures.images, who.model)), "sum")
+    images = to_range(who.pictures.images, who.model)
+    expected = metrics.occlude_pixels(images, maps, fraction, .25, keep=mode == "kar", generator=torch.Generator().manual_seed(0))
+    gone = roar.occluded(roar.ranks(who, "saliency"), fraction, mode)
+    assert torch.equal(torch.where(gone[:, None], .25, images), expected)
+    share = gone.flatten(1).double().mean(1)
+    assert (share - (fraction if mode == "roar" else 1 - fraction)).abs().max() <= 1 / 1024
+
+
+def test_the_random_baseline_drops_every_pixel_independently():
+    one, same, other = (roar.occluded((400, 16, 16), .3, "roar", seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert abs(one.double().mean() - .3) < .01 and one.flatten(1).sum(1).unique().numel() > 10  # not the same number in every picture
+    assert torch.equal(roar.occluded((400, 16, 16), .3, "kar", 1), ~one)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="'keep'.*roar, kar"):
+        roar.occluded((1, 2, 2), .5, "keep")
+
+
+def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
+    monkeypatch.setattr(roar, "CHUNK", 12)
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    found = roar.ranks(who, "saliency", stored=True)
+    files = sorted(f.name for f in (data.CACHE / "ranks").iterdir())
+    assert len(files) == 3 and all(name.endswith(("-0.npy", "-12.npy", "-24.npy")) for name in files)
+    monkeypatch.setattr(roar, "_ranked", lambda *_: pytest.fail("it is stored"))
+    assert torch.equal(roar.ranks(who, "saliency", stored=True), found)
+
+
+# ---- the plan
+
+def test_every_cell_is_planned_once_in_the_order_of_use(studied):
+    plan = roar.everything(dataset="shapes10")
+    assert len(plan) == 3 * (1 + 13 * 10) + 2 and len({c.name for c in plan}) == 3 * (1 + 13 * 10)  # the unoccluded network of two seeds is named twice
+    order = [(c.parameters["seed"], c.parameters["method"] in PRINTED + ("none",)) for c in plan]
+    assert order[:81] == [(0, True)] * 81 and order[81:162] == [(1, True)] * 81
+    assert {seed for seed, _ in order[162:162 + 102]} == {0, 1} and {seed for seed, _ in order[264:]} == {2}
+    assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] for c in plan)
+    check = [c.parameters for c in roar.check(dataset="shapes10")]
+    assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9 and all(p["protocol"]["epochs"] == 20 for p in check)
+
+
+def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(roar, "_studied", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="'gradcam'.*saliency"):
+        roar.plan("shapes10", methods=("gradcam",))
+
+
+# ---- a retraining
+
+def test_a_retraining_against_the_loop_written_out(studied):
+    one = next(c for c in cells(methods=("saliency",), fractions=(.3,), modes=("kar",)) if c.parameters["method"] == "saliency")
+    found = roar.retrain(one.parameters)
+    base, network = models.load("rectgrad_cnn", "shapes10"), models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=0)
+    mean = studied["train"].images.double().mean((0, 2, 3)) / 127.5 - 1
+    shown = {}
+    for split, pictures in studied.items():
+        x = to_range(pictures.images, base)
+        maps = attribution.saliency(base, x).sum(1)
+        noisy = (maps + 1e-4 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))).flatten(1)
+        keep = torch.zeros_like(noisy, dtype=torch.bool).scatter(1, noisy.topk(round(.3 * 1024), dim=1).indices, True).view(maps.shape)
+        shown[split] = torch.where(keep[:, None], x, mean.float()[:, None, None])
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=6)
+    network.train().to(memory_format=torch.channels_last)
+    for epoch in range(2):
+        for index in torch.randperm(60, generator=torch.Generator().manual_seed(epoch)).split(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(shown["train"][index].contiguous(memory_format=torch.channels_last)), studied["train"].labels[index]).backward()
+            optimizer.step(), cycle.step()
+    right = network.eval()(shown["test"]).argmax(1) == studied["test"].labels
+    assert found["rows"] == [{"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": 30}]
+    assert torch.equal(results.unpack(found["correct"]), right)
+
+
+def test_without_occlusion_it_is_plain_training(studied):
+    none = cells()[0].parameters
+    assert (none["method"], none["fraction"]) == ("none", 0)
+    network = models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=0)
+    from lib.training import accuracy, fit
+    fit(network, studied["train"], BRIEF, log=lambda line: None)
+    assert roar.retrain(none)["rows"][0]["accuracy"] == accuracy(network, studied["test"])
+
+
+def test_seeds_differ_in_weights_order_and_random_pixels(studied):
+    first, second = (next(c.parameters for c in cells(seeds=(seed,), fractions=(.5,), modes=("roar",)) if c.parameters["method"] == "random") for seed in (0, 1))
+    pictures = studied["train"]
+    gone = [roar._gone(p, pictures, None) for p in (first, second)]
+    assert not torch.equal(*gone) and not torch.equal(gone[0][:30], roar._gone(first, studied["test"], None))
+
+
+def test_pictures_that_changed_since_the_plan_are_refused(studied):
+    p = cells()[0].parameters
+    with pytest.raises(data.DataError, match="shapes10 test has changed"):
+        roar.retrain(p | {"test_data": "0" * 12})
+
+
+def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
+    plan = cells(fractions=(.5,))
+    found = roar.run(plan, workers=0)
+    assert found[["method", "mode", "fraction", "seed"]].values.tolist() == [["none", "none", 0., 0]] + [[m, mode, .5, 0] for m in ("random", "saliency") for mode in MODES]
+    monkeypatch.setattr(roar, "retrain", lambda p: pytest.fail("it is stored"))
+    assert roar.run(plan, workers=0).equals(found)
+    order = ["seed", "method", "mode"]
+    current = plan[0].parameters["weights_hash"]
+    assert roar.stored(BRIEF, "shapes10", current=current).sort_values(order, ignore_index=True).equals(found.sort_values(order, ignore_index=True))
+    assert len(roar.stored(FULL, "shapes10")) == len(roar.stored(BRIEF, "shapes10", current="0" * 12)) == len(roar.stored(BRIEF)) == 0
+
+
+# ---- what follows
+
+def made(accuracies: dict, whole=.7, seeds=(0,)) -> pd.DataFrame:
+    """Accuracies {(method, mode): [one a fraction]} as `tidy` returns them; a seed adds a hundredth of itself."""
+    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": whole} for s in seeds]
+    rows += [{"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": a + s / 100} for (m, mode), heights in accuracies.items() for f, a in zip(FRACTIONS, heights) for s in seeds]
+    return pd.DataFrame(rows)
+
+
+def test_areas_by_hand():
+    found = roar.areas(made({("saliency", "roar"): [.6, .5, .4, .3, .2], ("saliency", "kar"): [.2, .3, .4, .5, .6]})).set_index("mode")
+    assert found.loc["roar", "span"] == pytest.approx(.4)                                            # a straight line: its middle
+    assert found.loc["roar", "extended"] == pytest.approx(.05 * (.7 + .6) + .8 * .4 + .05 * (.2 + .1))
+    assert found.loc["kar", "span"] == pytest.approx(.6) and found.loc["kar", "extended"] == pytest.approx(1 - (.05 * (.1 + .2) + .8 * .4 + .05 * (.6 + .7)))
+
+
+def test_a_curve_that_lacks_a_fraction_has_no_area():
+    found = made({("saliency", "roar"): [.6, .5, .4, .3, .2], ("random", "roar"): [.6, .5, .4, .3, .2]})
+    assert roar.areas(found.drop(index=found.index[-1]))["method"].tolist() == ["saliency"]
+    assert len(roar.areas(found[found["method"] != "none"])) == 0  # nor one without the network that saw everything
+
+
+def test_random_rows_that_are_one_experiment_add_up_to_one():
+    """Table 1 prints .5562 and .4438: keeping a share at random is removing the rest."""
+    heights = [.65, .6, .5, .4, .25]
+    found = roar.areas(made({("random", "roar"): heights, ("random", "kar"): heights[::-1]})).set_index("mode")["span"]
+    assert found["roar"] + found["kar"] == pytest.approx(1)
+
+
+def test_differences_from_random_are_paired_by_seed():
+    areas = pd.DataFrame([{"method": m, "mode": "roar", "seed": s, "span": v} for m, values in (("random", (.5, .6, .7)), ("saliency", (.45, .56, .64))) for s, v in enumerate(values)])
+    found = roar.against_random(areas).set_index("method")
+    interval = scipy.stats.ttest_1samp([-.05, -.04, -.06], 0).confidence_interval()
+    assert found.loc["saliency", ["seeds", "area", "difference", "low", "high"]].tolist() == pytest.approx([3, .55, -.05, interval.low, interval.high])
+    assert found.loc["random", ["area", "difference"]].tolist() == pytest.approx([.6, 0])
+    assert np.isnan(roar.against_random(areas[areas["seed"] == 0]).set_index("method").loc["saliency", "low"])  # of one seed no interval
+
+
+def test_holm_by_hand():
+    assert roar.holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
+    assert roar.holm([.6, .9]) == [1, 1] and roar.holm([]) == []
+
+
+def test_every_pair_is_compared_over_seeds_and_fractions():
+    rng = np.random.default_rng(0)
+    heights = {m: rng.random(5) / 10 + level for m, level in (("random", .5), ("saliency", .49), ("rectgrad", .3))}
+    found = roar.compared(made({(m, "roar"): h for m, h in heights.items()}, seeds=(0, 1)))
+    assert list(zip(found["first"], found["second"])) == [("random", "saliency"), ("random", "rectgrad"), ("saliency", "rectgrad")] and (found["n"] == 10).all()
+    change = np.repeat(heights["random"] - heights["saliency"], 2)
+    first = found.iloc[0]
+    assert first["difference"] == pytest.approx(change.mean()) and first["p"] == pytest.approx(scipy.stats.wilcoxon(change).pvalue)
+    assert found["p_corrected"].tolist() == pytest.approx(roar.holm(found["p"].tolist()))
+    same = roar.compared(made({("random", "roar"): heights["random"], ("saliency", "roar"): heights["random"]}))
+    assert same["p"].tolist() == [1]
+
+
+def test_the_spread_over_methods_beside_the_spread_over_seeds():
+    rows = [{"method": m, "mode": "roar", "fraction": .5, "seed": s, "accuracy": level + (.01 if s else -.01)} for m, level in (("a", .3), ("b", .5)) for s in (0, 1)]
+    found, = roar.spread(pd.DataFrame(rows)).to_dict("records")
+    assert found["between"] == pytest.approx(.2 / 2 ** .5) and found["within"] == pytest.approx(.02 / 2 ** .5) and found["ratio"] == pytest.approx(10)
+    assert found["p"] == pytest.approx(scipy.stats.f_oneway([.29, .31], [.49, .51]).pvalue)
+    assert len(roar.spread(pd.DataFrame(rows[:1] + rows[2:3]))) == 0  # one seed has no spread
+
+
+def test_protocols_that_rank_alike_agree():
+    levels = dict(zip(PRINTED, np.linspace(.3, .6, 8)))
+    short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
+    full = short.assign(accuracy=short["accuracy"] ** 2)
+    found = roar.agreement(short, full[(full["mode"] == "roar") & (full["fraction"] == .7)])
+    assert found[["mode", "fraction", "methods"]].values.tolist() == [["roar", .7, 8]] and found[["correlation", "low", "high"]].iloc[0].tolist() == pytest.approx([1, 1, 1])
+    turned = full.assign(accuracy=-full["accuracy"])
+    assert roar.agreement(short, turned)["correlation"].tolist() == pytest.approx([-1] * 10)
+    mixed = full.assign(accuracy=np.random.default_rng(0).random(len(full)))
+    here = roar.agreement(short, mixed).iloc[0]
+    part = mixed[(mixed["mode"] == here["mode"]) & (mixed["fraction"] == here["fraction"])].set_index("method")["accuracy"]
+    assert here["correlation"] == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic) and here["low"] <= here["correlation"] <= here["high"]
