@@ -20,8 +20,9 @@ class Protocol:
     """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled.
 
     `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does. `trains` is
-    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released". `schedule` is "constant", or
-    "one cycle": up to `lr` over the first three tenths of the steps and down to nothing (torch's OneCycleLR).
+    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released". `schedule` is "constant",
+    "one cycle": up to `lr` over the first three tenths of the steps and down to nothing (torch's OneCycleLR), or "cooldown":
+    `lr`, and over the last tenth of the epochs (whole ones, at least one) straight down to nothing.
     """
 
     epochs: int = 50
@@ -70,12 +71,18 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int, 
     """What to call after every step, `done` of them taken already, so that the learning rate follows the protocol."""
     if protocol.schedule == "constant":
         return lambda: None
-    if protocol.schedule != "one cycle":
-        raise ValueError(f"schedule is {protocol.schedule!r}; accepted are 'constant' and 'one cycle'.")
-    if done == protocol.epochs * steps:
+    if protocol.schedule not in ("one cycle", "cooldown"):
+        raise ValueError(f"schedule is {protocol.schedule!r}; accepted are 'constant', 'one cycle' and 'cooldown'.")
+    total = protocol.epochs * steps
+    if done == total:
         return lambda: None
+    if protocol.schedule == "cooldown":
+        rest = max(1, protocol.epochs // 10) * steps
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", protocol.lr)
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (total - step) / rest), last_epoch=done - 1).step
     # torch keeps the ends of the cycle in the optimizer's groups, which a checkpoint has brought back
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=protocol.epochs * steps, last_epoch=done - 1).step
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, protocol.lr, total_steps=total, last_epoch=done - 1).step
 
 
 def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool, step: Callable[[], None]) -> tuple[float, int]:

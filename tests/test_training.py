@@ -134,6 +134,37 @@ def test_every_field_of_the_protocol_counts(change, straight):
     assert not same(model, straight[0])
 
 
+def rates(protocol, monkeypatch, **options):
+    """The learning rate of every step of a run."""
+    found, step = [], torch.optim.AdamW.step
+
+    def noted(self, *args, **kwargs):
+        found.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    fit(net(), toy(36), protocol, log=silent, **options)
+    return found
+
+
+@pytest.mark.parametrize("epochs, rest", [(4, 1), (20, 2)])
+def test_a_cooldown_leaves_the_rate_alone_and_then_goes_straight_to_nothing(epochs, rest, monkeypatch):
+    found, steps = rates(replace(QUICK, epochs=epochs, schedule="cooldown"), monkeypatch), 3 * rest
+    assert found == pytest.approx([2e-2] * (3 * epochs - steps) + [2e-2 * (steps - k) / steps for k in range(steps)])
+
+
+def test_one_cycle_is_torchs(monkeypatch):
+    expected = torch.optim.lr_scheduler.OneCycleLR(torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.), 2e-2, total_steps=12)
+    found = rates(replace(QUICK, schedule="one cycle"), monkeypatch)
+    for rate in found:
+        assert rate == pytest.approx(expected.get_last_lr()[0])
+        expected.optimizer.step(), expected.step() if expected.last_epoch < 11 else None
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="'cosine'.*constant.*one cycle.*cooldown"):
+        fit(net(), toy(20), replace(QUICK, schedule="cosine"), log=silent)
+
+
 def test_one_line_an_epoch():
     lines = []
     fit(net(), toy(20), replace(QUICK, epochs=2), log=lines.append)
@@ -151,6 +182,27 @@ def stop_after(epoch):
         if line.startswith(f"epoch {epoch}/"):
             raise Stopped
     return log
+
+
+@pytest.mark.parametrize("schedule", ["one cycle", "cooldown"])
+def test_a_stopped_run_keeps_its_schedule(schedule, tmp_path):
+    protocol, straight, stopped = replace(QUICK, epochs=20, schedule=schedule), net(), net()
+    fit(straight, toy(36), protocol, log=silent)
+    for epoch in (1, 18, 19):
+        with pytest.raises(Stopped):
+            fit(net(), toy(36), protocol, checkpoint=tmp_path / "c.pt", log=stop_after(epoch))
+    fit(stopped, toy(36), protocol, checkpoint=tmp_path / "c.pt", log=silent)
+    assert same(straight, stopped)
+
+
+def test_a_constant_run_goes_on_under_a_cooldown_as_if_it_had_begun_so(tmp_path):
+    whole, continued, path = net(), net(), tmp_path / "c.pt"
+    fit(whole, toy(36), replace(QUICK, epochs=20, schedule="cooldown"), log=silent)
+    fit(net(), toy(36), replace(QUICK, epochs=18), checkpoint=path, log=silent)
+    content = torch.load(path, weights_only=False)
+    torch.save(content | {"protocol": content["protocol"] | {"epochs": 20, "schedule": "cooldown"}}, path)
+    fit(continued, toy(36), replace(QUICK, epochs=20, schedule="cooldown"), checkpoint=path, log=silent)
+    assert same(whole, continued)
 
 
 @pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3], [4]], ids=str)
