@@ -93,7 +93,8 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
 def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     """Every stored cell of one network: accuracy, deletion, and on fixed test pictures score curves and the rest.
 
-    The train split (appendix B prints curves, no numbers) and the fixed pictures are for the first seed of a network alone.
+    The train split (appendix B prints curves, no numbers) and the fixed pictures are for the first seed of a network alone;
+    a stand-in has what stands beside a printed number or curve, no more.
     """
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
@@ -108,7 +109,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     if tag not in {tags[0] for _, _, tags in (COLUMNS | STAND_INS).values()}:
         return
     few = of("test", experiments.SCORED[dataset])
-    for experiment in (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
+    for experiment in () if (dataset, model, (tag,)) in STAND_INS.values() else (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
         experiment(few, batch_size=size, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
     experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), batch_size=size, stored=True, log=log)
@@ -258,6 +259,11 @@ def stand_ins() -> pd.DataFrame:
                 if found:
                     rows.append({"table": number.table, "row": number.row, "column": column} | {k: found[k] for k in ("reproduced", "low", "high", "n", "protocol")})
     return pd.DataFrame(rows, columns=["table", "row", "column", "reproduced", "low", "high", "n", "protocol"])
+
+
+def without_stand_ins(studied: list[Subject]) -> list[Subject]:
+    """The subjects that stand in for no printed network, for what takes hours and no paper prints; all where there is no other."""
+    return [who for who in studied if (who.pictures.name, who.model_name, (who.weights,)) not in STAND_INS.values()] or studied
 
 
 def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:

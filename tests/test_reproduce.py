@@ -305,6 +305,15 @@ def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
     assert not [f for f in finished.rglob("*") if "part" in f.name]
 
 
+def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run, monkeypatch):
+    shutil.rmtree(run / "results")
+    monkeypatch.setattr(reproduce, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))})
+    reproduce.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
+    assert {f.name for f in (run / "results").iterdir()} - {"locks"} == {"accuracy", "deletion"}
+    own, other = Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"), Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10")
+    assert reproduce.without_stand_ins([own, other]) == [own] and reproduce.without_stand_ins([other]) == [other]
+
+
 def test_a_card_says_how_its_weights_came_about(run):
     for model, dataset, tag, protocol in JOBS:
         about = models.card(model, tag)
