@@ -32,7 +32,7 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
-    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),  # of the paper's 50, what two and a half hours allow
+    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),  # of the paper's 50, what three hours of one core allow
     ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
     ("efficientnet_lite0", "imagenette", "imagenette", _FROZEN),
     *((model, "imagenette", f"imagenette-{how}", protocol) for model in ("resnet18", "convnext_tiny") for how, protocol in (("released", _RELEASED), ("frozen", _FROZEN))),
