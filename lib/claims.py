@@ -7,7 +7,6 @@ straddles the threshold or networks differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
 from functools import lru_cache
 
 import numpy as np
@@ -419,13 +418,8 @@ def listed() -> pd.DataFrame:
 
 @lru_cache
 def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
-    """Which test pictures each retrained network of the affordable protocol gets right: (method, mode, seed) -> bool [fractions,N]."""
-    curves: dict = {}
-    for c in results.cells("roar"):
-        p = c["parameters"]
-        if (p["dataset"], p["model"], p["weights_hash"], p["count"]) == ("cifar10", "rectgrad_cnn", weights_hash, None) and {**p["protocol"], "seed": 0} == asdict(replace(roar.SHORT, seed=0)):
-            curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(c["correct"]).numpy()
-    return {key: np.stack([curve[f] for f in roar.FRACTIONS]) for key, curve in curves.items() if set(curve) >= set(roar.FRACTIONS)}
+    """`roar.flags` of these weights, read once."""
+    return roar.flags(current=weights_hash)
 
 
 def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
@@ -442,8 +436,7 @@ def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) ->
     """Area of RectGrad less the least of its rivals', resampled over seeds and, alike in all networks, over test pictures."""
     found, seeds = _current_flags(), _retrained_seeds()
     flags = np.stack([[found[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)]).astype(np.float32)  # [methods,seeds,fractions,N]
-    weights = np.diff(roar.FRACTIONS, prepend=np.nan, append=np.nan)
-    weights = (np.nan_to_num(weights[:-1]) + np.nan_to_num(weights[1:])) / 2 / (roar.FRACTIONS[-1] - roar.FRACTIONS[0])
+    weights = roar.weights_of_span()
     rng, drawn = np.random.default_rng(0), []
 
     def statistic(accuracy):  # [methods,seeds,fractions]

@@ -228,9 +228,12 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 
 def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
-    """The first picture of `who` as retrained networks see it: a row for each method and mode, a column for each fraction."""
-    image = who.pictures.images[:1]
-    mean = image.double().mean((0, 2, 3)).to(torch.uint8)[:, None, None]
+    """The first training picture of `who` as retrained networks see it: a row for each method and mode, a column for each fraction.
+
+    What is gone has the channel mean of all pictures of `who`.
+    """
+    mean, who = roar.channel_mean(who.pictures.images).to(torch.uint8), who._replace(pictures=who.pictures.take(slice(0, 1)))
+    image = who.pictures.images
     rows = [(method, mode) for method in methods for mode in roar.MODES]
     figure, axes = plt.subplots(len(rows), 1 + len(fractions), figsize=(1.05 * (1 + len(fractions)) + 1.2, 1.08 * len(rows) + .3), squeeze=False)
     for n, (method, mode) in enumerate(rows):
@@ -269,8 +272,10 @@ def retraining(found: pd.DataFrame) -> Figure:
 
 def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
     """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less column, in points; a dot
-    where it is significant at `level` after correction. `found` as lib.roar.compared returns it."""
+    where it is significant at `level` after correction. `found` as lib.roar.compared returns it; ValueError for a single method."""
     modes = list(dict.fromkeys(found["mode"]))
+    if not modes:
+        raise ValueError("there is no pair of methods to compare; give at least two.")
     figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 4.3), squeeze=False)
     for axis, mode in zip(axes[0], modes):
         part = found[found["mode"] == mode]

@@ -172,30 +172,44 @@ def map_cells(compute: Callable[[dict], dict], cells: Sequence[Cell], *, workers
     """The contents of all cells; those that are not stored are computed, the first ones first, and stored as they finish.
 
     `compute(parameters)` returns {"rows": [...]} and can be pickled: a function of a module. It runs in `workers` processes
-    of `threads` threads each (None: as many as there are processors; 0: in this process), or on the Dask cluster whose
-    address is `scheduler`; "slurm" or "slurm:<name>" starts `workers` jobs as dask-jobqueue is configured under that name.
-    Stopped at any point, it goes on with what is not stored. Two runs at once share the work. A worker that dies is replaced
-    and its cell computed again; RuntimeError after three deaths without a finished cell between them. While a finished cell
-    cannot be written it is kept in memory, and OSError raised after `patience` seconds.
+    of `threads` threads each (None: one a GPU, else as many as there are processors; 0: in this process), or on the Dask
+    cluster whose address is `scheduler`; "slurm" or "slurm:<name>" starts `workers` jobs as dask-jobqueue is configured under
+    that name. Stopped at any point, it goes on with what is not stored. Two runs at once share the work. A worker that dies is
+    replaced and its cell computed again; RuntimeError after three deaths without a finished cell between them. A cell that
+    fails does not keep the others from being computed; the first error is raised at the end. While a finished cell cannot be
+    written it is kept in memory, and OSError raised after `patience` seconds.
     """
     for name, value, least in (("workers", workers, 0), ("threads", threads, 1)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
     contents = [read(one.path(folder)) for one in cells]
     todo = deque(k for k, content in enumerate(contents) if content is None)
-    workers = max(1, (os.cpu_count() or 1) // threads) if workers is None else workers
+    workers = (torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads)) if workers is None else workers
     run = _here if workers == 0 and scheduler is None else _on_cluster if scheduler else _in_processes
+    failed: dict[int, Exception] = {}
     with _Progress(len(cells), len(cells) - len(todo), log) as progress:
         for k, content in run(partial(_work, compute, folder=folder), cells, todo, workers=workers, threads=threads, scheduler=scheduler):
+            if isinstance(content, Exception):
+                failed[k] = content
+                (log or print)(f"failed: {cells[k].label}: {content}")
+                continue
             if read(cells[k].path(folder)) is None:  # a full disk, or a worker with another disk
                 _write_patiently(cells[k].path(folder), content, patience, log or print)
             contents[k] = content
             progress.step(cells[k].label)
+    if failed:
+        error = failed[min(failed)]
+        error.add_note(f"{len(failed)} of {len(cells)} cells failed, the first of them {cells[min(failed)].label}; the others are stored.")
+        raise error
     return contents
 
 
-def _work(compute: Callable[[dict], dict], one: Cell, folder: Path | None) -> dict | None:
-    return _finished(one, partial(compute, one.parameters), folder, patient=False)
+def _work(compute: Callable[[dict], dict], one: Cell, folder: Path | None) -> dict | Exception | None:
+    """The cell's content, None if another process is at it, or what went wrong."""
+    try:
+        return _finished(one, partial(compute, one.parameters), folder, patient=False)
+    except Exception as error:
+        return error
 
 
 def _write_patiently(path: Path, content: dict, patience: float, log: Callable[[str], None], pause: float = 5) -> None:
@@ -268,8 +282,8 @@ def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iter
         try:
             while todo or running:
                 while todo and len(running) < workers:
-                    k = todo.popleft()
-                    running[pool.submit(work, cells[k])] = k
+                    running[pool.submit(work, cells[todo[0]])] = todo[0]   # a pool that has just broken refuses: the cell stays in line
+                    todo.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     content = future.result()
                     k = running.pop(future)
@@ -308,9 +322,14 @@ def _on_cluster(work, cells, todo, *, workers: int, threads: int, scheduler: str
                 yield k, content
 
 
-def _threaded(threads: int, work, one: Cell) -> dict | None:
-    torch.set_num_threads(threads)
-    return work(one)
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _threaded(threads: int, work, one: Cell) -> dict | Exception | None:
+    """The work of one cell; a Dask worker of several threads does one at a time, since torch draws random numbers for the whole process."""
+    with _ONE_AT_A_TIME:
+        torch.set_num_threads(threads)
+        return work(one)
 
 
 @contextmanager

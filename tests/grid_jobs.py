@@ -44,3 +44,17 @@ def square(p: dict) -> dict:
     time.sleep(p.get("seconds", 0))
     note(p, "done")
     return {"rows": [{"square": p["x"] ** 2}]}
+
+
+_RUNNING: list[int] = []
+
+
+def alone(p: dict) -> dict:
+    """Fails if another cell is at work in this process."""
+    _RUNNING.append(p["x"])
+    time.sleep(.1)
+    if _RUNNING != [p["x"]]:
+        raise RuntimeError(f"{_RUNNING} at once")
+    _RUNNING.clear()
+    note(p, "done")
+    return {"rows": [{"square": p["x"] ** 2}]}

@@ -491,11 +491,13 @@ def test_flags_are_those_of_the_affordable_protocol_and_the_network(tmp_path, mo
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
     claims._flags.cache_clear()
 
-    def put(k, fraction, epochs=3, weights="abc", method="saliency"):
-        p = {"dataset": "cifar10", "model": "rectgrad_cnn", "weights_hash": weights, "count": None, "method": method, "mode": "roar", "fraction": fraction, "seed": 1, "protocol": asdict(replace(roar.SHORT, seed=1, epochs=epochs))}
+    def put(k, fraction, epochs=3, weights="abc", method="saliency", other_copy=False):
+        p = {"dataset": "cifar10", "data": "train", "test_data": "test", "model": "rectgrad_cnn", "weights": "cifar10", "weights_hash": weights, "count": None, "method": method, "mode": "roar", "fraction": fraction, "seed": 1, "protocol": asdict(replace(roar.SHORT, seed=1, epochs=epochs))}
+        p |= {"test_data": "another copy"} if other_copy else {}
         results.cell("roar", f"cell-{k}", p, lambda: {"rows": [{"accuracy": fraction}], "correct": results.pack(torch.arange(10) < 10 * fraction)})
     for k, fraction in enumerate(roar.FRACTIONS):
         put(k, fraction), put(10 + k, fraction, epochs=20), put(20 + k, fraction, weights="other", method="rectgrad")
     put(30, .1, method="active")                                                      # a curve that lacks fractions
+    put(31, .1, other_copy=True)
     found = claims._flags("abc", results.RESULTS)
     assert list(found) == [("saliency", "roar", 1)] and found["saliency", "roar", 1].mean(1).tolist() == [.1, .3, .5, .7, .9]

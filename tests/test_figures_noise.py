@@ -301,4 +301,11 @@ def test_occluded_strip_removes_what_the_ranks_say():
     for row, first in ((2, True), (3, False)):
         for column, fraction in ((1, .1), (2, .5)):
             same = (axes[row, column].images[0].get_array() == image).all(2)
-            assert same[(places < round(1024 * fraction)) != first].all() and same.mean() < (1 - fraction if first else fraction) + .02
+            gone = (places < round(1024 * fraction)) == first
+            assert same[~gone].all() and same.mean() < (1 - fraction if first else fraction) + .02
+            assert (axes[row, column].images[0].get_array()[gone] == who.pictures.images.double().mean((0, 2, 3)).to(torch.uint8).numpy()).all()
+
+
+def test_a_single_method_has_no_pairs_to_draw():
+    with pytest.raises(ValueError, match="at least two"):
+        figures_noise.pairwise(roar.compared(pd.DataFrame(columns=["method", "mode", "fraction", "seed", "accuracy"])))

@@ -28,7 +28,7 @@ def folder(tmp_path):
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as found:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as found:
         yield found
 
 
@@ -137,10 +137,39 @@ def test_a_cell_that_kills_every_worker_ends_the_run_and_the_rest_is_kept(tmp_pa
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_is_raised_and_what_is_finished_is_kept(workers, tmp_path, folder):
+def test_a_cell_that_fails_keeps_no_other_from_being_computed(workers, tmp_path, folder):
+    lines = []
+    with pytest.raises(ZeroDivisionError, match="as told") as raised:
+        map_cells(square, grid_jobs.cells(tmp_path, 4, fails=2), workers=workers, folder=folder, log=lines.append)
+    assert noted(tmp_path) == [0, 1, 3] and len(stored(folder)) == 3
+    assert raised.value.__notes__ == ["1 of 4 cells failed, the first of them square-2; the others are stored."] and "failed: square-2: as told" in lines
+
+
+def test_a_failing_cell_of_a_dask_cluster_keeps_no_other_from_being_computed(tmp_path, folder, cluster):
     with pytest.raises(ZeroDivisionError, match="as told"):
-        map_cells(square, grid_jobs.cells(tmp_path, 4, fails=2), workers=workers, folder=folder)
-    assert noted(tmp_path) == [0, 1] and len(stored(folder)) == 2
+        map_cells(square, grid_jobs.cells(tmp_path, 4, fails=0), scheduler=cluster.scheduler_address, folder=folder)
+    assert sorted(noted(tmp_path)) == [1, 2, 3]
+
+
+def test_a_worker_killed_while_it_is_idle_costs_nothing(tmp_path, folder):
+    """The pool then refuses the next cell, which must stay in line."""
+    lines = []
+
+    def kill(line):
+        if not lines:
+            for pid in grid_jobs.pids(tmp_path, "done"):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(1)
+        lines.append(line)
+    contents = map_cells(square, grid_jobs.cells(tmp_path, 5), workers=1, folder=folder, log=kill)
+    assert values(contents) == [x * x for x in range(5)] and sorted(noted(tmp_path)) == list(range(5))
+
+
+def test_a_dask_worker_of_several_threads_does_one_cell_at_a_time(tmp_path, folder):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=3, processes=True, dashboard_address=":0") as cluster:
+        map_cells(grid_jobs.alone, grid_jobs.cells(tmp_path, 6), scheduler=cluster.scheduler_address, folder=folder)
+    assert sorted(noted(tmp_path)) == list(range(6))
 
 
 def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, folder, monkeypatch):

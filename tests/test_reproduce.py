@@ -109,15 +109,29 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     frame.attrs["test_data"] = JPEG
     monkeypatch.setattr(roar, "stored", lambda protocol, current: frame)
     found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
-    half = 12.706 * .002 / 2 ** .5 / 2 ** .5
+    half = 2.776 * .002 / 2 ** .5 / 2 ** .5   # four methods of two seeds leave four degrees of freedom
     assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
+    assert reproduce.beside_retrained()["row"].tolist() == list(found)
     # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
     assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
     assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]
     assert blank(row("ROAR AUC", "DeepLIFT", "Table 1", "Noise")) and blank(row("KAR AOC", "RectGrad", "Table 1", "Noise"))
     frame = frame[frame["seed"] == 0]
     frame.attrs["test_data"] = JPEG
-    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise"))  # one seed has no interval
+    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise")) and reproduce.beside_retrained() is None  # one seed has no interval
+
+
+def test_methods_that_the_paper_lacks_do_not_move_its_intervals(printed, monkeypatch):
+    heights = {"random": .5, "rectgrad": .48, "positive": .3}
+    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7} for s in (1, 2, 3)]
+    rows += [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": h + s * .002 * (m != "positive" or s)} for m, h in heights.items() for f in roar.FRACTIONS for s in (1, 2, 3) if (m, s) != ("positive", 3)]
+    frames = [pd.DataFrame(rows), pd.DataFrame([r for r in rows if r["method"] != "positive"])]
+    found = []
+    for frame in frames:
+        frame.attrs["test_data"] = JPEG
+        monkeypatch.setattr(roar, "stored", lambda protocol, current: frame)
+        found.append(row("ROAR AUC", "RectGrad", "Table 1", "Noise"))
+    assert found[0] == found[1] and "3 seeds" in found[0]["protocol"]
 
 
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):

@@ -1,6 +1,8 @@
 """lib.roar: what is removed, how a network is retrained on the rest, and what follows from the accuracies."""
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,17 @@ def test_the_random_baseline_drops_every_pixel_independently():
     assert torch.equal(roar.occluded((400, 16, 16), .3, "kar", 1), ~one)
 
 
+def test_the_fill_is_the_mean_of_every_channel(studied):
+    images = studied["train"].images
+    assert torch.allclose(roar.channel_mean(images)[:, 0, 0], images.double().mean((0, 2, 3)), rtol=1e-12, atol=0)
+
+
+def test_pictures_with_more_pixels_than_a_rank_can_count_are_refused(studied):
+    big = Dataset("big", "test", torch.zeros(1, 3, 257, 256, dtype=torch.uint8), torch.zeros(1, dtype=torch.long), ("a",), "made")
+    with pytest.raises(ValueError, match="65792 pixels.*65536"):
+        roar.ranks(Subject(None, big, "x", "y"), "saliency")
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="'keep'.*roar, kar"):
         roar.occluded((1, 2, 2), .5, "keep")
@@ -107,13 +120,34 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = roar.everything(dataset="shapes10")
-    assert len(plan) == 3 * (1 + 13 * 10) + 2 and len({c.name for c in plan}) == 3 * (1 + 13 * 10)  # the unoccluded network of two seeds is named twice
+    short = 3 * (1 + 13 * 10)
+    assert len(plan) == short + 2 + 17 and len({c.name for c in plan}) == short + 17  # the unoccluded network of two seeds is named twice
     order = [(c.parameters["seed"], c.parameters["method"] in PRINTED + ("none",)) for c in plan]
-    assert order[:81] == [(0, True)] * 81 and order[81:162] == [(1, True)] * 81
-    assert {seed for seed, _ in order[162:162 + 102]} == {0, 1} and {seed for seed, _ in order[264:]} == {2}
-    assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] for c in plan)
-    check = [c.parameters for c in roar.check(dataset="shapes10")]
-    assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9 and all(p["protocol"]["epochs"] == 20 for p in check)
+    assert order[:81] == [(1, True)] * 81 and order[81:162] == [(2, True)] * 81
+    check = [c.parameters for c in plan[162:179]]
+    assert {seed for seed, _ in order[179:179 + 102]} == {1, 2} and {seed for seed, _ in order[281:]} == {3}
+    assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] and c.version == roar.RANKS_VERSION for c in plan)
+    assert [c.parameters for c in roar.check(dataset="shapes10")] == check and all(p["protocol"]["epochs"] == 20 for p in check)
+    assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9
+
+
+def test_the_seed_of_the_explained_network_is_refused(studied):
+    """A network of that seed starts from the weights that the explained one started from."""
+    assert models.card("rectgrad_cnn", "shapes10")["protocol"]["seed"] == 0
+    with pytest.raises(ValueError, match="seed 0 is that of the explained network"):
+        cells(seeds=(1, 0))
+
+
+def test_a_field_that_protocols_gain_later_changes_no_key(studied, monkeypatch):
+    before = [c.name for c in cells()]
+
+    @dataclass(frozen=True)
+    class Later(Protocol):
+        warmup: int = 0
+    monkeypatch.setattr(roar, "Protocol", Later)
+    later = Later(**{f.name: getattr(BRIEF, f.name) for f in fields(Protocol)})
+    assert [c.name for c in cells(protocol=later)] == before
+    assert [c.name for c in cells(protocol=replace(later, warmup=1))] != before
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
@@ -127,7 +161,7 @@ def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
 def test_a_retraining_against_the_loop_written_out(studied):
     one = next(c for c in cells(methods=("saliency",), fractions=(.3,), modes=("kar",)) if c.parameters["method"] == "saliency")
     found = roar.retrain(one.parameters)
-    base, network = models.load("rectgrad_cnn", "shapes10"), models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=0)
+    base, network = models.load("rectgrad_cnn", "shapes10"), models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=1)
     mean = studied["train"].images.double().mean((0, 2, 3)) / 127.5 - 1
     shown = {}
     for split, pictures in studied.items():
@@ -140,7 +174,7 @@ def test_a_retraining_against_the_loop_written_out(studied):
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=6)
     network.train().to(memory_format=torch.channels_last)
     for epoch in range(2):
-        for index in torch.randperm(60, generator=torch.Generator().manual_seed(epoch)).split(20):
+        for index in torch.randperm(60, generator=torch.Generator().manual_seed(1_000_003 + epoch)).split(20):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(shown["train"][index].contiguous(memory_format=torch.channels_last)), studied["train"].labels[index]).backward()
             optimizer.step(), cycle.step()
@@ -152,21 +186,23 @@ def test_a_retraining_against_the_loop_written_out(studied):
 def test_without_occlusion_it_is_plain_training(studied):
     none = cells()[0].parameters
     assert (none["method"], none["fraction"]) == ("none", 0)
-    network = models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=0)
+    network = models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=1)
     from lib.training import accuracy, fit
-    fit(network, studied["train"], BRIEF, log=lambda line: None)
+    fit(network, studied["train"], replace(BRIEF, seed=1), log=lambda line: None)
     assert roar.retrain(none)["rows"][0]["accuracy"] == accuracy(network, studied["test"])
 
 
 def test_seeds_differ_in_weights_order_and_random_pixels(studied):
-    first, second = (next(c.parameters for c in cells(seeds=(seed,), fractions=(.5,), modes=("roar",)) if c.parameters["method"] == "random") for seed in (0, 1))
+    first, second = (next(c.parameters for c in cells(seeds=(seed,), fractions=(.5,), modes=("roar",)) if c.parameters["method"] == "random") for seed in (1, 2))
     pictures = studied["train"]
     gone = [roar._gone(p, pictures, None) for p in (first, second)]
     assert not torch.equal(*gone) and not torch.equal(gone[0][:30], roar._gone(first, studied["test"], None))
 
 
-def test_pictures_that_changed_since_the_plan_are_refused(studied):
+def test_pictures_or_weights_that_changed_since_the_plan_are_refused(studied):
     p = cells()[0].parameters
+    with pytest.raises(models.ModelError, match="weights shapes10 of rectgrad_cnn have changed"):
+        roar.retrain(p | {"weights_hash": "0" * 12})
     with pytest.raises(data.DataError, match="shapes10 test has changed"):
         roar.retrain(p | {"test_data": "0" * 12})
 
@@ -174,7 +210,7 @@ def test_pictures_that_changed_since_the_plan_are_refused(studied):
 def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
     plan = cells(fractions=(.5,))
     found = roar.run(plan, workers=0)
-    assert found[["method", "mode", "fraction", "seed"]].values.tolist() == [["none", "none", 0., 0]] + [[m, mode, .5, 0] for m in ("random", "saliency") for mode in MODES]
+    assert found[["method", "mode", "fraction", "seed"]].values.tolist() == [["none", "none", 0., 1]] + [[m, mode, .5, 1] for m in ("random", "saliency") for mode in MODES]
     monkeypatch.setattr(roar, "retrain", lambda p: pytest.fail("it is stored"))
     assert roar.run(plan, workers=0).equals(found)
     order = ["seed", "method", "mode"]
@@ -213,12 +249,20 @@ def test_random_rows_that_are_one_experiment_add_up_to_one():
 
 
 def test_differences_from_random_are_paired_by_seed():
-    areas = pd.DataFrame([{"method": m, "mode": "roar", "seed": s, "span": v} for m, values in (("random", (.5, .6, .7)), ("saliency", (.45, .56, .64))) for s, v in enumerate(values)])
-    found = roar.against_random(areas).set_index("method")
-    interval = scipy.stats.ttest_1samp([-.05, -.04, -.06], 0).confidence_interval()
-    assert found.loc["saliency", ["seeds", "area", "difference", "low", "high"]].tolist() == pytest.approx([3, .55, -.05, interval.low, interval.high])
-    assert found.loc["random", ["area", "difference"]].tolist() == pytest.approx([.6, 0])
-    assert np.isnan(roar.against_random(areas[areas["seed"] == 0]).set_index("method").loc["saliency", "low"])  # of one seed no interval
+    """Intervals from the variance pooled over methods: of areas over seeds, of differences once each seed's mean is taken out."""
+    levels = {"random": (.5, .6, .7), "saliency": (.45, .56, .64), "rectgrad": (.4, .49, .61)}
+    areas = pd.DataFrame([{"method": m, "mode": "roar", "seed": s, "span": v} for m, values in levels.items() for s, v in enumerate(values)])
+    found, x = roar.against_random(areas).set_index("method"), np.array(list(levels.values()))
+    pooled = x.var(axis=1, ddof=1).mean() ** .5
+    half = scipy.stats.t.ppf(.975, 6) * pooled / 3 ** .5
+    assert found.loc["saliency", ["seeds", "area", "area_low", "area_high", "difference"]].tolist() == pytest.approx([3, .55, .55 - half, .55 + half, -.05])
+    rest = sum((x[m, s] - x[m].mean() - x[:, s].mean() + x.mean()) ** 2 for m in range(3) for s in range(3)) / 4
+    reach = scipy.stats.t.ppf(.975, 4) * (2 * rest / 3) ** .5
+    assert found.loc["saliency", ["low", "high"]].tolist() == pytest.approx([-.05 - reach, -.05 + reach])
+    assert found.loc["random", ["area", "difference", "low", "high"]].tolist() == pytest.approx([.6, 0, 0, 0])
+    one = roar.against_random(areas[areas["seed"] == 0]).set_index("method").loc["saliency"]
+    assert one["difference"] == pytest.approx(-.05) and one[["low", "high", "area_low"]].isna().all()  # of one seed no interval
+    assert (roar.against_random(areas.iloc[:-1])["seeds"] == 2).all()  # the seeds that all methods have
 
 
 def test_holm_by_hand():
@@ -228,15 +272,30 @@ def test_holm_by_hand():
 
 def test_every_pair_is_compared_over_seeds_and_fractions():
     rng = np.random.default_rng(0)
-    heights = {m: rng.random(5) / 10 + level for m, level in (("random", .5), ("saliency", .49), ("rectgrad", .3))}
-    found = roar.compared(made({(m, "roar"): h for m, h in heights.items()}, seeds=(0, 1)))
+    cube = rng.random((3, 2, 5)) / 100 + np.array([.5, .49, .3])[:, None, None]   # [methods,seeds,fractions]
+    rows = [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": cube[i, s, k]} for i, m in enumerate(("random", "saliency", "rectgrad")) for s in (0, 1) for k, f in enumerate(FRACTIONS)]
+    found = roar.compared(pd.DataFrame(rows))
     assert list(zip(found["first"], found["second"])) == [("random", "saliency"), ("random", "rectgrad"), ("saliency", "rectgrad")] and (found["n"] == 10).all()
-    change = np.repeat(heights["random"] - heights["saliency"], 2)
-    first = found.iloc[0]
-    assert first["difference"] == pytest.approx(change.mean()) and first["p"] == pytest.approx(scipy.stats.wilcoxon(change).pvalue)
-    assert found["p_corrected"].tolist() == pytest.approx(roar.holm(found["p"].tolist()))
-    same = roar.compared(made({("random", "roar"): heights["random"], ("saliency", "roar"): heights["random"]}))
+    squares = sum((cube[m, s, k] - cube[m, :, k].mean() - cube[:, s, k].mean() + cube[:, :, k].mean()) ** 2 for m in range(3) for s in range(2) for k in range(5))
+    change = cube[0].mean() - cube[1].mean()
+    assert found.iloc[0]["difference"] == pytest.approx(change)
+    assert found.iloc[0]["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(change) / (2 * squares / 10 / 10) ** .5, 10))
+    assert found["p_corrected"].tolist() == pytest.approx(roar.holm(found["p"].tolist())) and found.iloc[1]["p_corrected"] < 1e-6
+
+
+def test_two_seeds_can_show_a_difference_among_thirteen_methods_and_noise_does_not():
+    rng, methods = np.random.default_rng(1), PRINTED + ADDED
+    rows = [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": .5 - .03 * (m == "rectgrad") + rng.normal(scale=.005)} for m in methods for s in (1, 2) for f in FRACTIONS]
+    found = roar.compared(pd.DataFrame(rows))
+    ours = (found["first"] == "rectgrad") | (found["second"] == "rectgrad")
+    assert len(found) == 78 and (found[ours]["p_corrected"] < .05).all() and not (found[~ours]["p_corrected"] < .05).any()
+
+
+def test_equal_accuracies_do_not_differ_and_one_seed_tells_nothing():
+    same = roar.compared(made({("random", "roar"): [.5] * 5, ("saliency", "roar"): [.5] * 5}, seeds=(0, 1)))
     assert same["p"].tolist() == [1]
+    alone = roar.compared(made({("random", "roar"): [.5] * 5, ("saliency", "roar"): [.4] * 5}))
+    assert alone["difference"].tolist() == pytest.approx([.1]) and alone[["p", "p_corrected"]].isna().all(axis=None)
 
 
 def test_the_spread_over_methods_beside_the_spread_over_seeds():
