@@ -292,6 +292,43 @@ def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame 
     return rows if len(rows) else None
 
 
+def beside_constant_rate() -> pd.DataFrame | None:
+    """ResNet-18 on Imagenette with and without the cooldown of its learning rate: accuracy on the whole test split, areas of the
+    same 500 pictures. Columns row, fill, printed, committed, constant, low, high (of constant less committed, paired); None where not computed."""
+    cells = {name: [c for c in results.cells(name) if (c["parameters"]["dataset"], c["parameters"]["model"], c["parameters"]["split"]) == ("imagenette", "resnet18", "test")] for name in ("accuracy", "deletion")}
+    place = torch.randperm(WHOLE["imagenette"], generator=torch.Generator().manual_seed(0))[:500].sort().values   # as Dataset.sample draws
+    printed = {(n.row.lower(), FILL_OF.get(n.table)): n.published for n in published.numbers() if n.column == "Imagenette ResNet-18"}
+    def one(name, weights, n, **rest):
+        found = [c for c in cells[name] if c["parameters"]["weights"] == weights and c["parameters"]["n"] == n and rest.items() <= c["parameters"].items() and (weights == CONSTANT or _current(c["parameters"]))]
+        return found[0] if found else None
+    rows = []
+    both = one("accuracy", "imagenette", WHOLE["imagenette"]), one("accuracy", CONSTANT, WHOLE["imagenette"])
+    if all(both):
+        ours, theirs = (c["rows"][0]["accuracy"] for c in both)
+        rows.append({"row": "accuracy", "fill": "", "printed": printed["accuracy", None], "committed": ours, "constant": theirs, "low": np.nan, "high": np.nan})
+    for fill, names in experiments.MATCHED.items():
+        for name in names:
+            both = one("deletion", "imagenette", WHOLE["imagenette"], map=name, fill=fill), one("deletion", CONSTANT, 500, map=name, fill=fill)
+            if all(both):
+                ours, theirs = (metrics.auc(PAPER_FRACTIONS, results.unpack(c["kept"])) for c in both)
+                ours = ours[place]
+                low, high = metrics.bootstrap(theirs - ours)
+                rows.append({"row": name, "fill": fill, "printed": printed[name, fill], "committed": ours.mean().item(), "constant": theirs.mean().item(), "low": low, "high": high})
+    return pd.DataFrame(rows) if rows else None
+
+
+def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
+    """How far apart trainings of one network lie: columns map, fill, least, most (of the areas over its seeds)."""
+    dataset, model, tags = COLUMNS[column]
+    rows, cells = [], _whole_cells()["deletion"]
+    for fill, names in experiments.MATCHED.items():
+        for name in names:
+            found = [c["rows"][0]["auc"] for c in cells if c["parameters"]["weights"] in tags and _current(c["parameters"])
+                     and {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}.items() <= c["parameters"].items()]
+            rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)} if len(found) > 1 else {})
+    return pd.DataFrame([r for r in rows if r], columns=["map", "fill", "least", "most"])
+
+
 def beside_retrained() -> pd.DataFrame | None:
     """The rows of `reproduction` that paper Noise prints of ROAR and KAR; None where none is computed."""
     rows = reproduction().query("paper == 'Noise' and table == 'Table 1'").dropna(subset=["reproduced"])

@@ -244,6 +244,29 @@ def test_cells_of_weights_that_were_replaced_are_ignored(printed):
     assert blank(row(RESNET))
 
 
+def test_seeds_are_beside_each_other_by_map(printed):
+    for tag, area in zip(SEEDS, (.14, .12, .15)):
+        put("basic_cnn", tag, area, experiment="deletion", map="negative", fill="white")
+    put("basic_cnn", SEEDS[0], .3, experiment="deletion", map="positive", fill="black")   # one seed has no range
+    assert reproduce.over_seeds().to_dict("records") == [{"map": "negative", "fill": "white", "least": .12, "most": .15}]
+
+
+def test_the_network_before_its_cooldown_stands_beside_itself_on_the_same_pictures(printed, monkeypatch):
+    monkeypatch.setattr(reproduce, "_current", lambda p: True)
+    about = {"dataset": "imagenette", "split": "test", "data": "fe", "model": "resnet18", "weights_hash": "0"}
+    chosen = torch.randperm(3_856, generator=torch.Generator().manual_seed(0))[:500].sort().values
+    whole = torch.zeros(13, 3_856, dtype=torch.bool)
+    whole[:, chosen[:100]] = True                      # a fifth of the 500 keeps its prediction throughout
+    part = torch.zeros(13, 500, dtype=torch.bool)
+    part[:, :150] = True
+    assert reproduce.beside_constant_rate() is None
+    for weights, n, kept in (("imagenette", 3_856, whole), (reproduce.CONSTANT, 500, part)):
+        results.cell("deletion", weights, about | {"weights": weights, "n": n, "map": "active", "fill": "black"}, lambda: {"rows": [{"auc": .5}], "kept": results.pack(kept)})
+    found, = reproduce.beside_constant_rate().to_dict("records")
+    assert (found["row"], found["fill"], found["printed"]) == ("active", "black", .14) and found["committed"] == pytest.approx(.18) and found["constant"] == pytest.approx(.27)
+    assert 0 < found["low"] < .09 < found["high"] < .13
+
+
 def test_other_pixels_are_no_other_seed(printed):
     """The JPEG copy and the original of CIFAR-10 give one network two cells of one name."""
     put("basic_cnn", SEEDS[0], .63)
