@@ -113,12 +113,12 @@ def class_gradients(model: nn.Module, images: Tensor, classes: Sequence[int] | N
         return logits.detach(), gradients
 
 
-def _against_rivals(model, images, target, classes) -> tuple[Tensor, Tensor, Tensor]:
+def _against_rivals(model, images, target, classes, method: str = "", engine: rules.Engine | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """The target's gradient and the largest and smallest gradient of its rivals, each [N,C,H,W], streamed over the classes.
 
-    With no rival the extremes are -inf and +inf, so that every gradient stands alone.
+    With no rival the extremes are -inf and +inf, so that every gradient stands alone. With an `engine`, its gradients.
     """
-    with _graph(model, images) as (leaf, logits):
+    with _graph(model, images, method, engine) as (leaf, logits):
         target = _targets(logits, target)
         own = torch.empty_like(leaf, requires_grad=False)
         largest, smallest = torch.full_like(own, -torch.inf), torch.full_like(own, torch.inf)

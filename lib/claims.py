@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, results, roar
+from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, ranking, results, roar, synthesis
 from lib.data import ROOT, patched
 from lib.experiments import SCORED
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
@@ -33,7 +33,7 @@ CIFAR = [("cifar10", "rectgrad_cnn", "cifar10")]
 IMAGENET = [("imagenet_samples", "squeezenet1_1", "imagenet"), ("imagenet_samples", "efficientnet_lite0", "imagenet")]
 MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | dict[str, int] | None]] = {}
 TOGETHER = {"sign-positive-sometimes-better": SIGN_NETS}   # claims with one number for several networks
-RETRAINED = ("noise-roar-best", "noise-kar-best", "noise-kar-largely", "noise-roar-beats-random")  # claims about ROAR and KAR
+RETRAINED = ("noise-roar-best", "noise-kar-best", "noise-kar-largely", "noise-roar-beats-random", "sign-retraining-misleads")  # claims about ROAR and KAR
 
 
 def _claim(name: str, networks: list, count: int | dict[str, int] | None = None):
@@ -467,6 +467,19 @@ def _(who):
 @_claim("noise-roar-beats-random", CIFAR)
 def _(who):
     return _rectgrad_less("roar", ("random",))
+
+
+@_claim("sign-retraining-misleads", CIFAR, 2_000)
+def _(who):
+    """Spearman's correlation over methods of ROAR's area with the area under black deletion, both resampled."""
+    found = synthesis.retrained(who)["roar"]
+    methods = [m for m in roar.PRINTED + roar.ADDED if m in attribution.METHODS and m in found]
+    one = synthesis.study(who.pictures.name, who.model_name, count=len(who.pictures))
+    deleted = synthesis.measured(one, methods, ("curves",), stored=True)["black_deletion"]
+    sides = [[found[m] for m in methods], [deleted[m] for m in methods]]
+    drawn = [ranking._resampled(side, 1000, k) for k, side in enumerate(sides)]
+    low, high = np.quantile([ranking._spearman(*pair) for pair in zip(*drawn)], [.025, .975])
+    return ranking._spearman(*map(ranking._means, sides)), float(low), float(high)
 
 
 def measure(names: list[str] | None = None, only: list[str] | None = None, log: Callable = print) -> None:

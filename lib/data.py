@@ -72,7 +72,7 @@ def described(fingerprint: str) -> str:
 
 def to_range(images: torch.Tensor, model) -> torch.Tensor:
     """Bytes [N,3,H,W] as float32 in the model's own input range: 0 becomes `model.black`, 255 `model.white`."""
-    return images.float().mul_((model.white - model.black) / 255).add_(model.black)
+    return images.to(torch.float32, copy=True).mul_((model.white - model.black) / 255).add_(model.black)
 
 
 def find(name: str) -> Path | None:

@@ -68,6 +68,11 @@ def table(frame: pd.DataFrame, **formats: str) -> Markdown:
     return Markdown("\n".join(rows))
 
 
+def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
+    """One table after another, each under its name where there are several."""
+    return Markdown("\n\n".join((f"**{name}**\n\n" if len(frames) > 1 else "") + table(frame).data for name, frame in frames.items()))
+
+
 def beside_table(frame: pd.DataFrame | None) -> Markdown:
     """Printed beside reproduced numbers with interval and verdict, or a line that says there are none to compare."""
     if frame is None:

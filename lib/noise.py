@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, data, metrics, results
+from lib import attribution, crossed, data, metrics, results
 from lib.experiments import _kept, _over, predictions
 from lib.subjects import Subject
 
@@ -27,8 +27,8 @@ MAPS_VERSION = 1                            # rises when a kernel changes what i
 
 
 def label(method: str) -> str:
-    """The name of a method as figures and tables show it."""
-    return attribution.METHODS[method].label
+    """The name of a method or control as figures and tables show it."""
+    return crossed.CONTROLS[method][1] if method in crossed.CONTROLS else attribution.METHODS[method].label
 
 
 def channel_sums(who: Subject, method: str, images: Tensor, target=None, **options) -> Tensor:

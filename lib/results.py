@@ -367,3 +367,15 @@ def unpack(packed: dict) -> Tensor:
     count = int(np.prod(packed["shape"]))
     bits = np.frombuffer(zlib.decompress(base64.b64decode(packed["bits"])), np.uint8)
     return torch.from_numpy(np.unpackbits(bits, count=count).astype(bool)).reshape(packed["shape"])
+
+
+def pack_values(values: Tensor) -> dict:
+    """Numbers as JSON, rounded to float16 (a relative error of at most 0.0005): shape and compressed bytes."""
+    half = values.to(torch.float16).cpu().numpy()
+    return {"shape": list(values.shape), "half": base64.b64encode(zlib.compress(half.tobytes(), 9)).decode()}
+
+
+def unpack_values(packed: dict) -> Tensor:
+    """The inverse of `pack_values`, as float64."""
+    half = np.frombuffer(zlib.decompress(base64.b64decode(packed["half"])), np.float16)
+    return torch.from_numpy(half.astype(np.float64)).reshape(packed["shape"])

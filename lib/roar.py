@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, data, metrics, models, results, training
+from lib import attribution, crossed, data, metrics, models, results, training
 from lib.data import to_range
 from lib.results import Cell
 from lib.subjects import Subject, batch, subject
 from lib.training import Protocol
 
 PRINTED = ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")  # Table 1
-ADDED = ("rectgrad_prr", "positive", "negative", "active", "inactive")
+ADDED = ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges")   # the last looks at no network
 FRACTIONS = (.1, .3, .5, .7, .9)
 MODES = ("roar", "kar")
 FULL = Protocol(epochs=20, batch_size=100, optimizer="Adam", bfloat16=True, reshuffle=False)  # paper Noise, appendix F.2
@@ -64,9 +64,16 @@ def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
 
 
 def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
-    entry = attribution.METHODS[method]
-    found = torch.cat([attribution.to_map(entry.function(part.model, batch(part, slice(k, k + batch_size))), entry.reduce["noise"]).cpu()
-                       for k in range(0, len(part.pictures), batch_size)])
+    def found(images):
+        if method in crossed.CONTROLS:
+            return crossed.CONTROLS[method][0](images, generator)
+        entry = attribution.METHODS[method]
+        return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"]).cpu()
+    return order(torch.cat([found(batch(part, slice(k, k + batch_size))) for k in range(0, len(part.pictures), batch_size)]), generator)
+
+
+def order(found: Tensor, generator: torch.Generator) -> Tensor:
+    """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts equal values in a random order."""
     found = found + 1e-4 * torch.randn(found.shape, generator=generator)
     return found.flatten(1).argsort(1, descending=True).argsort(1).to(torch.uint16).view(found.shape)
 
@@ -144,8 +151,8 @@ def plan(dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str = "
     ValueError for an unknown method, and for the seed of the explained network: it would be retrained from the same first weights.
     """
     for method in methods:
-        if method != "random" and method not in attribution.METHODS:
-            raise ValueError(f"unknown method {method!r}; accepted are random, {', '.join(attribution.METHODS)}.")
+        if method not in (*crossed.CONTROLS, *attribution.METHODS):
+            raise ValueError(f"unknown method {method!r}; accepted are {', '.join([*crossed.CONTROLS, *attribution.METHODS])}.")
     tag = dataset if weights == "auto" else weights
     taken = models.card(model, tag).get("protocol", {}).get("seed")
     if taken in seeds:

@@ -22,8 +22,9 @@ SECONDS = 1800  # a run that takes longer counts as an error, not as caught
 
 A, B, M = "lib/attribution.py", "lib/backward_rules.py", "lib/metrics.py"
 N, H, P, C = "lib/noise.py", "lib/hypothesis.py", "lib/probes.py", "lib/claims.py"
+R, X, Y, K = "lib/roar.py", "lib/crossed.py", "lib/synthesis.py", "lib/ranking.py"
 own = lambda file: f"tests/test_{Path(file).stem}.py"
-TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C)}}
+TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C, R, X, Y, K)}}
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),
@@ -188,6 +189,29 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("part of the interval is enough", C, "(low > limit, high <= limit)", "(high > limit, low <= limit)"),
     ("networks that differ agree with the first", C, 'verdicts.pop() if len(verdicts) == 1 else "depends" if verdicts else ""', 'sorted(verdicts)[-1] if verdicts else ""'),
     ("spread about the corner", C, "sum(second - first**2 for first, second in moments)", "sum(second for first, second in moments)"),
+    ("ROAR keeps what it should remove", R, 'return first if mode == "roar" else ~first', 'return ~first if mode == "roar" else first'),
+    ("the least important come first", R, "found.flatten(1).argsort(1, descending=True)", "found.flatten(1).argsort(1)"),
+    ("ranks without the noise that breaks ties", R, "found = found + 1e-4 * torch.randn(found.shape, generator=generator)", "pass"),
+    ("the test pictures keep their pixels", R, "for split in both}\n    network", "for split in both}\n    gone['test'] &= False\n    network"),
+    ("pixels turn black", R, "to_range(channel_mean(", "to_range(0 * channel_mean("),
+    ("the random baseline is the same for every seed", R, 'seed = 2 * p["seed"] +', "seed ="),
+    ("KAR's area lies under the curve", R, "1 - area for rule", "area for rule"),
+    ("Holm without its factor", R, "(len(p) - k) * p[i]", "p[i]"),
+    ("both tails keep one", X, "(score > high) | (score < low)", "score > high"),
+    ("RectGrad's parts are multiplied by the input", X, "    return _part(*attribution._against_rivals(model, images, target, None, \"RectGrad\", engine), part)", "    return images * _part(*attribution._against_rivals(model, images, target, None, \"RectGrad\", engine), part)"),
+    ("the class is a rival of its own integrated gradients", X, "rival = (classes != target[:, None])", "rival = (classes != -1 - target[:, None])"),
+    ("shuffled maps stay where they were", X, "flat.gather(-1, places.expand_as(flat))", "flat"),
+    ("Sign's metrics see the sum over channels", Y, 'for paper in ("sign", "noise")', 'for paper in ("noise", "noise")'),
+    ("insertion is deletion", Y, "batch_size(who), insert=True)", "batch_size(who))"),
+    ("sanity leaves the weights", Y, "    probes._redraw(", "    (lambda *_: None)("),
+    ("pictures that no step changes count", Y, "found & (experiments.predictions(", "True & (experiments.predictions("),
+    ("the random step is no part of a response", Y, "{\"sanity\": steady - torch", "{\"sanity\": -torch"),
+    ("held-out pictures are the same ones", Y, "order[size * held_out:]", "order[0:]"),
+    ("a lower rank is worse", K, "_ranks(METRICS[metric].better * v, published)", "_ranks(-METRICS[metric].better * v, published)"),
+    ("controls move the ranks of methods", K, "if n in attribution.METHODS]\n        means, drawn = _means(values)", "]\n        means, drawn = _means(values)"),
+    ("correlations ignore which way is better", K, "METRICS[metric].better * _means(values), METRICS[metric].better * _resampled(values, resamples, 0)", "_means(values), _resampled(values, resamples, 0)"),
+    ("a new method need beat one parent", K, '"p": part["p"].max()', '"p": part["p"].min()'),
+    ("pictures that fail are those that stay", K, "fails, stays = (weights * failed)[order], (weights * ~failed)[order]", "stays, fails = (weights * failed)[order], (weights * ~failed)[order]"),
 )
 
 

@@ -306,7 +306,8 @@ def plan(patch):
                         ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("STAND_INS", {})):
         patch.setattr(reproduce, name, value)
     patch.setattr(experiments, "SCORED", {"shapes10": 10})
-    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None), patch.setattr(reproduce, "constant_rate", lambda: None)   # these name their data; see below
+    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None), patch.setattr(reproduce, "constant_rate", lambda: None)
+    patch.setattr(reproduce, "compute_synthesis", lambda: None)   # these name their data; see below
 
 
 @pytest.fixture(scope="module")

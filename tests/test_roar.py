@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import nn
 
-from lib import attribution, data, metrics, models, results, roar, shapes10
+from lib import attribution, crossed, data, metrics, models, results, roar, shapes10
 from lib.data import Dataset, to_range
 from lib.roar import ADDED, FRACTIONS, FULL, MODES, PRINTED, SHORT
 from lib.subjects import Subject
@@ -40,8 +40,8 @@ def cells(**options):
 
 def test_the_grid_is_the_papers():
     assert PRINTED == ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")
-    assert ADDED == ("rectgrad_prr", "positive", "negative", "active", "inactive") and FRACTIONS == (.1, .3, .5, .7, .9) and MODES == ("roar", "kar")
-    assert set(PRINTED[1:] + ADDED) <= set(attribution.METHODS)
+    assert ADDED == ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges") and FRACTIONS == (.1, .3, .5, .7, .9) and MODES == ("roar", "kar")
+    assert set(PRINTED[1:] + ADDED) <= {*attribution.METHODS, "edges"}
     assert (FULL.epochs, FULL.batch_size, FULL.optimizer, FULL.lr, FULL.reshuffle) == (20, 100, "Adam", 1e-3, False)
     assert (SHORT.epochs, SHORT.batch_size, SHORT.optimizer, SHORT.lr, SHORT.schedule, SHORT.bfloat16) == (3, 128, "Adam", 2e-3, "one cycle", True)
 
@@ -58,6 +58,14 @@ def test_ranks_are_places_in_descending_order(studied):
         noisy = maps + 1e-4 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))
         sorted_by_rank = torch.zeros_like(noisy.flatten(1)).scatter(1, places, noisy.flatten(1))
         assert (sorted_by_rank.diff(dim=1) <= 1e-5).all()
+
+
+def test_ranks_of_edges_look_at_no_network(studied):
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    other = who._replace(model=models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=5))
+    found = roar.ranks(who, "edges")
+    strongest = crossed.edges(to_range(who.pictures.images, who.model), None).flatten(1).argmax(1)
+    assert (found.flatten(1).long().argmin(1) == strongest).float().mean() > .9 and torch.equal(found, roar.ranks(other, "edges"))
 
 
 def test_ranks_of_rectgrad_are_of_its_positive_part(studied):
@@ -120,12 +128,12 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = roar.everything(dataset="shapes10")
-    short = 3 * (1 + 13 * 10)
+    short = 3 * (1 + 14 * 10)
     assert len(plan) == short + 2 + 17 and len({c.name for c in plan}) == short + 17  # the unoccluded network of two seeds is named twice
     order = [(c.parameters["seed"], c.parameters["method"] in PRINTED + ("none",)) for c in plan]
     assert order[:81] == [(1, True)] * 81 and order[81:162] == [(2, True)] * 81
     check = [c.parameters for c in plan[162:179]]
-    assert {seed for seed, _ in order[179:179 + 102]} == {1, 2} and {seed for seed, _ in order[281:]} == {3}
+    assert {seed for seed, _ in order[179:179 + 122]} == {1, 2} and {seed for seed, _ in order[301:]} == {3}
     assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] and c.version == roar.RANKS_VERSION for c in plan)
     assert [c.parameters for c in roar.check(dataset="shapes10")] == check and all(p["protocol"]["epochs"] == 20 for p in check)
     assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9
@@ -283,12 +291,12 @@ def test_every_pair_is_compared_over_seeds_and_fractions():
     assert found["p_corrected"].tolist() == pytest.approx(roar.holm(found["p"].tolist())) and found.iloc[1]["p_corrected"] < 1e-6
 
 
-def test_two_seeds_can_show_a_difference_among_thirteen_methods_and_noise_does_not():
+def test_two_seeds_can_show_a_difference_among_fourteen_methods_and_noise_does_not():
     rng, methods = np.random.default_rng(1), PRINTED + ADDED
     rows = [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": .5 - .03 * (m == "rectgrad") + rng.normal(scale=.005)} for m in methods for s in (1, 2) for f in FRACTIONS]
     found = roar.compared(pd.DataFrame(rows))
     ours = (found["first"] == "rectgrad") | (found["second"] == "rectgrad")
-    assert len(found) == 78 and (found[ours]["p_corrected"] < .05).all() and not (found[~ours]["p_corrected"] < .05).any()
+    assert len(found) == 91 and (found[ours]["p_corrected"] < .05).all() and not (found[~ours]["p_corrected"] < .05).any()
 
 
 def test_equal_accuracies_do_not_differ_and_one_seed_tells_nothing():

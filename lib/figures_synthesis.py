@@ -1,0 +1,156 @@
+"""Figures of the synthesis: who ranks where, which metrics agree, what sparsity alone brings, where the order of methods turns."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lib import attribution, crossed
+from lib.figures import _picture, _rgb
+from lib.figures_noise import _map
+from lib.subjects import Subject
+from lib.synthesis import METRICS, SHUFFLED, label
+
+GROUPS = {"published": tuple(attribution.METHODS), "tried here": tuple(crossed.NEW), "controls": tuple(crossed.CONTROLS)}
+# Okabe and Ito's colours for those that the text speaks of; the others are grey and named at their ends
+HIGHLIGHTED = {"random": "#000000", "rectgrad": "#D55E00", "saliency": "#7f7f7f", "active": "#E69F00", "positive": "#CC79A7", "deeplift": "#009E73", "integrated_gradients": "#0072B2"}
+
+
+def ordered(summary: pd.DataFrame) -> list[str]:
+    """All names: published, tried here, controls; within a group by the mean over families of their mean relative rank."""
+    place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1), family=[METRICS[m].family for m in summary["metric"]])
+    mean = place.groupby(["name", "family"])["place"].mean().groupby("name").mean().sort_values(kind="stable")
+    return [n for group in GROUPS.values() for n in mean.index if n in group]
+
+
+def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
+    """A row for each method, a column for each picture of `who`, in `blocks` beside each other; name -> [n,H,W]."""
+    images, names = _rgb(who.pictures.images), ["", *maps]
+    lines, width = -(-len(names) // blocks), len(images)
+    figure, axes = plt.subplots(lines, blocks * width, figsize=(blocks * (width + 1.25), 1.02 * lines), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for k, name in enumerate(names):
+        row = axes[k % lines, k // lines * width:][:width]
+        for n, axis in enumerate(row):
+            axis.set_axis_on()
+            if name:
+                _map(axis, maps[name][n])
+            else:
+                _picture(axis, images[n])
+        row[0].set_ylabel((label(name) if name else "Picture").replace(", ", ",\n").replace("Integrated gradients", "Integrated\ngradients").replace("Guided back", "Guided\nback"), rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def league(summary: pd.DataFrame) -> Figure:
+    """Who ranks where: a row for each name, a column for each metric, the rank written and its interval below it."""
+    place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)).pivot(index="name", columns="metric", values="place")
+    columns, order = [m for m in METRICS if m in place], ordered(summary)
+    figure, axis = plt.subplots(figsize=(2.6 + .74 * len(columns), .43 * len(order) + 1.5))
+    sns.heatmap(place.loc[order, columns].clip(0, 1), cmap="PuOr_r", vmin=0, vmax=1, linewidths=1.2, ax=axis, cbar_kws={"shrink": .35, "aspect": 12, "ticks": [0, 1], "pad": .02})
+    axis.collections[0].colorbar.set_ticklabels(["best", "last"])
+    for r in summary.itertuples():
+        x, y = columns.index(r.metric) + .5, order.index(r.name) + .5
+        ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - .5) > .36 else "#222222"
+        axis.text(x, y - .16, f"{r.rank:g}", ha="center", va="center", fontsize=9.5, color=ink)
+        axis.text(x, y + .24, f"{np.floor(r.rank_low):.0f}–{np.ceil(r.rank_high):.0f}", ha="center", va="center", fontsize=7, color=ink)
+    for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
+        axis.axhline(k, color="#444444", linewidth=1.4)
+    for k in range(1, len(columns)):
+        if METRICS[columns[k]].family != METRICS[columns[k - 1]].family:
+            axis.axvline(k, color="#444444", linewidth=1.4)
+    axis.set(xlabel="", ylabel="", yticks=np.arange(len(order)) + .5, xticks=np.arange(len(columns)) + .5)
+    axis.set_yticklabels([label(n) for n in order], rotation=0)
+    of = summary.drop_duplicates("metric").set_index("metric")["of"]
+    axis.set_xticklabels([f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'} (of {of[m]})" for m in columns], rotation=40, ha="left", rotation_mode="anchor")
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    return figure
+
+
+def agreement(table: pd.DataFrame) -> Figure:
+    """Spearman's correlation of every pair of metrics, alike ones beside each other; bold where its interval leaves 0 out."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+    names = [m for m in METRICS if m in set(table["first"]) | set(table["second"])]
+    full, sure = pd.DataFrame(np.nan, index=names, columns=names), {}
+    for r in table.itertuples():
+        full.loc[r.first, r.second] = full.loc[r.second, r.first] = r.correlation
+        sure[r.first, r.second] = sure[r.second, r.first] = r.low > 0 or r.high < 0
+    apart = (1 - full).fillna(1).to_numpy(copy=True)
+    np.fill_diagonal(apart, 0)
+    names = [names[k] for k in leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=True))]
+    size = 1.7 + .52 * len(names)
+    figure, axis = plt.subplots(figsize=(size + .8, size))
+    shown = full.loc[names[1:], names[:-1]]    # below the diagonal
+    sns.heatmap(shown, mask=np.triu(np.ones(shown.shape, bool), 1), cmap="RdBu_r", vmin=-1, vmax=1, square=True, linewidths=.6, ax=axis,
+                cbar_kws={"label": "rank correlation over methods", "shrink": .6})
+    for i, first in enumerate(names[1:]):
+        for j, second in enumerate(names[:i + 1]):
+            value = full.loc[first, second]
+            if not np.isnan(value):
+                axis.text(j + .5, i + .5, f"{round(value, 2) + 0:.2f}".replace("-", "−"), ha="center", va="center", fontsize=7.5, color="white" if abs(value) > .65 else "#222222",
+                          fontweight="bold" if sure.get((first, second)) else "normal")
+    axis.set(xlabel="", ylabel="")
+    axis.set_xticklabels([METRICS[m].label for m in names[:-1]], rotation=40, ha="right", rotation_mode="anchor")
+    axis.set_yticklabels([METRICS[m].label for m in names[1:]], rotation=0)
+    axis.grid(False)
+    return figure
+
+
+def shuffled(found: dict[str, dict[str, Tensor]], shown: Sequence[str] = ("black_deletion", "white_deletion", "outside", "black_insertion", "white_insertion", "variation")) -> Figure:
+    """What sparsity alone brings: for each method its value (dot) and that of its map with shuffled pixels (ring), by the share of pixels that are not zero."""
+    shown = [m for m in shown if m in found and any(n.startswith(SHUFFLED) for n in found[m])]
+    columns = min(3, len(shown))
+    figure, axes = plt.subplots(-(-len(shown) // columns), columns, figsize=(2.9 * columns, 2.5 * -(-len(shown) // columns)), squeeze=False)
+    for axis, metric in zip(axes.flat, shown):
+        for name in [n for n in found[metric] if f"{SHUFFLED}{n}" in found[metric] and n in attribution.METHODS]:
+            x, y, chance = (float(v.nanmean()) for v in (found["kept"][name], found[metric][name], found[metric][f"{SHUFFLED}{name}"]))
+            colour = HIGHLIGHTED.get(name, "#bbbbbb")
+            axis.plot([x, x], [y, chance], color=colour, linewidth=1, zorder=1 + (name in HIGHLIGHTED))
+            axis.scatter([x], [y], s=26, color=colour, zorder=3 + (name in HIGHLIGHTED), label=label(name) if name in HIGHLIGHTED else "others")
+            axis.scatter([x], [chance], s=26, facecolor="white", edgecolor=colour, zorder=2 + (name in HIGHLIGHTED))
+        axis.set(title=f"{METRICS[metric].label} ({'higher' if METRICS[metric].better > 0 else 'lower'} is better)", xlabel="share of pixels not zero", ylabel="value", xlim=(-.05, 1.05))
+    for axis in list(axes.flat)[len(shown):]:
+        axis.set_axis_off()
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    unique = dict(zip(names, handles))
+    figure.legend(unique.values(), unique.keys(), ncols=min(len(unique), 2 + 2 * columns), loc="outside upper center")
+    return figure
+
+
+def steps(table: pd.DataFrame) -> Figure:
+    """From allegiance to ROAR in small steps: the rank of every method at each, one line a method; `table` as the first of lib.ranking.rungs."""
+    stages, names = list(dict.fromkeys(table["step"])), list(dict.fromkeys(table["name"]))
+    figure, axis = plt.subplots(figsize=(1.75 * len(stages) + 1.6, .3 * len(names) + 1.2))
+    rank = table.pivot(index="name", columns="step", values="rank")
+    for name in sorted(names, key=lambda n: n in HIGHLIGHTED):
+        colour, lit = HIGHLIGHTED.get(name, "#c4c4c4"), name in HIGHLIGHTED
+        axis.plot(range(len(stages)), rank.loc[name, stages], color=colour, marker="o", markersize=5, linewidth=2 if lit else 1.2, zorder=2 + lit)
+    ends = pd.concat([rank[stages[0]].rename("first"), rank[stages[-1]].rename("last")], axis=1)
+    for side, x, align in (("first", -.08, "right"), ("last", len(stages) - .92, "left")):
+        for name, y in ends[side].rank(method="first").items():
+            axis.text(x, y, label(name), ha=align, va="center", fontsize=8, color=HIGHLIGHTED.get(name, "#777777"))
+    axis.set(xticks=range(len(stages)), xlim=(-1.5, len(stages) + .5), ylim=(len(names) + .6, .4), yticks=[], ylabel="best above")
+    axis.set_xticklabels([s.replace(", ", ",\n") for s in stages], fontsize=8)
+    axis.grid(False)
+    sns.despine(ax=axis, left=True, bottom=True)
+    return figure
+
+
+def shock(table: pd.DataFrame) -> Figure:
+    """Accuracy before and after retraining, and how likely a picture that fails has moved farther; `table` as lib.ranking.shock returns it."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.1))
+    axes[0].plot(table["fraction"], table["before"], marker="o", color="#D55E00", label="the network as it is")
+    axes[0].plot(table["fraction"], table["retrained"], marker="o", color="#0072B2", label="retrained")
+    axes[0].set(xlabel="share of pixels removed", ylabel="test accuracy, mean over methods", ylim=(0, None))
+    axes[0].legend()
+    axes[1].errorbar(table["fraction"], table["farther"], yerr=[(table["farther"] - table["low"]).clip(lower=0), (table["high"] - table["farther"]).clip(lower=0)], marker="o", color="#333333", capsize=3)
+    axes[1].axhline(.5, color="#999999", linestyle=":")
+    axes[1].set(xlabel="share of pixels removed", ylabel="a failing picture moved farther")
+    return figure
