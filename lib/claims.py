@@ -478,8 +478,8 @@ def _(who):
     deleted = synthesis.measured(one, methods, ("curves",), stored=True)["black_deletion"]
     sides = [[found[m] for m in methods], [deleted[m] for m in methods]]
     drawn = [ranking._resampled(side, 1000, k) for k, side in enumerate(sides)]
-    low, high = np.quantile([ranking._spearman(*pair) for pair in zip(*drawn)], [.025, .975])
-    return ranking._spearman(*map(ranking._means, sides)), float(low), float(high)
+    low, high = np.quantile([metrics.spearman(*pair) for pair in zip(*drawn)], [.025, .975])
+    return metrics.spearman(*map(ranking._means, sides)), float(low), float(high)
 
 
 def measure(names: list[str] | None = None, only: list[str] | None = None, log: Callable = print) -> None:

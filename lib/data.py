@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -60,8 +61,13 @@ class Dataset:
         """A fixed random `count` of the pictures, in their order; all of them if `count` is None or not smaller."""
         if count is None or count >= len(self):
             return self
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.take(order[:count].sort().values)
+        return self.take(drawn(len(self), count, seed))
+
+
+def drawn(total: int, count: int, seed: int = 0, skip: int = 0) -> torch.Tensor:
+    """Places of a fixed random `count` of `total` pictures, in their order, int64; the first `skip` that are drawn are left out."""
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    return order[skip:skip + count].sort().values
 
 
 def described(fingerprint: str) -> str:
@@ -142,18 +148,23 @@ def read_folder(name: str, split: str, folder: Path, size: int | None, expected:
         stat = file.stat()
         stamp.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n".encode())
     kept = CACHE / f"{Path(name).name or 'images'}-{split}-{stamp.hexdigest()[:12]}.npy"
-    if kept.exists():
-        try:
-            pixels = np.load(kept)
-        except (ValueError, OSError, EOFError):
-            kept.unlink()
-    if not kept.exists():
-        pixels = _decode(files, size)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_name(f"{kept.stem}.{os.getpid()}.part.npy")
-        np.save(part, pixels)
-        part.replace(kept)
+    pixels = kept_array(kept, lambda: _decode(files, size))
     return Dataset(name, split, torch.from_numpy(pixels), torch.tensor(labels), classes, str(folder))
+
+
+def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array in a file of the cache; computed, and written whole, where there is none or it is damaged."""
+    if path.exists():
+        try:
+            return np.load(path)
+        except (ValueError, OSError, EOFError):
+            path.unlink()
+    found = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
+    np.save(part, found)
+    part.replace(path)
+    return found
 
 
 def _grey(path: Path) -> bool:

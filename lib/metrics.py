@@ -222,6 +222,12 @@ def bootstrap_of(statistic, *columns: Tensor, resamples: int = 2000, seed: int =
     return float(statistic(*arrays)), float(low), float(high)
 
 
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's rank correlation of two rows of numbers; ties share their mean rank, NaN where one row is constant."""
+    a, b = rankdata(first), rankdata(second)
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")
+
+
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's rank correlation of two maps [N,H,W], image by image, [N]; ties share their mean rank, a constant map gives 0."""
     if first.shape != second.shape or first.ndim != 3:

@@ -5,9 +5,7 @@ experiment reads what was computed before for exactly this subject and stores wh
 """
 from __future__ import annotations
 
-import os
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -49,13 +47,8 @@ def maps(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fal
     name = results.key({**who.identity, "method": method}, MAPS_VERSION)
     pieces = []
     for start in range(0, len(who.pictures), CHUNK):
-        path = data.CACHE / "maps" / f"{name}-{start}.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
-            np.save(part, compute(who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))).numpy())
-            part.replace(path)
-        pieces.append(torch.from_numpy(np.load(path)))
+        part = lambda: compute(who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))).numpy()
+        pieces.append(torch.from_numpy(data.kept_array(data.CACHE / "maps" / f"{name}-{start}.npy", part)))
     return torch.cat(pieces)
 
 

@@ -13,6 +13,7 @@ from scipy.stats import rankdata, ttest_1samp
 from torch import Tensor
 
 from lib import attribution, crossed, roar
+from lib.metrics import spearman
 from lib.synthesis import METRICS
 
 
@@ -76,11 +77,6 @@ def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd
     return pd.DataFrame(rows, columns=["metric", "name", "value", "low", "high", "rank", "rank_low", "rank_high", "of", "n"])
 
 
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    a, b = rankdata(first), rankdata(second)
-    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else np.nan
-
-
 def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (), resamples: int = 1000) -> pd.DataFrame:
     """Do two metrics rank the methods alike? Spearman's correlation over the published methods that both have, but those in `without`.
 
@@ -104,9 +100,9 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
             again = []
             for r in range(resamples):
                 pick = rng.integers(len(both), size=len(both))
-                again.append(_spearman(drawn[first][r, a][pick], drawn[second][r, b][pick]))
+                again.append(spearman(drawn[first][r, a][pick], drawn[second][r, b][pick]))
             low, high = np.nanquantile(again, [.025, .975])
-            rows.append({"first": first, "second": second, "correlation": _spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both)})
+            rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both)})
     return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods"])
 
 
@@ -130,10 +126,10 @@ def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> p
         rng, again = np.random.default_rng(0), []
         for r in range(resamples):
             pick = rng.integers(len(names), size=len(names))
-            again.append((_spearman(drawn[1][r, pick], density[pick]), _spearman(drawn[0][r, pick], drawn[1][r, pick])))
+            again.append((spearman(drawn[1][r, pick], density[pick]), spearman(drawn[0][r, pick], drawn[1][r, pick])))
         low, high = np.nanquantile(again, [.025, .975], axis=0)
         gain = np.quantile(drawn[0] - drawn[1], .025, axis=0)
-        rows.append({"metric": metric, "kept": _spearman(random, density), "kept_low": low[0], "kept_high": high[0], "explained": _spearman(own, random),
+        rows.append({"metric": metric, "kept": spearman(random, density), "kept_low": low[0], "kept_high": high[0], "explained": spearman(own, random),
                      "explained_low": low[1], "explained_high": high[1], "beaten": int((gain <= 0).sum()), "of": len(names)})
     return pd.DataFrame(rows, columns=["metric", "kept", "kept_low", "kept_high", "explained", "explained_low", "explained_high", "beaten", "of"])
 
@@ -230,8 +226,8 @@ def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tupl
     table = pd.DataFrame([{"step": step, "name": n, "value": v, "rank": r} for step, values in means.items() for n, v, r in zip(names, values, rankdata(values))])
     turns, labels = [], list(steps)
     for first, second in zip(labels, labels[1:]):
-        low, high = np.nanquantile([_spearman(a, b) for a, b in zip(drawn[first], drawn[second])], [.025, .975])
-        turns.append({"step": second, "correlation": _spearman(means[first], means[second]), "low": low, "high": high})
+        low, high = np.nanquantile([spearman(a, b) for a, b in zip(drawn[first], drawn[second])], [.025, .975])
+        turns.append({"step": second, "correlation": spearman(means[first], means[second]), "low": low, "high": high})
     return table, pd.DataFrame(turns, columns=["step", "correlation", "low", "high"])
 
 

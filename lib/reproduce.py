@@ -32,7 +32,7 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
-    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),  # of the paper's 50, what three hours of one core allow
+    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),
     ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
     ("efficientnet_lite0", "imagenette", "imagenette", _FROZEN),
     *((model, "imagenette", f"imagenette-{how}", protocol) for model in ("resnet18", "convnext_tiny") for how, protocol in (("released", _RELEASED), ("frozen", _FROZEN))),
@@ -313,7 +313,7 @@ def beside_constant_rate() -> pd.DataFrame | None:
     """ResNet-18 on Imagenette with and without the cooldown of its learning rate: accuracy on the whole test split, areas of the
     same 500 pictures. Columns row, fill, printed, committed, constant, low, high (of constant less committed, paired); None where not computed."""
     cells = {name: [c for c in results.cells(name) if (c["parameters"]["dataset"], c["parameters"]["model"], c["parameters"]["split"]) == ("imagenette", "resnet18", "test")] for name in ("accuracy", "deletion")}
-    place = torch.randperm(WHOLE["imagenette"], generator=torch.Generator().manual_seed(0))[:500].sort().values   # as Dataset.sample draws
+    place = data.drawn(WHOLE["imagenette"], 500)
     printed = {(n.row.lower(), FILL_OF.get(n.table)): n.published for n in published.numbers() if n.column == "Imagenette ResNet-18"}
     def one(name, weights, n, **rest):
         found = [c for c in cells[name] if c["parameters"]["weights"] == weights and c["parameters"]["n"] == n and rest.items() <= c["parameters"].items() and (weights == CONSTANT or _current(c["parameters"]))]

@@ -5,7 +5,6 @@ computes them through lib.results.map_cells; the tables follow from whatever is 
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -53,14 +52,8 @@ def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fa
 
 def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
     """Ranks from their file, or computed and written, while any other process that wants them waits."""
-    path = data.CACHE / "ranks" / f"{name}.npy"
     with results._alone(f"ranks-{name}"):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
-            np.save(unfinished, compute().numpy())
-            unfinished.replace(path)
-        return torch.from_numpy(np.load(path))
+        return torch.from_numpy(data.kept_array(data.CACHE / "ranks" / f"{name}.npy", lambda: compute().numpy()))
 
 
 def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
@@ -371,12 +364,6 @@ def agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
         mine = part.groupby("method")["accuracy"].mean()
         both = [m for m in mine.index if m in other.index]
         if len(both) > 2:
-            value, low, high = metrics.bootstrap_of(lambda a, b: _spearman(a, b), torch.tensor(mine[both].tolist()), torch.tensor(other[both].tolist()))
+            value, low, high = metrics.bootstrap_of(metrics.spearman, torch.tensor(mine[both].tolist()), torch.tensor(other[both].tolist()))
             rows.append({"mode": mode, "fraction": fraction, "methods": len(both), "correlation": value, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["mode", "fraction", "methods", "correlation", "low", "high"])
-
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> float:
-    from scipy.stats import rankdata
-    a, b = rankdata(first), rankdata(second)
-    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")

@@ -7,7 +7,6 @@ What the numbers say is lib.ranking's.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -91,11 +90,11 @@ def study(dataset: str, model: str, weights: str | None = "auto", *, count: int 
     Checked before any long work: ValueError where there are too few pictures to hold out.
     """
     whole = subject(dataset, model, weights)
-    order = torch.randperm(len(whole.pictures), generator=torch.Generator().manual_seed(0))
-    size = len(order) if count is None else min(count, len(order))
-    if held_out and 2 * size > len(order):
-        raise ValueError(f"{whole.title}: {size} pictures leave too few to hold out as many; give at most {len(order) // 2}.")
-    index = order[size * held_out:][:size].sort().values
+    total = len(whole.pictures)
+    size = total if count is None else min(count, total)
+    if held_out and 2 * size > total:
+        raise ValueError(f"{whole.title}: {size} pictures leave too few to hold out as many; give at most {total // 2}.")
+    index = data.drawn(total, size, skip=size * held_out)
     drawn = lambda one: one._replace(pictures=one.pictures.take(index))
     who, with_patch = drawn(whole), weights == "auto" and models.card(model, f"{dataset}+patch")
     masked = subject("cifar10_masks", model, "cifar10") if (dataset, model, who.weights) == ("cifar10", "rectgrad_cnn", "cifar10") else who if who.pictures.masks is not None else None
@@ -114,10 +113,6 @@ def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool
     if name in crossed.CONTROLS:
         generator = torch.Generator().manual_seed(draw)
         return _over(who, lambda images: crossed.CONTROLS[name][0](images, generator), batch_size(who)).expand(2, -1, -1, -1)
-    path = data.CACHE / "maps" / f"{results.key({**who.identity, 'method': name, 'reduced': 'both'}, MAPS_VERSION)}.npy"
-    stored = stored and target_of is None
-    if stored and path.exists():
-        return torch.from_numpy(np.load(path))
     entry = NETWORK[name]
 
     def both(images):
@@ -125,13 +120,11 @@ def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool
             target = (target_of or who.model)(images.clone()).argmax(1)
         found = entry.function(who.model, images, target)
         return torch.stack([attribution.to_map(found, entry.reduce[paper]) for paper in ("sign", "noise")], 1)
-    found = _over(who, both, batch_size(who)).transpose(0, 1).contiguous()
-    if stored:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
-        np.save(unfinished, found.numpy())
-        unfinished.replace(path)
-    return found
+    compute = lambda: _over(who, both, batch_size(who)).transpose(0, 1).contiguous()
+    if not stored or target_of is not None:
+        return compute()
+    name = results.key({**who.identity, "method": name, "reduced": "both"}, MAPS_VERSION)
+    return torch.from_numpy(data.kept_array(data.CACHE / "maps" / f"{name}.npy", lambda: compute().numpy()))
 
 
 def _maps_of(who: Subject, name: str, stored: bool) -> Tensor:

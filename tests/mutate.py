@@ -206,7 +206,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("sanity leaves the weights", Y, "    probes._redraw(", "    (lambda *_: None)("),
     ("pictures that no step changes count", Y, "found & (experiments.predictions(", "True & (experiments.predictions("),
     ("the random step is no part of a response", Y, "{\"sanity\": steady - torch", "{\"sanity\": -torch"),
-    ("held-out pictures are the same ones", Y, "order[size * held_out:]", "order[0:]"),
+    ("held-out pictures are the same ones", Y, "skip=size * held_out", "skip=0"),
     ("a lower rank is worse", K, "_ranks(METRICS[metric].better * v, published)", "_ranks(-METRICS[metric].better * v, published)"),
     ("controls move the ranks of methods", K, "if n in attribution.METHODS]\n        means, drawn = _means(values)", "]\n        means, drawn = _means(values)"),
     ("correlations ignore which way is better", K, "METRICS[metric].better * _means(values), METRICS[metric].better * _resampled(values, resamples, 0)", "_means(values), _resampled(values, resamples, 0)"),

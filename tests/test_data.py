@@ -763,3 +763,21 @@ def test_the_real_cifar10_is_the_one_in_the_manifest(split, count):
     assert pictures.images.shape == (count, 3, 32, 32) and pictures.classes == CIFAR10_CLASSES
     assert (pictures.labels.bincount() == count // 10).all()
     assert "JPEG" in data.described(pictures.fingerprint)
+
+
+def test_drawn_places_are_those_of_a_sample_and_the_next_ones_are_others():
+    pictures = shapes10.draw("test", count=30)
+    assert torch.equal(pictures.sample(8, seed=3).images, pictures.images[data.drawn(30, 8, seed=3)])
+    first, rest = data.drawn(30, 8), data.drawn(30, 22, skip=8)
+    assert sorted([*first.tolist(), *rest.tolist()]) == list(range(30)) and (first.diff() > 0).all()
+
+
+def test_an_array_of_the_cache_is_computed_once_and_again_where_it_is_damaged(tmp_path):
+    path, made = tmp_path / "new" / "a.npy", []
+
+    def compute():
+        made.append(1)
+        return np.arange(3)
+    assert data.kept_array(path, compute).tolist() == data.kept_array(path, compute).tolist() == [0, 1, 2] and len(made) == 1
+    path.write_bytes(b"half")
+    assert data.kept_array(path, compute).tolist() == [0, 1, 2] and len(made) == 2 and [f.name for f in path.parent.iterdir()] == ["a.npy"]

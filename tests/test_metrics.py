@@ -680,3 +680,10 @@ def test_a_bootstrap_by_hand():
 def test_a_resample_without_a_value_is_left_out():
     value, low, high = metrics.bootstrap_of(lambda a: a.mean() if a.any() else np.nan, torch.tensor([0., 1.]), resamples=400)
     assert (value, low, high) == (.5, .5, 1)
+
+
+def test_spearman_of_two_rows_is_scipys_and_nothing_where_one_is_constant():
+    from scipy.stats import spearmanr
+    a, b = np.array([.3, .1, .1, .9, .5]), np.array([2., 1., 4., 8., 8.])
+    assert metrics.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic) and metrics.spearman(a, -a) == pytest.approx(-1)
+    assert np.isnan(metrics.spearman(a, np.ones(5)))
