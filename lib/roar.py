@@ -25,6 +25,7 @@ PRINTED = ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "i
 ADDED = ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges")   # the last looks at no network
 FRACTIONS = (.1, .3, .5, .7, .9)
 MODES = ("roar", "kar")
+HOLES = "holes"       # a third way to retrain: the first pixels gone and all others white, so that nothing but their places is seen
 FULL = Protocol(epochs=20, batch_size=100, optimizer="Adam", bfloat16=True, reshuffle=False)  # paper Noise, appendix F.2
 SHORT = Protocol(epochs=3, batch_size=128, optimizer="Adam", lr=2e-3, bfloat16=True, schedule="one cycle")
 PROTOCOLS = {"quick": replace(SHORT, epochs=4, batch_size=32, bfloat16=False), "short": SHORT, "full": FULL}
@@ -72,17 +73,17 @@ def order(found: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
-    """Which pixels go, bool [N,H,W]: ROAR the share `fraction` that comes first, KAR all but that share.
+    """Which pixels go, bool [N,H,W]: ROAR (and `HOLES`) the share `fraction` that comes first, KAR all but that share.
 
     `places`: ranks [N,H,W] as of `ranks`, or a shape [N,H,W] for the random baseline, which drops every pixel independently.
     """
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}; accepted are {', '.join(MODES)}.")
+    if mode not in (*MODES, HOLES):
+        raise ValueError(f"unknown mode {mode!r}; accepted are {', '.join((*MODES, HOLES))}.")
     if isinstance(places, Tensor):
         first = places.to(torch.int32) < round(fraction * places[0].numel())
     else:
         first = torch.rand(places, generator=torch.Generator().manual_seed(seed)) < fraction
-    return first if mode == "roar" else ~first
+    return ~first if mode == "kar" else first
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +100,8 @@ def _places(dataset: str, model: str, weights: str, count: int | None, method: s
 def retrain(p: dict, stored_ranks: bool = True) -> dict:
     """One cell: the accuracy, on occluded test pictures, of a network trained from scratch on occluded training pictures.
 
-    `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the training set. Beside the rows,
+    `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the training set; under `HOLES` all
+    others are white. Beside the rows,
     "correct" keeps which test pictures were right, for resampling.
     """
     study = p["dataset"], p["model"], p["weights"], p["count"]
@@ -116,7 +118,8 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     mean = to_range(channel_mean(pictures["train"].images), network).to(device)
 
     def inputs(split):
-        return lambda index: torch.where(gone[split][index][:, None].to(device), mean, to_range(pictures[split].images[index].to(device), network)).contiguous(memory_format=torch.channels_last)
+        left = lambda index: torch.full((), network.white, device=device).expand(len(index), *pictures[split].images.shape[1:]) if p["mode"] == HOLES else to_range(pictures[split].images[index].to(device), network)
+        return lambda index: torch.where(gone[split][index][:, None].to(device), mean, left(index)).contiguous(memory_format=torch.channels_last)
     training.fit(network, pictures["train"], Protocol(**p["protocol"]), inputs=inputs("train"), log=lambda line: None)
     shown, labels = inputs("test"), pictures["test"].labels
     with torch.no_grad():
@@ -169,8 +172,14 @@ def _told(protocol: Protocol) -> dict:
 
 def everything(**options) -> list[Cell]:
     """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    the full protocol beside it (`check`), the methods that this book adds, a third seed."""
-    return [*plan(seeds=(1, 2), **options), *check(**options), *plan(methods=ADDED, seeds=(1, 2), **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
+    the full protocol beside it (`check`), the methods that this book adds, the holes alone, a third seed."""
+    both = PRINTED + ADDED
+    return [*plan(seeds=(1, 2), **options), *check(**options), *plan(methods=ADDED, seeds=(1, 2), **options), *holes(methods=both, **options), *plan(methods=both, seeds=(3,), **options)]
+
+
+def holes(fractions: Sequence[float] = (.3, .7), **options) -> list[Cell]:
+    """What the places of the first pixels tell by themselves, whatever is there: ROAR and KAR leave the same shapes."""
+    return [c for c in plan(modes=(HOLES,), fractions=fractions, **options) if c.parameters["method"] != "none"]
 
 
 def check(**options) -> list[Cell]:
@@ -205,7 +214,7 @@ def tidy(contents: Sequence[dict]) -> pd.DataFrame:
 
 def stored(protocol: Protocol = SHORT, dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str | None = None, current: str | None = None) -> pd.DataFrame:
     """What is stored at this protocol, as `tidy` returns it; `current`: of maps of these weights alone (their fingerprint)."""
-    cells = _stored_cells(protocol, dataset, model, weights, current)
+    cells = [c for c in _stored_cells(protocol, dataset, model, weights, current) if c["parameters"]["mode"] != HOLES]
     found = tidy(cells)
     found.attrs["test_data"] = cells[0]["parameters"]["test_data"] if cells else ""
     return found

@@ -110,7 +110,7 @@ def test_pictures_with_more_pixels_than_a_rank_can_count_are_refused(studied):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="'keep'.*roar, kar"):
+    with pytest.raises(ValueError, match="'keep'.*roar, kar, holes"):
         roar.occluded((1, 2, 2), .5, "keep")
 
 
@@ -128,12 +128,13 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = roar.everything(dataset="shapes10")
-    short = 3 * (1 + 14 * 10)
+    short = 3 * (1 + 14 * 10) + 14 * 2
     assert len(plan) == short + 2 + 17 and len({c.name for c in plan}) == short + 17  # the unoccluded network of two seeds is named twice
     order = [(c.parameters["seed"], c.parameters["method"] in PRINTED + ("none",)) for c in plan]
     assert order[:81] == [(1, True)] * 81 and order[81:162] == [(2, True)] * 81
     check = [c.parameters for c in plan[162:179]]
-    assert {seed for seed, _ in order[179:179 + 122]} == {1, 2} and {seed for seed, _ in order[301:]} == {3}
+    assert {seed for seed, _ in order[179:301]} == {1, 2} and {seed for seed, _ in order[329:]} == {3}
+    assert all(c.parameters["mode"] == roar.HOLES and c.parameters["seed"] == 1 for c in plan[301:329]) and {c.parameters["fraction"] for c in plan[301:329]} == {.3, .7}
     assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] and c.version == roar.RANKS_VERSION for c in plan)
     assert [c.parameters for c in roar.check(dataset="shapes10")] == check and all(p["protocol"]["epochs"] == 20 for p in check)
     assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9
@@ -189,6 +190,25 @@ def test_a_retraining_against_the_loop_written_out(studied):
     right = network.eval()(shown["test"]).argmax(1) == studied["test"].labels
     assert found["rows"] == [{"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": 30}]
     assert torch.equal(results.unpack(found["correct"]), right)
+
+
+def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
+    """Written out: a picture of the mean colour where pixels are gone and of white elsewhere."""
+    p = next(c.parameters for c in roar.holes(dataset="shapes10", methods=("random", "saliency"), fractions=(.3,), protocol=BRIEF) if c.parameters["method"] == "saliency")
+    found = roar.retrain(p)
+    mean = (studied["train"].images.double().mean((0, 2, 3)) / 127.5 - 1).float()[:, None, None]
+    network = models.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=1)
+    from lib.training import fit
+    shown = {}
+    for split, pictures in studied.items():
+        first = roar._places("shapes10", "rectgrad_cnn", "shapes10", None, "saliency", split, True).int() < round(.3 * 1024)
+        shown[split] = torch.where(first[:, None], mean, torch.ones(len(pictures), 3, 32, 32)).contiguous(memory_format=torch.channels_last)
+    fit(network, studied["train"], replace(BRIEF, seed=1), inputs=lambda index: shown["train"][index], log=lambda line: None)
+    right = network.eval()(shown["test"]).argmax(1) == studied["test"].labels
+    assert torch.equal(results.unpack(found["correct"]), right)
+    assert all(c.parameters["mode"] == "holes" for c in roar.holes(dataset="shapes10"))
+    roar.run([*cells(fractions=(.5,)), *roar.holes(dataset="shapes10", methods=("random",), protocol=BRIEF)], workers=0)
+    assert set(roar.stored(BRIEF, "shapes10")["mode"]) == {"none", *MODES}   # no curve of ROAR or KAR
 
 
 def test_without_occlusion_it_is_plain_training(studied):
