@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import claims as listed
-from lib import experiments, figures, metrics, models, noise, reproduce, results, subjects
+from lib import experiments, figures, metrics, models, noise, reproduce, reproduction, results, subjects
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
@@ -26,7 +26,7 @@ def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
 
 
 def _printed() -> pd.DataFrame:
-    return pd.read_csv(reproduce.CSV)
+    return pd.read_csv(reproduction.CSV)
 
 
 def counts() -> str:
@@ -58,7 +58,7 @@ def scoreboard() -> str:
 
 def _stand_ins(paper: str, name: str) -> list[dict]:
     """The rows of one printed table for the networks that stand beside the paper's pretrained ones."""
-    return [{"Row": r.row, "Network": r.column, "Here": f"{r.reproduced:.3f}", "95 % interval": f"{r.low:.3f} to {r.high:.3f}"} for r in reproduce.stand_ins().itertuples() if paper == "Sign" and r.table == name]
+    return [{"Row": r.row, "Network": r.column, "Here": f"{r.reproduced:.3f}", "95 % interval": f"{r.low:.3f} to {r.high:.3f}"} for r in reproduction.stand_ins().itertuples() if paper == "Sign" and r.table == name]
 
 
 def _one(experiment: str, **where) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def findings() -> str:
     """The findings so far, one line each, for the networks whose results are stored."""
     lines = {"The sign matters.": [], "The wrong colour does less harm.": [], "A gradient is right about directions and silent about distances.": [], "Equation 6 as printed is not what was run.": []}
     area, crossed, promise, printed = lines.values()
-    for column, (dataset, model, tags) in reproduce.COLUMNS.items():
+    for column, (dataset, model, tags) in reproduction.COLUMNS.items():
         who = {"dataset": dataset, "model": model, "weights": tags[0], "split": "test"}
         auc, soft, rules = _one("deletion", **who), _one("soft", **who), _one("printed", map="inactive", **who)
         if len(auc) < len(experiments.MAPS) * len(experiments.FILLS) or not len(soft) or not len(rules):

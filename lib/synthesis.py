@@ -136,7 +136,7 @@ def _maps_of(who: Subject, name: str, stored: bool) -> Tensor:
 
 # --- the parts: pictures and a name go in, a number a picture and metric comes out ----------------------------------------
 
-def _curves(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
+def curves(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
     """Areas under deletion (allegiance and probability) and insertion (allegiance), and the share of pixels that are not zero."""
     found = _maps_of(who, name, stored)[0]
     out = {"kept": (found != 0).flatten(1).double().mean(1)}
@@ -194,7 +194,7 @@ def _steps(who: Subject) -> tuple[Tensor, Tensor, Tensor]:
 
 
 PARTS: dict[str, tuple[str, Callable]] = {  # part -> which of the study's subjects, function
-    "curves": ("who", _curves), "variation": ("who", _share("variation")), "patch": ("twin", _share("patch")), "outside": ("masked", _share("outside")),
+    "curves": ("who", curves), "variation": ("who", _share("variation")), "patch": ("twin", _share("patch")), "outside": ("masked", _share("outside")),
     "responses": ("few", _responses),
 }
 

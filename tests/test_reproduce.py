@@ -1,4 +1,4 @@
-"""lib.reproduce: the table of the 60 numbers follows from stored cells alone, a stopped run goes on, and verify notices what was tampered with."""
+"""lib.reproduction, lib.reproduce, lib.verify: the table of the 60 numbers follows from stored cells alone, a stopped run goes on, and verify notices what was tampered with."""
 from __future__ import annotations
 
 import csv
@@ -15,9 +15,8 @@ import torch
 from scipy.stats import t
 from torch import nn
 
-from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, reproduce, results, roar, shapes10, training
+from lib import claims, data, experiments, hypothesis, metrics, models, noise, probes, published, reproduce, reproduction, results, roar, shapes10, training, verify
 from lib.metrics import PAPER_FRACTIONS
-from lib.reproduce import reproduction
 from lib.subjects import Subject
 from lib.training import Protocol
 
@@ -41,7 +40,7 @@ def small(classes: int) -> nn.Module:
 def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
     for module, name, value in ((models, "WEIGHTS", "weights"), (results, "RESULTS", "results"), (results, "CACHE", "cache"), (data, "CACHE", "cache"),
-                                (reproduce, "CSV", "results/reproduction.csv"), (claims, "CSV", "results/claims.csv")):
+                                (reproduction, "CSV", "results/reproduction.csv"), (claims, "CSV", "results/claims.csv")):
         patch.setattr(module, name, folder / value)
     for name in models.BUILDERS:
         patch.setitem(models.BUILDERS, name, small)
@@ -54,7 +53,7 @@ def printed(tmp_path, monkeypatch):
     """Weights of every network of the table, with cards, and no cell yet."""
     paths(monkeypatch, tmp_path)
     protocols = {(model, tag): protocol for model, _, tag, protocol in reproduce.TRAINED}
-    for k, (name, tag) in enumerate((name, tag) for _, name, tags in reproduce.COLUMNS.values() for tag in tags):
+    for k, (name, tag) in enumerate((name, tag) for _, name, tags in reproduction.COLUMNS.values() for tag in tags):
         network = models.load(name, classes=data.CIFAR10_CLASSES, seed=k)
         models.save(network, tmp_path / "weights" / f"{name}-{tag}.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": asdict(protocols[name, tag])})
     return tmp_path
@@ -78,26 +77,26 @@ def test_each_dataset_is_whole_in_its_own_number(printed):
 
 
 def test_stand_ins_have_the_numbers_of_the_pretrained_columns(printed):
-    assert len(reproduce.stand_ins()) == 0
+    assert len(reproduction.stand_ins()) == 0
     network = models.load("basic_cnn", classes=data.CIFAR10_CLASSES)
     models.save(network, printed / "weights" / "basic_cnn-more.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": asdict(Protocol(trains="last layer, frozen"))})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "STAND_INS", {"Small pretrained": ("imagenette", "basic_cnn", ("more",))})
+        patch.setattr(reproduction, "STAND_INS", {"Small pretrained": ("imagenette", "basic_cnn", ("more",))})
         put("basic_cnn", "more", .97, dataset="imagenette", n=3_856)
         put("basic_cnn", "more", .2, experiment="deletion", dataset="imagenette", n=3_856, map="active", fill="black")
-        found = reproduce.stand_ins()
+        found = reproduction.stand_ins()
     assert found[["table", "row", "column", "reproduced"]].values.tolist() == [["Table 1", "Accuracy", "Small pretrained", .97], ["Table 2", "Active", "Small pretrained", .2]]
     assert set(found["protocol"]) == {"AdamW 0.001, batch 128, 50 epochs, last layer, frozen, 1 seed"}
     assert row("Imagenette ResNet-18 pretrained")["verdict"] == "needs a download"  # a stand-in is no reproduction
 
 
 def test_pretrained_numbers_stand_beside_what_stands_in_for_them(printed):
-    beside = reproduce.beside_pretrained(["Table 1", "Table 3"])
+    beside = reproduction.beside_pretrained(["Table 1", "Table 3"])
     assert beside["number"].tolist() == ["Table 1, Accuracy", "Table 3, Original", "Table 3, Negative", "Table 3, Inactive"]
     assert list(beside.columns[1:]) == ["ResNet-18 pretrained, printed", "ConvNeXt pretrained, printed"] and beside.iloc[0, 1:].tolist() == ["0.9733", "0.9932"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "stand_ins", lambda: pd.DataFrame([{"table": "Table 3", "row": "Negative", "column": "Small pretrained", "reproduced": .2, "low": .18, "high": .23}]))
-        beside = reproduce.beside_pretrained(["Table 1", "Table 3"])
+        patch.setattr(reproduction, "stand_ins", lambda: pd.DataFrame([{"table": "Table 3", "row": "Negative", "column": "Small pretrained", "reproduced": .2, "low": .18, "high": .23}]))
+        beside = reproduction.beside_pretrained(["Table 1", "Table 3"])
     assert beside["Small pretrained, here"].fillna("").tolist() == ["", "", "0.200 (0.180 to 0.230)", ""]
 
 
@@ -111,14 +110,14 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
     half = 2.776 * .002 / 2 ** .5 / 2 ** .5   # four methods of two seeds leave four degrees of freedom
     assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
-    assert reproduce.beside_retrained()["row"].tolist() == list(found)
+    assert reproduction.beside_retrained()["row"].tolist() == list(found)
     # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
     assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
     assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]
     assert blank(row("ROAR AUC", "DeepLIFT", "Table 1", "Noise")) and blank(row("KAR AOC", "RectGrad", "Table 1", "Noise"))
     frame = frame[frame["seed"] == 0]
     frame.attrs["test_data"] = JPEG
-    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise")) and reproduce.beside_retrained() is None  # one seed has no interval
+    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise")) and reproduction.beside_retrained() is None  # one seed has no interval
 
 
 def test_methods_that_the_paper_lacks_do_not_move_its_intervals(printed, monkeypatch):
@@ -135,7 +134,7 @@ def test_methods_that_the_paper_lacks_do_not_move_its_intervals(printed, monkeyp
 
 
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):
-    found, = reproduction().query("paper == @paper and column == @column and row == @name and table == @table").to_dict("records")
+    found, = reproduction.table().query("paper == @paper and column == @column and row == @name and table == @table").to_dict("records")
     return found
 
 
@@ -144,7 +143,7 @@ def blank(found) -> bool:
 
 
 def test_without_cells_every_number_is_there_and_nothing_else(printed):
-    frame = reproduction()
+    frame = reproduction.table()
     waits = frame["column"].str.endswith("pretrained")
     assert len(frame) == 60 and frame[~waits][EMPTY].isna().all(axis=None)
     assert waits.sum() == 14 and (frame[waits]["verdict"] == "needs a download").all() and frame[waits].drop(columns=["verdict"])[[c for c in EMPTY if c != "verdict"]].isna().all(axis=None)
@@ -154,7 +153,7 @@ def test_without_cells_every_number_is_there_and_nothing_else(printed):
 def test_the_file_has_the_agreed_columns_and_blanks(printed):
     put("resnet18", "cifar10", .76)
     reproduce.main(["table"])
-    text = reproduce.CSV.read_text()
+    text = reproduction.CSV.read_text()
     lines = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == HEADER and len(lines) == 60
     done, = (line for line in lines if line["reproduced"])
@@ -169,7 +168,7 @@ def test_one_network(printed):
     assert found["data"].startswith("cifar10 test, ") and "JPEG" in found["data"] and found["model"] == "resnet18"
     assert "50 epochs" in found["protocol"] and "1 seed" in found["protocol"] and "seeds" not in found["protocol"]
     assert (found["verdict"], found["verdict_at_zero"]) == ("agree", "agree")  # .0031 away, half-width .004
-    assert blank(row(CNN)) and reproduction()["reproduced"].notna().sum() == 1
+    assert blank(row(CNN)) and reproduction.table()["reproduced"].notna().sum() == 1
 
 
 @pytest.mark.parametrize("value, half, verdict, at_zero", [(.7569, 0, "agree", "agree"), (.76, .003, "agree", "disagree"), (.7769, .004, "agree", "disagree"),
@@ -209,7 +208,7 @@ def test_accuracies_of_paper_noise(printed):
     assert (plain["published"], plain["reproduced"], plain["verdict"], plain["model"]) == (.746, .76, "agree", "rectgrad_cnn")
     assert (patched["published"], patched["reproduced"], patched["verdict"], patched["verdict_at_zero"]) == (.731, .745, "agree", "disagree")
     assert plain["data"].startswith("cifar10 test, ") and patched["data"].startswith("cifar10+patch test, ") and "3 seeds" in plain["protocol"] and "1 seed" in patched["protocol"]
-    assert reproduction()["reproduced"].notna().sum() == 2      # ROAR and KAR wait
+    assert reproduction.table()["reproduced"].notna().sum() == 2      # ROAR and KAR wait
 
 
 def test_the_protocol_is_that_of_the_card(printed):
@@ -224,7 +223,7 @@ def test_each_area_goes_to_its_map_and_fill(printed):
     values = {pair: (10 + k) / 100 for k, pair in enumerate((m, f) for m in experiments.MAPS for f in experiments.FILLS)}
     for (name, fill), value in values.items():
         put("resnet18", "cifar10", value, experiment="deletion", map=name, fill=fill)
-    found = {(r.table, r.row): r.reproduced for r in reproduction().dropna(subset=["reproduced"]).itertuples()}
+    found = {(r.table, r.row): r.reproduced for r in reproduction.table().dropna(subset=["reproduced"]).itertuples()}
     assert found == {("Table 2", m.capitalize()): values[m, "black"] for m in ("original", "positive", "active")} | {
         ("Table 3", m.capitalize()): values[m, "white"] for m in ("original", "negative", "inactive")}
 
@@ -248,21 +247,21 @@ def test_seeds_are_beside_each_other_by_map(printed):
     for tag, area in zip(SEEDS, (.14, .12, .15)):
         put("basic_cnn", tag, area, experiment="deletion", map="negative", fill="white")
     put("basic_cnn", SEEDS[0], .3, experiment="deletion", map="positive", fill="black")   # one seed has no range
-    assert reproduce.over_seeds().to_dict("records") == [{"map": "negative", "fill": "white", "least": .12, "most": .15}]
+    assert reproduction.over_seeds().to_dict("records") == [{"map": "negative", "fill": "white", "least": .12, "most": .15}]
 
 
 def test_the_network_before_its_cooldown_stands_beside_itself_on_the_same_pictures(printed, monkeypatch):
-    monkeypatch.setattr(reproduce, "_current", lambda p: True)
+    monkeypatch.setattr(reproduction, "current", lambda p: True)
     about = {"dataset": "imagenette", "split": "test", "data": "fe", "model": "resnet18", "weights_hash": "0"}
     chosen = torch.randperm(3_856, generator=torch.Generator().manual_seed(0))[:500].sort().values
     whole = torch.zeros(13, 3_856, dtype=torch.bool)
     whole[:, chosen[:100]] = True                      # a fifth of the 500 keeps its prediction throughout
     part = torch.zeros(13, 500, dtype=torch.bool)
     part[:, :150] = True
-    assert reproduce.beside_constant_rate() is None
-    for weights, n, kept in (("imagenette", 3_856, whole), (reproduce.CONSTANT, 500, part)):
+    assert reproduction.beside_constant_rate() is None
+    for weights, n, kept in (("imagenette", 3_856, whole), (reproduction.CONSTANT, 500, part)):
         results.cell("deletion", weights, about | {"weights": weights, "n": n, "map": "active", "fill": "black"}, lambda: {"rows": [{"auc": .5}], "kept": results.pack(kept)})
-    found, = reproduce.beside_constant_rate().to_dict("records")
+    found, = reproduction.beside_constant_rate().to_dict("records")
     assert (found["row"], found["fill"], found["printed"]) == ("active", "black", .14) and found["committed"] == pytest.approx(.18) and found["constant"] == pytest.approx(.27)
     assert 0 < found["low"] < .09 < found["high"] < .13
 
@@ -282,15 +281,15 @@ def test_beside_published_finds_the_rows_of_the_subjects(printed):
     put("resnet18", "cifar10", .76)
     put("resnet18", "cifar10", .12, experiment="deletion", map="active", fill="black")
     who = Subject(None, SimpleNamespace(name="cifar10"), "resnet18", "cifar10")
-    assert reproduce.beside_published(["Table 1"], [who])["reproduced"].tolist() == [.76]
-    assert reproduce.beside_published(["Table 2", "Table 3"], [who])["row"].tolist() == ["Active"]
-    assert reproduce.beside_published(["Table 3"], [who]) is None
-    assert reproduce.beside_published(["Table 1"], [who._replace(model_name="basic_cnn")]) is None
-    assert reproduce.beside_published(["Table 1"], [who._replace(pictures=SimpleNamespace(name="shapes10"))]) is None
+    assert reproduction.beside_published(["Table 1"], [who])["reproduced"].tolist() == [.76]
+    assert reproduction.beside_published(["Table 2", "Table 3"], [who])["row"].tolist() == ["Active"]
+    assert reproduction.beside_published(["Table 3"], [who]) is None
+    assert reproduction.beside_published(["Table 1"], [who._replace(model_name="basic_cnn")]) is None
+    assert reproduction.beside_published(["Table 1"], [who._replace(pictures=SimpleNamespace(name="shapes10"))]) is None
     put("rectgrad_cnn", "cifar10+patch", .745, dataset="cifar10+patch")
     patched = Subject(None, SimpleNamespace(name="cifar10+patch"), "rectgrad_cnn", "cifar10+patch")
-    assert reproduce.beside_published(["Appendix F"], [patched, who])["column"].tolist() == [PATCHED]
-    assert reproduce.beside_published(["Table 1"], [patched, who])["paper"].tolist() == ["Sign"]    # Noise's Table 1 has other columns
+    assert reproduction.beside_published(["Appendix F"], [patched, who])["column"].tolist() == [PATCHED]
+    assert reproduction.beside_published(["Table 1"], [patched, who])["paper"].tolist() == ["Sign"]    # Noise's Table 1 has other columns
 
 
 # ---- a whole run, on drawn pictures and small networks
@@ -302,9 +301,9 @@ def plan(patch):
     """Two networks and few pictures instead of the plan of the paper."""
     drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
     patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
-    for name, value in (("TRAINED", JOBS), ("COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
-                        ("TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), ("STAND_INS", {})):
-        patch.setattr(reproduce, name, value)
+    for module, name, value in ((reproduce, "TRAINED", JOBS), (reproduction, "COLUMNS", {CNN: ("shapes10", "basic_cnn", ("shapes10",)), RESNET: ("shapes10", "resnet18", ("shapes10",))}),
+                                (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), (reproduction, "STAND_INS", {})):
+        patch.setattr(module, name, value)
     patch.setattr(experiments, "SCORED", {"shapes10": 10})
     patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None), patch.setattr(reproduce, "constant_rate", lambda: None)
     patch.setattr(reproduce, "compute_synthesis", lambda: None)   # these name their data; see below
@@ -345,11 +344,11 @@ def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
 
 def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run, monkeypatch):
     shutil.rmtree(run / "results")
-    monkeypatch.setattr(reproduce, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))})
+    monkeypatch.setattr(reproduction, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))})
     reproduce.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
     assert {f.name for f in (run / "results").iterdir()} - {"locks"} == {"accuracy", "deletion"}
     own, other = Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"), Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10")
-    assert reproduce.without_stand_ins([own, other]) == [own] and reproduce.without_stand_ins([other]) == [other]
+    assert reproduction.without_stand_ins([own, other]) == [own] and reproduction.without_stand_ins([other]) == [other]
 
 
 def test_a_card_says_how_its_weights_came_about(run):
@@ -481,7 +480,7 @@ def offline(planned, monkeypatch):
     asked, released = [], replace(LAST, trains="last layer, released")
     monkeypatch.setattr(models, "_download", fails)
     monkeypatch.setattr(reproduce, "TRAINED", [(model, "shapes10", "shapes10-released", released) for model in ("convnext_tiny", "resnet18")] + JOBS)
-    monkeypatch.setattr(reproduce, "COLUMNS", {"a": ("shapes10", "convnext_tiny", ("shapes10-released",)), "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")), CNN: ("shapes10", "basic_cnn", ("shapes10",))})
+    monkeypatch.setattr(reproduction, "COLUMNS", {"a": ("shapes10", "convnext_tiny", ("shapes10-released",)), "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")), CNN: ("shapes10", "basic_cnn", ("shapes10",))})
     monkeypatch.setattr(reproduce, "compute", lambda dataset, model, tag, log=print: asked.append((dataset, model, tag)))
     return asked
 
@@ -503,7 +502,7 @@ def test_a_run_tries_no_network_that_was_not_asked_for(offline):
 
 def test_a_run_without_downloads_is_a_success(offline, capsys):
     assert reproduce.main(["run", "--models", "convnext_tiny", "basic_cnn"]) == 0
-    assert "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out and reproduce.CSV.exists()
+    assert "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out and reproduction.CSV.exists()
 
 
 def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monkeypatch):
@@ -594,19 +593,19 @@ def test_what_is_missing_is_one_sentence_and_not_a_traceback(run, monkeypatch, c
 
 def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
     paths(monkeypatch, tmp_path)
-    assert reproduce.main(["table"]) == 0 and reproduce.CSV.read_text().startswith(HEADER)
+    assert reproduce.main(["table"]) == 0 and reproduction.CSV.read_text().startswith(HEADER)
     assert sorted(f.name for f in (tmp_path / "results").iterdir()) == ["claims.csv", "reproduction.csv"] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())
 
 
 # ---- verify
 
-def verify(run, keep=("-active-black-",)):
-    """verify() on the deletion cells of the test split whose names hold one of `keep`: its result and its lines."""
+def verified(run, keep=("-active-black-",)):
+    """verify.verify() on the deletion cells of the test split whose names hold one of `keep`: its result and its lines."""
     for file in (run / "results" / "deletion").iterdir():
         if not any(word in file.name for word in keep) or "-train-" in file.name:
             file.unlink()
     lines = []
-    return reproduce.verify(cells=10, pictures=30, seed=0, log=lines.append), "\n".join(lines)
+    return verify.verify(reproduce.TRAINED, cells=10, pictures=30, seed=0, log=lines.append), "\n".join(lines)
 
 
 def tamper(run, pattern, change):
@@ -618,10 +617,10 @@ def tamper(run, pattern, change):
 
 
 def test_verify_passes_and_writes_nothing(run):
-    good, text = verify(run, keep=("-active-black-", "-inactive-white-"))
+    good, text = verified(run, keep=("-active-black-", "-inactive-white-"))
     assert good and "BAD" not in text and text.count("ok ") == 2 + 4 and text.endswith("verified") and "seed 0" in text
     before = snapshot(run)
-    assert verify(run, keep=("-active-black-", "-inactive-white-"))[0] and snapshot(run) == before
+    assert verified(run, keep=("-active-black-", "-inactive-white-"))[0] and snapshot(run) == before
     assert reproduce.main(["verify", "--seed", "1"]) == 0
 
 
@@ -630,77 +629,77 @@ def test_verify_finds_flags_that_were_changed(run):
         kept = results.unpack(content["kept"])
         content["kept"] = results.pack(torch.where(torch.rand(kept.shape, generator=torch.Generator().manual_seed(0)) < .1, ~kept, kept))
     tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", flip)
-    good, text = verify(run)
+    good, text = verified(run)
     assert not good and text.count("BAD") == 1 and "active black" in text.splitlines()[-1] and reproduce.main(["verify", "--seed", "1"]) == 1
 
 
 def test_verify_finds_an_area_that_does_not_follow_from_its_flags(run):
     """The table is made of the areas: that the flags beside them are right says nothing about it."""
     tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["rows"][0].update(auc=.111, low=.11, high=.112))
-    assert not verify(run)[0]
+    assert not verified(run)[0]
 
 
 def test_verify_finds_an_accuracy_that_was_changed(run):
     tamper(run, "accuracy/*basic_cnn*.json", lambda content: content["rows"][0].update(accuracy=.99, low=.98, high=1., right=40))
-    assert not verify(run)[0]
+    assert not verified(run)[0]
 
 
 def test_verify_finds_a_table_that_was_changed(run):
-    text = reproduce.CSV.read_text()
-    reproduce.CSV.write_text(text.replace("0.6307", "0.6308"))
-    good, text = verify(run)
+    text = reproduction.CSV.read_text()
+    reproduction.CSV.write_text(text.replace("0.6307", "0.6308"))
+    good, text = verified(run)
     assert not good and "reproduction.csv" in text.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["reproduction.csv", "claims.csv"])
 def test_verify_finds_a_table_that_is_missing(name, run):
     (run / "results" / name).unlink()
-    good, text = verify(run)
+    good, text = verified(run)
     assert not good and name in text.splitlines()[-1]
 
 
 def test_verify_finds_claims_that_were_changed(run):
     text = claims.CSV.read_text()
     claims.CSV.write_text(text.replace("high < 0.85", "high < 0.95"))
-    good, text = verify(run)
+    good, text = verified(run)
     assert not good and "claims.csv" in text.splitlines()[-1] and "reproduction.csv" not in text.splitlines()[-1]
 
 
 def test_verify_finds_a_card_that_promises_too_much(run):
     card = run / "weights" / "basic_cnn-shapes10.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"test_accuracy": .99}))
-    good, text = verify(run)
+    good, text = verified(run)
     assert not good and "accuracy of basic_cnn" in text.splitlines()[-1]
 
 
 def test_verify_finds_cells_of_other_weights(run):
     tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["parameters"].update(weights_hash="0" * 12))
-    assert not verify(run)[0]
+    assert not verified(run)[0]
 
 
 def test_verify_says_what_it_could_not_check(run, monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_, **__: (_ for _ in ()).throw(data.DataError("shapes10 is not here.")))
-    good, text = verify(run)
+    good, text = verified(run)
     assert good and text.count("not checked") == 4 and "shapes10 is not here." in text
 
 
 def test_verify_leaves_out_other_pixels(run, monkeypatch):
     tamper(run, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["parameters"].update(data="0" * 12))
-    good, text = verify(run)
+    good, text = verified(run)
     assert good and "not those of the stored result" in text
 
 
 def test_verify_draws_by_its_seed(run):
     def drawn(seed):
         lines = []
-        reproduce.verify(cells=3, pictures=3, seed=seed, log=lines.append)
+        verify.verify(reproduce.TRAINED, cells=3, pictures=3, seed=seed, log=lines.append)
         return [line.split("  ")[2:4] for line in lines if "deletion" in line]
     assert drawn(1) == drawn(1) and len(drawn(1)) == 3 and any(drawn(seed) != drawn(1) for seed in (2, 3))
 
 
 def test_verify_says_which_network_has_no_weights(run, monkeypatch):
     monkeypatch.setattr(reproduce, "TRAINED", [("convnext_tiny", "shapes10", "shapes10-released", LAST), *JOBS])
-    good, text = verify(run)
+    good, text = verified(run)
     assert good and "not checked: convnext_tiny shapes10-released: no weights here" in text and text.count("not checked") == 1 and text.count("ok   accuracy") == 2
 
 
@@ -712,7 +711,7 @@ def test_verify_computes_a_cell_again_as_it_was_computed(low, run, monkeypatch):
         experiments.allegiances(reproduce.subject("shapes10", "basic_cnn"), batch_size=50, stored=True)
     allegiance, seen = metrics.allegiance, []
     monkeypatch.setattr(metrics, "allegiance", lambda *a, **k: seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))) or allegiance(*a, **k))
-    good, text = verify(run)
+    good, text = verified(run)
     assert good and text.count("flags agree") == 1 and "BAD" not in text
     assert seen == [(low, torch.bfloat16)] and all(("forwards" in c["parameters"]) == low for c in results.cells("deletion"))
 
@@ -729,11 +728,11 @@ def cells_of_noise(tmp_path, monkeypatch):
     who = Subject(network, pictures, "rectgrad_cnn", "made")
     who = who.altered(labels=experiments.predictions(who))
     noise.amounts(noise.correct(who), "outside", stored=True), probes.adversarial(who, ("saliency", "rectgrad", "deeplift"), stored=True)
-    monkeypatch.setattr(reproduce, "subject", lambda *_, **__: who)
+    monkeypatch.setattr(verify, "subject", lambda *_, **__: who)
 
     def check():
         lines = []
-        return reproduce._check_noise(4, torch.Generator().manual_seed(0), lines.append), lines
+        return verify._check_noise(4, torch.Generator().manual_seed(0), lines.append), lines
     return check
 
 
@@ -750,7 +749,7 @@ def test_verify_finds_cells_of_paper_noise_that_were_changed(pattern, field, wor
 
 
 def test_verify_says_which_cells_of_paper_noise_it_could_not_check(cells_of_noise, monkeypatch):
-    monkeypatch.setattr(reproduce, "subject", lambda *_, **__: (_ for _ in ()).throw(data.DataError("not here.")))
+    monkeypatch.setattr(verify, "subject", lambda *_, **__: (_ for _ in ()).throw(data.DataError("not here.")))
     wrong, lines = cells_of_noise()
     assert wrong == [] and len(lines) == 3 and all("not checked" in line and "not here." in line for line in lines)
 
@@ -760,9 +759,9 @@ def test_verify_says_which_cells_of_paper_noise_it_could_not_check(cells_of_nois
 COMMITTED = sorted((data.ROOT / "data" / "results").glob("*/*.json"))
 
 
-@pytest.mark.skipif(not reproduce.CSV.exists(), reason="data/results/reproduction.csv has not been computed yet")
+@pytest.mark.skipif(not reproduction.CSV.exists(), reason="data/results/reproduction.csv has not been computed yet")
 def test_the_committed_table_follows_from_the_committed_cells():
-    assert reproduce.CSV.read_text() == reproduction().to_csv(index=False)
+    assert reproduction.CSV.read_text() == reproduction.table().to_csv(index=False)
 
 
 @pytest.mark.skipif(not COMMITTED, reason="no results have been computed yet")

@@ -1,0 +1,205 @@
+"""The table of the papers' printed numbers beside ours, from stored cells alone: which cells belong to a number, and what stands beside it."""
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import data, experiments, metrics, models, published, results, roar
+from lib.metrics import PAPER_FRACTIONS
+from lib.subjects import Subject
+
+# columns of the papers' tables that are computed here: (dataset, model, tags of the weights, one a seed)
+COLUMNS = {
+    "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
+    "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
+    "Imagenette CNN": ("imagenette", "basic_cnn", ("imagenette",)),
+    "Imagenette ResNet-18": ("imagenette", "resnet18", ("imagenette",)),
+    "Imagenette ResNet-18 pretrained": ("imagenette", "resnet18", ("imagenette-released",)),
+    "Imagenette ConvNeXt pretrained": ("imagenette", "convnext_tiny", ("imagenette-released",)),
+    "CIFAR-10": ("cifar10", "rectgrad_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
+    "CIFAR-10 with random patch": ("cifar10+patch", "rectgrad_cnn", ("cifar10+patch",)),
+}
+# pretrained networks that need no download, beside those of the paper that do: printed nowhere, so no verdict
+STAND_INS = {"SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)), "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",))}
+WHOLE = {"cifar10": 10_000, "imagenette": 3_856}        # pictures of a whole test split
+CONSTANT = "imagenette-constant"                        # weights of ResNet-18 before its learning rate cooled down, which are not kept
+RETRAINED = {"roar": "ROAR AUC", "kar": "KAR AOC"}      # the printed columns of paper Noise's Table 1, for one network
+FILL_OF = {"Table 2": "black", "Table 3": "white"}
+CSV = results.RESULTS / "reproduction.csv"
+CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
+
+
+def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float, float]:
+    """Mean over seeds and its interval: the larger of the mean half-width over images and the half-width over seeds (t)."""
+    mean, half = float(np.mean(values)), float(np.mean(half_widths))
+    if len(values) > 1:
+        from scipy.stats import t
+        half = max(half, float(t.ppf(.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** .5))
+    return mean, mean - half, mean + half
+
+
+def _reproduced(number: published.Number, cells: dict) -> dict:
+    """Value, interval and origin of one printed number, or {} where it has not been computed."""
+    if (number.paper, number.table) == ("Noise", "Table 1"):
+        return cells["retrained"].get((number.row, number.column), {})
+    if number.column not in COLUMNS | STAND_INS:
+        return {}
+    dataset, model, tags = (COLUMNS | STAND_INS)[number.column]
+    accuracy = number.row == "Accuracy"
+    wanted = {"dataset": dataset, "split": "test", "model": model} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
+    found = [c for c in cells["accuracy" if accuracy else "deletion"]
+             if wanted.items() <= c["parameters"].items() and c["parameters"]["weights"] in tags and current(c["parameters"])]
+    pixels = [c["parameters"]["data"] for c in found]
+    found = [c for c in found if c["parameters"]["data"] == max(pixels, key=lambda p: (pixels.count(p), p))]
+    if sorted(c["parameters"]["weights"] for c in found) != sorted(tags):
+        return {}
+    rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
+    value, low, high = _seeds([r[field] for r in rows], [(r["high"] - r["low"]) / 2 for r in rows])
+    seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
+    how = models.card(model, tags[0])["protocol"]
+    order = "" if how.get("reshuffle", True) else ", one order for all epochs"
+    part = "" if how.get("trains", "all") == "all" else f", {how['trains']}"
+    part += f", the last {max(1, how['epochs'] // 10)} cooling down" if how.get("schedule") == "cooldown" else ""
+    return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
+            "model": model, "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}{part}, {seeds}",
+            "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
+            "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
+
+
+def _retrained() -> dict[tuple[str, str], dict]:
+    """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span, judged by their difference from
+    the random baseline; the random baseline itself by its level."""
+    if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
+        return {}
+    found = roar.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
+    against = roar.against_random(roar.areas(found[found["method"].isin((*roar.PRINTED, "none"))]))
+    names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
+    printed, rows = {(n.row, n.column): n.published for n in published.numbers()}, {}
+    for r in against[against["seeds"] > 1].to_dict("records"):
+        row, column = names[r["method"]], RETRAINED[r["mode"]]
+        if r["method"] == "random":
+            judged = printed[row, column], r["area"], r["area_low"], r["area_high"]
+        else:
+            judged = printed[row, column] - printed["Random", column], r["difference"], r["low"], r["high"]
+        rows[row, column] = {"reproduced": round(r["area"], 4), "low": round(r["area_low"], 4), "high": round(r["area_high"], 4), "n": WHOLE["cifar10"], "data": f"cifar10 test, {data.described(found.attrs['test_data'])}",
+                             "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r['seeds']} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
+                             "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
+    return rows
+
+
+def current(parameters: dict) -> bool:
+    """Was the cell computed with the weights that are committed now?"""
+    return parameters["weights_hash"] == _committed(parameters["model"], parameters["weights"], models.WEIGHTS)
+
+
+@lru_cache
+def _committed(model: str, weights: str, folder: Path) -> str:
+    """Fingerprint of committed weights; read once, since sixty numbers ask for it. Where their body cannot be downloaded, the card's."""
+    try:
+        return models.fingerprint(models.load(model, weights))
+    except models.DownloadError:
+        return models.card(model, weights).get("weights_hash", "")
+
+
+def table() -> pd.DataFrame:
+    """All 60 printed numbers with what was computed for them, from the stored cells; empty where nothing was."""
+    cells = _whole_cells()
+    rows = [{**number._asdict(), **(_reproduced(number, cells) or _waits_for(number))} for number in published.numbers()]
+    return pd.DataFrame(rows, columns=CSV_COLUMNS).astype({"n": "Int64"})
+
+
+def _whole_cells() -> dict:
+    """The stored accuracies and deletion areas of whole test splits, and what follows from the retrained networks."""
+    whole = lambda p: p["split"] == "test" and p["n"] == WHOLE.get(p["dataset"].removesuffix("+patch"))
+    return {name: [c for c in results.cells(name) if whole(c["parameters"])] for name in ("accuracy", "deletion")} | {"retrained": _retrained()}
+
+
+def _waits_for(number: published.Number) -> dict:
+    """What keeps a number from being computed, where it is a download."""
+    return {"verdict": "needs a download"} if "pretrained" in number.column else {}
+
+
+def stand_ins() -> pd.DataFrame:
+    """For each number printed for a pretrained network, what was computed here for networks that need no download.
+
+    Columns table, row, column (the network), reproduced, low, high, n, protocol; empty where nothing is computed.
+    """
+    rows, cells = [], _whole_cells()
+    for number in published.numbers():
+        if number.column == "Imagenette ResNet-18 pretrained":
+            for column in STAND_INS:
+                found = _reproduced(number._replace(column=column), cells)
+                if found:
+                    rows.append({"table": number.table, "row": number.row, "column": column} | {k: found[k] for k in ("reproduced", "low", "high", "n", "protocol")})
+    return pd.DataFrame(rows, columns=["table", "row", "column", "reproduced", "low", "high", "n", "protocol"])
+
+
+def without_stand_ins(studied: list[Subject]) -> list[Subject]:
+    """The subjects that stand in for no printed network, for what takes hours and no paper prints; all where there is no other."""
+    return [who for who in studied if (who.pictures.name, who.model_name, (who.weights,)) not in STAND_INS.values()] or studied
+
+
+def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
+    """The rows of `table` in these printed tables that belong to these subjects; None where nothing is printed."""
+    pairs = {(who.pictures.name, who.model_name) for who in studied}
+    columns = [column for column, (dataset, model, _) in COLUMNS.items() if (dataset, model) in pairs]
+    rows = table().query("table in @tables and column in @columns").dropna(subset=["reproduced"])
+    return rows if len(rows) else None
+
+
+def beside_constant_rate() -> pd.DataFrame | None:
+    """ResNet-18 on Imagenette with and without the cooldown of its learning rate: accuracy on the whole test split, areas of the
+    same 500 pictures. Columns row, fill, printed, committed, constant, low, high (of constant less committed, paired); None where not computed."""
+    cells = {name: [c for c in results.cells(name) if (c["parameters"]["dataset"], c["parameters"]["model"], c["parameters"]["split"]) == ("imagenette", "resnet18", "test")] for name in ("accuracy", "deletion")}
+    place = data.drawn(WHOLE["imagenette"], 500)
+    printed = {(n.row.lower(), FILL_OF.get(n.table)): n.published for n in published.numbers() if n.column == "Imagenette ResNet-18"}
+    def one(name, weights, n, **rest):
+        found = [c for c in cells[name] if c["parameters"]["weights"] == weights and c["parameters"]["n"] == n and rest.items() <= c["parameters"].items() and (weights == CONSTANT or current(c["parameters"]))]
+        return found[0] if found else None
+    rows = []
+    both = one("accuracy", "imagenette", WHOLE["imagenette"]), one("accuracy", CONSTANT, WHOLE["imagenette"])
+    if all(both):
+        ours, theirs = (c["rows"][0]["accuracy"] for c in both)
+        rows.append({"row": "accuracy", "fill": "", "printed": printed["accuracy", None], "committed": ours, "constant": theirs, "low": np.nan, "high": np.nan})
+    for fill, names in experiments.MATCHED.items():
+        for name in names:
+            both = one("deletion", "imagenette", WHOLE["imagenette"], map=name, fill=fill), one("deletion", CONSTANT, 500, map=name, fill=fill)
+            if all(both):
+                ours, theirs = (metrics.auc(PAPER_FRACTIONS, results.unpack(c["kept"])) for c in both)
+                ours = ours[place]
+                low, high = metrics.bootstrap(theirs - ours)
+                rows.append({"row": name, "fill": fill, "printed": printed[name, fill], "committed": ours.mean().item(), "constant": theirs.mean().item(), "low": low, "high": high})
+    return pd.DataFrame(rows) if rows else None
+
+
+def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
+    """How far apart trainings of one network lie: columns map, fill, least, most (of the areas over its seeds)."""
+    dataset, model, tags = COLUMNS[column]
+    rows, cells = [], _whole_cells()["deletion"]
+    for fill, names in experiments.MATCHED.items():
+        for name in names:
+            found = [c["rows"][0]["auc"] for c in cells if c["parameters"]["weights"] in tags and current(c["parameters"])
+                     and {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}.items() <= c["parameters"].items()]
+            rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)} if len(found) > 1 else {})
+    return pd.DataFrame([r for r in rows if r], columns=["map", "fill", "least", "most"])
+
+
+def beside_retrained() -> pd.DataFrame | None:
+    """The rows of `table` that paper Noise prints of ROAR and KAR; None where none is computed."""
+    rows = table().query("paper == 'Noise' and table == 'Table 1'").dropna(subset=["reproduced"])
+    return rows if len(rows) else None
+
+
+def beside_pretrained(tables: list[str]) -> pd.DataFrame:
+    """What these tables print for the two pretrained networks, beside what stands in for them here; text, empty where not computed."""
+    printed = [n for n in published.numbers() if n.table in tables and "pretrained" in n.column]
+    rows = {}
+    for number in printed:
+        rows.setdefault((number.table, number.row), {"number": f"{number.table}, {number.row}"})[f"{number.column.removeprefix('Imagenette ')}, printed"] = f"{number.published:g}"
+    for r in stand_ins().itertuples():
+        if (r.table, r.row) in rows:
+            rows[r.table, r.row][f"{r.column}, here"] = f"{r.reproduced:.3f} ({r.low:.3f} to {r.high:.3f})"
+    return pd.DataFrame(rows.values())
