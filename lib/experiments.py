@@ -68,13 +68,16 @@ def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = Fals
     """
     if not any(isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()) or "body" in models.card(who.model_name, who.weights):
         return None
-
-    def compute():
-        other = who._replace(model=copy.deepcopy(who.model), pictures=data.load(who.pictures.name, "train"))
-        order = torch.randperm(len(other.pictures), generator=torch.Generator().manual_seed(0))
-        torch.optim.swa_utils.update_bn((batch(other, index).contiguous(memory_format=torch.channels_last) for index in order.split(batch_size)), other.model)
-        return {"rows": [accuracy(other._replace(pictures=who.pictures), batch_size=batch_size)]}
+    compute = lambda: {"rows": [accuracy(refreshed(who, batch_size), batch_size=batch_size)]}
     return _kept(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
+
+
+def refreshed(who: Subject, batch_size: int = 128) -> Subject:
+    """The subject with a copy of its network whose batch-norm statistics are averaged anew over the training split."""
+    training = who._replace(model=copy.deepcopy(who.model), pictures=data.load(who.pictures.name, "train"))
+    order = torch.randperm(len(training.pictures), generator=torch.Generator().manual_seed(0))
+    torch.optim.swa_utils.update_bn((batch(training, index).contiguous(memory_format=torch.channels_last) for index in order.split(batch_size)), training.model)
+    return training._replace(pictures=who.pictures)
 
 
 def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
@@ -187,11 +190,18 @@ def auc_rows(found: dict[tuple[str, str], Tensor]) -> list[dict]:
     return rows
 
 
-def auc_differences(found: dict[tuple[str, str], Tensor], pairs: list[tuple[tuple[str, str], tuple[str, str]]]) -> pd.DataFrame:
-    """AUC of the first minus that of the second of each pair of (map, fill), paired over images, with a bootstrap interval."""
+def auc_differences(found: dict[tuple[str, str], Tensor], pairs: list[tuple[tuple[str, str], tuple[str, str]]], until: float = .9) -> pd.DataFrame:
+    """AUC of the first minus that of the second of each pair of (map, fill), paired over images, with a bootstrap interval.
+
+    Columns first, second, difference, low, high, n; the area ends at the fraction `until`, one of the paper's.
+    """
+    if until not in PAPER_FRACTIONS[1:]:
+        raise ValueError(f"until is {until}; it must be one of the fractions {', '.join(f'{f:g}' for f in PAPER_FRACTIONS[1:])}.")
+    last = PAPER_FRACTIONS.index(until) + 1
+    area = lambda flags: metrics.auc(PAPER_FRACTIONS[:last], flags[:last])
     rows = []
     for first, second in pairs:
-        change = metrics.auc(PAPER_FRACTIONS, found[first]) - metrics.auc(PAPER_FRACTIONS, found[second])
+        change = area(found[first]) - area(found[second])
         low, high = metrics.bootstrap(change)
         rows.append({"first": " ".join(first), "second": " ".join(second), "difference": change.mean().item(), "low": low, "high": high, "n": len(change)})
     return pd.DataFrame(rows)

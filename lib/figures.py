@@ -6,6 +6,7 @@ builder finds them.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -42,7 +43,8 @@ def style() -> None:
 
 def signed(figure: Figure, text: str, profile: str) -> Figure:
     """The figure with its provenance line, below everything else."""
-    figure.supxlabel(f"{text} · {profile} profile · commit {results.commit().rstrip('+')}", fontsize=7, color="#767676")
+    told = f"{text} · {profile} profile · commit {results.commit().rstrip('+')}"
+    figure.supxlabel(textwrap.fill(told, max(60, int(17 * figure.get_figwidth()))), fontsize=7, color="#767676")  # 17 letters an inch
     return figure
 
 
@@ -312,7 +314,7 @@ def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure
                 axis.plot(PAPER_FRACTIONS, flags[name, fill].double().mean(1), color=COLOURS[name], linestyle=DASHES[name], marker="o", markersize=2.5, label=LABELS[name])
                 axis.axvline(shares[shares["map"] == name]["mean"].item(), color=COLOURS[name], linewidth=1)
             axis.set_title(f"{title}\n{fill} deletion")
-            axis.legend()
+            axis.legend(frameon=True, framealpha=1, edgecolor="none")  # the upright lines pass behind it
         axes[row, 0].set_ylabel("allegiance")
     for axis in axes[-1]:
         axis.set_xlabel("fraction of pixels deleted")

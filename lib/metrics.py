@@ -210,14 +210,14 @@ def bootstrap_of(statistic, *columns: Tensor, resamples: int = 2000, seed: int =
     """Value and 95 % percentile interval of `statistic(*columns)`, a number, over images resampled jointly.
 
     Each column is [...,N] with the images last; `statistic` takes NumPy arrays of that shape, so a minimum over methods is
-    taken within each resample.
+    taken within each resample. Columns of another N are other images, resampled by themselves.
     """
     arrays = [torch.as_tensor(c).double().cpu().numpy() for c in columns]
-    count, rng = arrays[0].shape[-1], np.random.default_rng(seed)
+    counts, rng = dict.fromkeys(a.shape[-1] for a in arrays), np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
-        index = rng.integers(count, size=count)
-        drawn.append(statistic(*(a[..., index] for a in arrays)))
+        index = {count: rng.integers(count, size=count) for count in counts}
+        drawn.append(statistic(*(a[..., index[a.shape[-1]]] for a in arrays)))
     low, high = np.nanquantile(drawn, [.025, .975])
     return float(statistic(*arrays)), float(low), float(high)
 

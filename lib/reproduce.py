@@ -106,9 +106,10 @@ def constant_rate(log: Callable = print) -> None:
     pictures, held_out = data.load("imagenette", "train"), data.load("imagenette", "test")
     network = models.load("resnet18", classes=pictures.classes, seed=protocol.seed)
     training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / "resnet18-imagenette-constant-seed0.pt", log=log)
-    who = Subject(network, held_out, "resnet18", reproduction.CONSTANT)
-    experiments.accuracy(who, batch_size=batch_size(who), stored=True)
-    experiments.allegiances(who._replace(pictures=held_out.sample(500)), batch_size=batch_size(who), stored=True, log=log)
+    before = Subject(network, held_out, "resnet18", reproduction.CONSTANT[0])
+    for who in (before, experiments.refreshed(before)._replace(weights=reproduction.CONSTANT[1])):
+        experiments.accuracy(who, batch_size=batch_size(who), stored=True)
+        experiments.allegiances(who._replace(pictures=held_out.sample(500)), batch_size=batch_size(who), stored=True, log=log)
 
 
 def run(names: list[str], log: Callable = print) -> None:

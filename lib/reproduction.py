@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from lib import data, experiments, metrics, models, published, results, roar
 from lib.metrics import PAPER_FRACTIONS
@@ -25,7 +26,7 @@ COLUMNS = {
 # pretrained networks that need no download, beside those of the paper that do: printed nowhere, so no verdict
 STAND_INS = {"SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)), "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",))}
 WHOLE = {"cifar10": 10_000, "imagenette": 3_856}        # pictures of a whole test split
-CONSTANT = "imagenette-constant"                        # weights of ResNet-18 before its learning rate cooled down, which are not kept
+CONSTANT = ("imagenette-constant", "imagenette-constant-fresh")   # ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with fresh ones; weights not kept
 RETRAINED = {"roar": "ROAR AUC", "kar": "KAR AOC"}      # the printed columns of paper Noise's Table 1, for one network
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
 CSV = results.RESULTS / "reproduction.csv"
@@ -152,27 +153,30 @@ def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame 
 
 def beside_constant_rate() -> pd.DataFrame | None:
     """ResNet-18 on Imagenette with and without the cooldown of its learning rate: accuracy on the whole test split, areas of the
-    same 500 pictures. Columns row, fill, printed, committed, constant, low, high (of constant less committed, paired); None where not computed."""
+    same 500 pictures. Columns row, fill, printed, weights, value, difference, low, high (from the committed weights, paired over
+    pictures; of an accuracy without interval); None where not computed."""
     cells = {name: [c for c in results.cells(name) if (c["parameters"]["dataset"], c["parameters"]["model"], c["parameters"]["split"]) == ("imagenette", "resnet18", "test")] for name in ("accuracy", "deletion")}
-    place = data.drawn(WHOLE["imagenette"], 500)
-    printed = {(n.row.lower(), FILL_OF.get(n.table)): n.published for n in published.numbers() if n.column == "Imagenette ResNet-18"}
-    def one(name, weights, n, **rest):
-        found = [c for c in cells[name] if c["parameters"]["weights"] == weights and c["parameters"]["n"] == n and rest.items() <= c["parameters"].items() and (weights == CONSTANT or current(c["parameters"]))]
-        return found[0] if found else None
     rows = []
-    both = one("accuracy", "imagenette", WHOLE["imagenette"]), one("accuracy", CONSTANT, WHOLE["imagenette"])
-    if all(both):
-        ours, theirs = (c["rows"][0]["accuracy"] for c in both)
-        rows.append({"row": "accuracy", "fill": "", "printed": printed["accuracy", None], "committed": ours, "constant": theirs, "low": np.nan, "high": np.nan})
-    for fill, names in experiments.MATCHED.items():
-        for name in names:
-            both = one("deletion", "imagenette", WHOLE["imagenette"], map=name, fill=fill), one("deletion", CONSTANT, 500, map=name, fill=fill)
-            if all(both):
-                ours, theirs = (metrics.auc(PAPER_FRACTIONS, results.unpack(c["kept"])) for c in both)
-                ours = ours[place]
-                low, high = metrics.bootstrap(theirs - ours)
-                rows.append({"row": name, "fill": fill, "printed": printed[name, fill], "committed": ours.mean().item(), "constant": theirs.mean().item(), "low": low, "high": high})
+    for number in (n for n in published.numbers() if n.column == "Imagenette ResNet-18"):
+        found = {weights: _by_picture(number, weights, cells) for weights in ("imagenette", *CONSTANT)}
+        if any(values is None for values in found.values()):
+            continue
+        for weights, values in found.items():
+            change = values - found["imagenette"]
+            low, high = metrics.bootstrap(change) if len(change) > 1 and weights in CONSTANT else (np.nan, np.nan)
+            rows.append({"row": number.row.lower(), "fill": FILL_OF.get(number.table, ""), "printed": number.published, "weights": weights, "value": values.mean().item(), "difference": change.mean().item(), "low": low, "high": high})
     return pd.DataFrame(rows) if rows else None
+
+
+def _by_picture(number: published.Number, weights: str, cells: dict) -> torch.Tensor | None:
+    """Areas of the 500 pictures, [500], or the accuracy of all, [1]; None where not computed."""
+    accuracy, whole = number.row == "Accuracy", WHOLE["imagenette"]
+    wanted = {"weights": weights, "n": 500 if weights in CONSTANT and not accuracy else whole} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
+    found = next((c for c in cells["accuracy" if accuracy else "deletion"] if wanted.items() <= c["parameters"].items() and (weights in CONSTANT or current(c["parameters"]))), None)
+    if found is None or accuracy:
+        return found and torch.tensor([found["rows"][0]["accuracy"]], dtype=torch.float64)
+    areas = metrics.auc(PAPER_FRACTIONS, results.unpack(found["kept"]))
+    return areas if weights in CONSTANT else areas[data.drawn(whole, 500)]
 
 
 def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:

@@ -187,6 +187,22 @@ def test_differences_are_paired_over_images(by_hand):
     assert frame.loc[2, "difference"] == pytest.approx(-changes.mean().item(), abs=1e-12)
 
 
+@pytest.mark.parametrize("until, change", [(.03, .015), (.05, .025), (.8, .025)])
+def test_differences_of_the_first_fractions(by_hand, until, change):
+    late = by_hand["active", "black"].clone()
+    late[1, 0], late[-1, 2:] = False, torch.tensor([True, False])   # what the first fractions do not see: the last row
+    found = by_hand | {("positive", "black"): late}
+    frame = experiments.auc_differences(found, [(("active", "black"), ("positive", "black"))], until=until)
+    assert frame.loc[0, "difference"] == pytest.approx(change / 4, abs=1e-12)
+
+
+@pytest.mark.parametrize("until", [0, .25, 1])
+def test_differences_end_at_a_fraction_of_the_paper(by_hand, until):
+    pair = ("active", "black")
+    with pytest.raises(ValueError, match=rf"until is {until}; .*0\.03.*0\.9"):
+        experiments.auc_differences(by_hand, [(pair, pair)], until=until)
+
+
 def test_a_constant_difference_has_no_width(by_hand):
     """Both areas vary over the images, their difference does not: only a paired interval knows."""
     first = by_hand["active", "black"].clone()

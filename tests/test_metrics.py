@@ -643,6 +643,16 @@ def test_the_medians_interval_covers():
     assert .92 < sum(inside) / 400 < .99
 
 
+def test_columns_of_two_sets_of_images_are_resampled_apart():
+    """The variance of a difference of independent means is the sum of theirs; within a set, images stay paired."""
+    rng = torch.Generator().manual_seed(0)
+    few, many = torch.rand(100, generator=rng, dtype=torch.float64), torch.rand(400, generator=rng, dtype=torch.float64)
+    value, low, high = metrics.bootstrap_of(lambda a, b, c: a.mean() - b.mean() + (b - c).mean(), few, many, many + 1, resamples=4000)
+    spread = 1.96 * (few.var(correction=0) / 100 + many.var(correction=0) / 400) ** .5
+    assert value == pytest.approx((few.mean() - many.mean() - 1).item()) and (high - low) / 2 == pytest.approx(spread.item(), rel=.05)
+    assert metrics.bootstrap_of(lambda b, c: (b - c).mean(), many, many + 1, resamples=50) == pytest.approx((-1, -1, -1))
+
+
 def test_the_bootstrap_of_a_mean_is_that_of_its_statistic():
     values = torch.rand(300, dtype=torch.float64, generator=generator())
     value, low, high = metrics.bootstrap_of(np.mean, values)

@@ -259,11 +259,14 @@ def test_the_network_before_its_cooldown_stands_beside_itself_on_the_same_pictur
     part = torch.zeros(13, 500, dtype=torch.bool)
     part[:, :150] = True
     assert reproduction.beside_constant_rate() is None
-    for weights, n, kept in (("imagenette", 3_856, whole), (reproduction.CONSTANT, 500, part)):
+    for weights, n, kept in (("imagenette", 3_856, whole), (reproduction.CONSTANT[0], 500, part), (reproduction.CONSTANT[1], 500, ~part)):
         results.cell("deletion", weights, about | {"weights": weights, "n": n, "map": "active", "fill": "black"}, lambda: {"rows": [{"auc": .5}], "kept": results.pack(kept)})
-    found, = reproduction.beside_constant_rate().to_dict("records")
-    assert (found["row"], found["fill"], found["printed"]) == ("active", "black", .14) and found["committed"] == pytest.approx(.18) and found["constant"] == pytest.approx(.27)
-    assert 0 < found["low"] < .09 < found["high"] < .13
+        results.cell("accuracy", weights, about | {"weights": weights, "n": 3_856}, lambda: {"rows": [{"accuracy": n / 10_000}]})
+    accuracy, area = (part for _, part in reproduction.beside_constant_rate().groupby("row"))
+    assert (accuracy[["printed", "value"]].values == [[.8357, .3856], [.8357, .05], [.8357, .05]]).all() and accuracy["difference"].tolist() == pytest.approx([0, -.3356, -.3356]) and accuracy["low"].isna().all()
+    assert area[["row", "fill", "printed"]].values.tolist() == [["active", "black", .14]] * 3 and area["weights"].tolist() == ["imagenette", *reproduction.CONSTANT]
+    assert area["value"].tolist() == pytest.approx([.18, .27, .63]) and area["difference"].tolist() == pytest.approx([0, .09, .45])
+    assert area["low"].isna().tolist() == [True, False, False] and 0 < area["low"].iloc[1] < .09 < area["high"].iloc[1] < .13
 
 
 def test_other_pixels_are_no_other_seed(printed):
