@@ -1,7 +1,8 @@
-"""Small float64 networks, pictures, and a guard that a kernel leaves the caller's model and the library's state alone."""
+"""Small float64 networks, pictures, a guard that a kernel leaves the caller's model and the library's state alone, and a small run of lib.reproduce."""
 from __future__ import annotations
 
 import contextlib
+import shutil
 
 import pytest
 import torch
@@ -185,3 +186,63 @@ def clean():
         yield
     plt.close("all")
     plt.switch_backend(backend)
+
+
+# ---- a whole run of lib.reproduce, on drawn pictures and small networks; imports within, since kernels need none of it
+
+HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero"   # of reproduction.csv
+
+
+def small(classes: int) -> nn.Module:
+    """Stands for both networks: it has their inputs and outputs and takes no time."""
+    return nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes))
+
+
+def paths(patch, folder):
+    """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
+    from lib import claims, data, models, reproduction, results
+    for module, name, value in ((models, "WEIGHTS", "weights"), (results, "RESULTS", "results"), (results, "CACHE", "cache"), (data, "CACHE", "cache"),
+                                (reproduction, "CSV", "results/reproduction.csv"), (claims, "CSV", "results/claims.csv")):
+        patch.setattr(module, name, folder / value)
+    for name in models.BUILDERS:
+        patch.setitem(models.BUILDERS, name, small)
+
+
+def plan(patch):
+    """Two networks and few pictures instead of the plan of the paper."""
+    from lib import claims, data, experiments, reproduce, reproduction, shapes10
+    from lib.training import Protocol
+    drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
+    patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
+    jobs = [("basic_cnn", "shapes10", "shapes10", Protocol(epochs=2, batch_size=30)), ("resnet18", "shapes10", "shapes10", Protocol(epochs=1, batch_size=30))]
+    columns = {"CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",)), "CIFAR-10 ResNet-18": ("shapes10", "resnet18", ("shapes10",))}
+    for module, name, value in ((reproduce, "TRAINED", jobs), (reproduction, "COLUMNS", columns),
+                                (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), (reproduction, "STAND_INS", {})):
+        patch.setattr(module, name, value)
+    patch.setattr(experiments, "SCORED", {"shapes10": 10})
+    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None), patch.setattr(reproduce, "constant_rate", lambda: None)
+    patch.setattr(reproduce, "compute_synthesis", lambda: None)   # these name their data; see test_reproduce.py
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The folder of a finished run, one for all files; never to be changed: see `run_copy`."""
+    from lib import reproduce
+    folder, threads = tmp_path_factory.mktemp("run"), torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        paths(patch, folder), plan(patch)
+        assert reproduce.main(["run", "--threads", "1"]) == 0
+    torch.set_num_threads(threads)
+    return folder
+
+
+@pytest.fixture
+def run_copy(tmp_path, monkeypatch, finished):
+    """A copy of the finished run, to be harmed."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    paths(monkeypatch, tmp_path), plan(monkeypatch)
+    return tmp_path
+
+
+def snapshot(folder):
+    return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file() and "locks" not in f.parts}
