@@ -24,7 +24,6 @@ from lib.subjects import Subject, batch, batch_size, subject
 LIST = ROOT / "data" / "claims.csv"
 CSV = results.RESULTS / "claims.csv"
 Measured = tuple[float, float, float]   # value, low, high
-MATCHED = [("original", "black"), ("positive", "black"), ("active", "black"), ("original", "white"), ("negative", "white"), ("inactive", "white")]
 SIGN_CIFAR = [("cifar10", "basic_cnn", "cifar10"), ("cifar10", "resnet18", "cifar10")]
 SIGN_NETS = [*SIGN_CIFAR, ("imagenette", "basic_cnn", "imagenette"), ("imagenette", "resnet18", "imagenette")]
 MASKED = [("cifar10_masks", "rectgrad_cnn", "cifar10"), ("cifar10_masks", "rectgrad_cnn", "cifar10_rest")]
@@ -51,7 +50,7 @@ def _trained(networks: list) -> list:
 
 # --- paper Sign -----------------------------------------------------------------------------------------------------------
 
-def _areas(who: Subject, pairs=MATCHED) -> np.ndarray:
+def _areas(who: Subject, pairs=experiments.PRINTED_PAIRS) -> np.ndarray:
     """Area under every picture's own allegiance curve, [pairs,N], from the stored flags."""
     found = experiments.allegiances(who, stored=True)
     return np.stack([metrics.auc(PAPER_FRACTIONS, found[pair]).double().numpy() for pair in pairs])

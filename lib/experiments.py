@@ -6,7 +6,7 @@ otherwise everything is computed on the spot.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
@@ -20,6 +20,8 @@ MAPS = attribution.SignedMaps._fields
 FILLS = ("black", "white")
 # paper Sign's own pairs; the other four cells of the 5 x 2 table are the crossed ones
 MATCHED = {"black": ("original", "positive", "active"), "white": ("original", "negative", "inactive")}
+PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
+PRINTED_PAIRS = [(name, fill) for fill, names in MATCHED.items() for name in names]
 STRENGTHS = (.05, .1, .25, .5, 1.)
 SCORED = {"cifar10": 2_000, "imagenette": 300}   # test pictures for score curves and the soft sweep, fifteen times the work of a curve
 # networks whose deletion runs forward in bfloat16, half the time; `precision` shows that it does not change the areas
@@ -148,8 +150,8 @@ def precision(who: Subject, pictures: int = 500, *, batch_size: int = 256, store
     return found
 
 
-def allegiances(who: Subject, *, batch_size: int = 256, stored: bool = False, log: Callable = lambda line: None) -> dict[tuple[str, str], Tensor]:
-    """For every map and fill, bool [F,N]: is the prediction what it was (paper Sign, Figs. 3, 4, B.7, B.8)?
+def allegiances(who: Subject, *, pairs: Sequence[tuple[str, str]] = PAIRS, batch_size: int = 256, stored: bool = False, log: Callable = lambda line: None) -> dict[tuple[str, str], Tensor]:
+    """For every pair of map and fill, bool [F,N]: is the prediction what it was (paper Sign, Figs. 3, 4, B.7, B.8)?
 
     Also the pairs that the paper does not show (positive under white, ...). Maps are float32 always; what is stored for a
     network of `BFLOAT16` has its forward passes in bfloat16.
@@ -157,16 +159,15 @@ def allegiances(who: Subject, *, batch_size: int = 256, stored: bool = False, lo
     maps: dict[str, Tensor] = {}
     found = {}
     low = stored and _low(who)
-    for name in MAPS:
-        for fill in FILLS:
-            def compute():
-                if not maps:
-                    maps.update(signed_maps(who, batch_size))
-                kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
-                return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
-            content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}), compute)
-            found[name, fill] = results.unpack(content["kept"])
-            log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
+    for name, fill in pairs:
+        def compute():
+            if not maps:
+                maps.update(signed_maps(who, batch_size))
+            kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
+            return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
+        content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}), compute)
+        found[name, fill] = results.unpack(content["kept"])
+        log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
     return found
 
 

@@ -92,7 +92,8 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     for experiment in () if (dataset, model, (tag,)) in reproduction.STAND_INS.values() else (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
         experiment(few, batch_size=size, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
-    experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), batch_size=size, stored=True, log=log)
+    for pairs in (experiments.PRINTED_PAIRS, experiments.PAIRS):  # first what the paper draws
+        experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), pairs=pairs, batch_size=size, stored=True, log=log)
 
 
 def constant_rate(log: Callable = print) -> None:
