@@ -33,12 +33,13 @@ CSV = results.RESULTS / "reproduction.csv"
 CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
 
 
-def _seeds(values: list[float], half_widths: list[float]) -> tuple[float, float, float]:
-    """Mean over seeds and its interval: the larger of the mean half-width over images and the half-width over seeds (t)."""
-    mean, half = float(np.mean(values)), float(np.mean(half_widths))
-    if len(values) > 1:
-        from scipy.stats import t
-        half = max(half, float(t.ppf(.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** .5))
+def _seeds(values: list[float], lows: list[float], highs: list[float]) -> tuple[float, float, float]:
+    """Of one seed, its value and interval over images; of several, the mean and the larger of the mean half-width over images and the half-width over seeds (t)."""
+    if len(values) == 1:
+        return values[0], lows[0], highs[0]
+    from scipy.stats import t
+    mean, images = float(np.mean(values)), float(np.mean(np.subtract(highs, lows))) / 2
+    half = max(images, float(t.ppf(.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** .5))
     return mean, mean - half, mean + half
 
 
@@ -58,13 +59,13 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     if sorted(c["parameters"]["weights"] for c in found) != sorted(tags):
         return {}
     rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
-    value, low, high = _seeds([r[field] for r in rows], [(r["high"] - r["low"]) / 2 for r in rows])
+    value, low, high = _seeds(*([r[name] for r in rows] for name in (field, "low", "high")))
     seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
     how = models.card(model, tags[0])["protocol"]
     order = "" if how.get("reshuffle", True) else ", one order for all epochs"
     part = "" if how.get("trains", "all") == "all" else f", {how['trains']}"
     part += f", the last {max(1, how['epochs'] // 10)} cooling down" if how.get("schedule") == "cooldown" else ""
-    return {"reproduced": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
+    return {"reproduced": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": found[0]["parameters"]["n"], "data": f"{dataset} test, {data.described(found[0]['parameters']['data'])}",
             "model": model, "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}{part}, {seeds}",
             "verdict": published.verdict(number.published, value, low, high, published.tolerance(number)),
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
@@ -85,7 +86,7 @@ def _retrained() -> dict[tuple[str, str], dict]:
             judged = printed[row, column], r["area"], r["area_low"], r["area_high"]
         else:
             judged = printed[row, column] - printed["Random", column], r["difference"], r["low"], r["high"]
-        rows[row, column] = {"reproduced": round(r["area"], 4), "low": round(r["area_low"], 4), "high": round(r["area_high"], 4), "n": WHOLE["cifar10"], "data": f"cifar10 test, {data.described(found.attrs['test_data'])}",
+        rows[row, column] = {"reproduced": round(r["area"], 6), "low": round(r["area_low"], 6), "high": round(r["area_high"], 6), "n": WHOLE["cifar10"], "data": f"cifar10 test, {data.described(found.attrs['test_data'])}",
                              "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r['seeds']} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
                              "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
     return rows
