@@ -286,7 +286,7 @@ def sweep(tables: dict[str, pd.DataFrame], value: str, ylabel: str, *, names: di
             axis.legend(loc="best")
         axes[row, 0].set_ylabel(ylabel)
     for axis in axes[-1]:
-        axis.set_xlabel("strength of the replacement (1: all the way)")
+        axis.set_xlabel("strength of the replacement")
     return figure
 
 
