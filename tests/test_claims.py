@@ -271,7 +271,7 @@ def test_how_many_survive_ten_percent(curves):
 
 
 def test_train_and_test_are_compared_curve_by_curve(curves, monkeypatch):
-    train = {pair: torch.ones(13, 50, dtype=torch.bool) for pair in claims.MATCHED}
+    train = {pair: torch.ones(13, 50, dtype=torch.bool) for pair in experiments.PRINTED_PAIRS}
     train["negative", "white"][1:] = False
     test = experiments.allegiances(None, stored=True)
     monkeypatch.setattr(claims, "subject", lambda *_, split, count: who_of(50, weights=split))
