@@ -210,7 +210,8 @@ if __name__ == "__main__":
 def start(tmp_path, seconds):
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    return subprocess.Popen([sys.executable, str(script), str(ROOT), str(Path(__file__).parent), str(tmp_path), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    listens = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background jobs are born deaf to Ctrl-C, and so are their children
+    return subprocess.Popen([sys.executable, str(script), str(ROOT), str(Path(__file__).parent), str(tmp_path), str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=listens)
 
 
 def until(condition, seconds=90):
