@@ -52,7 +52,7 @@ def _trained(networks: list) -> list:
 
 def _areas(who: Subject, pairs=experiments.PRINTED_PAIRS) -> np.ndarray:
     """Area under every picture's own allegiance curve, [pairs,N], from the stored flags."""
-    found = experiments.allegiances(who, stored=True)
+    found = experiments.allegiances(who, pairs=pairs, stored=True)
     return np.stack([metrics.auc(PAPER_FRACTIONS, found[pair]).double().numpy() for pair in pairs])
 
 

@@ -184,12 +184,12 @@ def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
     """How far apart trainings of one network lie: columns map, fill, least, most (of the areas over its seeds)."""
     dataset, model, tags = COLUMNS[column]
     rows, cells = [], _whole_cells()["deletion"]
-    for fill, names in experiments.MATCHED.items():
-        for name in names:
-            found = [c["rows"][0]["auc"] for c in cells if c["parameters"]["weights"] in tags and current(c["parameters"])
-                     and {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}.items() <= c["parameters"].items()]
-            rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)} if len(found) > 1 else {})
-    return pd.DataFrame([r for r in rows if r], columns=["map", "fill", "least", "most"])
+    for name, fill in experiments.PRINTED_PAIRS:
+        found = [c["rows"][0]["auc"] for c in cells if c["parameters"]["weights"] in tags and current(c["parameters"])
+                 and {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}.items() <= c["parameters"].items()]
+        if len(found) > 1:
+            rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)})
+    return pd.DataFrame(rows, columns=["map", "fill", "least", "most"])
 
 
 def beside_retrained() -> pd.DataFrame | None:

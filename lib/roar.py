@@ -136,8 +136,12 @@ def _gone(p: dict, pictures: data.Dataset, places: Callable[[], Tensor]) -> Tens
     shape = (len(pictures), *pictures.images.shape[2:])
     if p["method"] == "none":
         return torch.zeros(shape, dtype=torch.bool)
-    seed = 2 * p["seed"] + (pictures.split == "test")
-    return occluded(shape if p["method"] == "random" else places(), p["fraction"], p["mode"], seed)
+    return occluded(shape if p["method"] == "random" else places(), p["fraction"], p["mode"], drop_seed(p["seed"], pictures.split))
+
+
+def drop_seed(seed: int, split: str) -> int:
+    """What draws the pixels of the random baseline: each seed, and each split of it, its own."""
+    return 2 * seed + (split == "test")
 
 
 def plan(dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str = "auto", *, methods: Sequence[str] = PRINTED, fractions: Sequence[float] = FRACTIONS,

@@ -305,7 +305,7 @@ def witness(one: Study, model: str) -> Subject:
 def _random_pixels(one: Study, fraction: float) -> Tensor:
     """Which pixels of the study's pictures the random baseline removes in the first seed of ROAR, bool [N,H,W]."""
     shape = one.who.pictures.images.shape[2:]
-    return roar.occluded((int(one.index.max()) + 1, *shape), fraction, "roar", seed=3)[one.index]   # 2 seed + 1, of test pictures
+    return roar.occluded((int(one.index.max()) + 1, *shape), fraction, "roar", roar.drop_seed(1, "test"))[one.index]
 
 
 def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:

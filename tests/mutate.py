@@ -196,7 +196,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("ranks without the noise that breaks ties", R, "found = found + 1e-4 * torch.randn(found.shape, generator=generator)", "pass"),
     ("the test pictures keep their pixels", R, "for split in both}\n    network", "for split in both}\n    gone['test'] &= False\n    network"),
     ("pixels turn black", R, "to_range(channel_mean(", "to_range(0 * channel_mean("),
-    ("the random baseline is the same for every seed", R, 'seed = 2 * p["seed"] +', "seed ="),
+    ("the random baseline is the same for every seed", R, 'return 2 * seed +', "return"),
     ("KAR's area lies under the curve", R, "1 - area for rule", "area for rule"),
     ("Holm without its factor", R, "(len(p) - k) * p[i]", "p[i]"),
     ("both tails keep one", X, "(score > high) | (score < low)", "score > high"),

@@ -236,7 +236,7 @@ def test_pictures_are_counted_by_dataset(monkeypatch, tmp_path):
 def curves(monkeypatch):
     """Every prediction survives everything, until set(map, fill, [share of images at every fraction]) says otherwise."""
     found = {(name, fill): torch.ones(13, 100, dtype=torch.bool) for name in MAPS for fill in FILLS}
-    monkeypatch.setattr(experiments, "allegiances", lambda who, stored: found)
+    monkeypatch.setattr(experiments, "allegiances", lambda who, pairs=experiments.PAIRS, *, stored: {pair: found[pair] for pair in pairs})
 
     def set_(name, fill, shares):
         found[name, fill] = torch.arange(100)[None] < (100 * torch.tensor([shares] * 13 if isinstance(shares, float) else shares)).round()[:, None]
@@ -275,7 +275,7 @@ def test_train_and_test_are_compared_curve_by_curve(curves, monkeypatch):
     train["negative", "white"][1:] = False
     test = experiments.allegiances(None, stored=True)
     monkeypatch.setattr(claims, "subject", lambda *_, split, count: who_of(50, weights=split))
-    monkeypatch.setattr(experiments, "allegiances", lambda who, stored: train if who.weights == "train" else test)
+    monkeypatch.setattr(experiments, "allegiances", lambda who, pairs, stored: train if who.weights == "train" else test)
     assert statistic("sign-train-similar")(who_of(100)) == pytest.approx((.9 - .015,) * 3)
 
 
