@@ -10,6 +10,7 @@ that its code has changed since it was published.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,25 @@ def code(notebook) -> list[str]:
     """The code cells that papermill did not inject."""
     return [cell.source for cell in notebook.cells
             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def unbroken(text: str) -> str:
+    """The rows of Markdown tables with spaces inside a number and its interval that no line breaks at."""
+    inside = re.compile(r"(?<=[\d%]) (?=± |to [-+−.\d]|%)|(?<=±) (?=[.\d])|(?<=[\d%] to) (?=[-+−.\d])")
+    return "".join(inside.sub("\u00a0", line) if line.startswith("|") else line for line in text.splitlines(keepends=True))
+
+
+def keep_numbers_whole(folder: Path) -> None:
+    """`unbroken` over every page and every chapter's output in `folder`."""
+    import nbformat
+    for page in folder.glob("*.md"):
+        page.write_text(unbroken(page.read_text(encoding="utf8")), encoding="utf8")
+    for chapter in folder.glob("*.ipynb"):
+        notebook = nbformat.read(chapter, as_version=4)
+        for shown in (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output):
+            if "text/markdown" in shown:
+                shown["text/markdown"] = unbroken(shown["text/markdown"])
+        write(notebook, chapter)
 
 
 def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
@@ -84,6 +104,7 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
         elif code(notebook) != code(nbformat.read(source, as_version=4)):
             annotate(notebook, STALE, "warning")
         write(notebook, target / "book" / source.name)
+    keep_numbers_whole(target / "book")
 
 
 def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
