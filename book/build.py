@@ -48,7 +48,7 @@ def code(notebook) -> list[str]:
 
 def unbroken(text: str) -> str:
     """The rows of Markdown tables with spaces inside a number and its interval that no line breaks at."""
-    inside = re.compile(r"(?<=[\d%]) (?=± |to [-+−.\d]|%)|(?<=±) (?=[.\d])|(?<=[\d%] to) (?=[-+−.\d])")
+    inside = re.compile(r"(?<=[\d%]) (?=to [-+−.\d]|%)|(?<=±) (?=[.\d])|(?<=[\d%] to) (?=[-+−.\d])")
     return "".join(inside.sub("\u00a0", line) if line.startswith("|") else line for line in text.splitlines(keepends=True))
 
 
