@@ -46,10 +46,18 @@ def code(notebook) -> list[str]:
             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
+ROOM = 84   # characters that a row of a table has room for on a page, a column's padding counted as two
+
+
 def unbroken(text: str) -> str:
-    """The rows of Markdown tables with spaces inside a number and its interval that no line breaks at."""
+    """Markdown whose tables break no line inside a number and its interval; a table that would not fit the page then stays as it is."""
     inside = re.compile(r"(?<=[\d%]) (?=to [-+−.\d]|%)|(?<=±) (?=[.\d])|(?<=[\d%] to) (?=[-+−.\d])")
-    return "".join(inside.sub("\u00a0", line) if line.startswith("|") else line for line in text.splitlines(keepends=True))
+
+    def table(match):
+        whole = inside.sub("\u00a0", match[0])
+        columns = zip(*(re.sub("<.*?>", " ", row).strip("|").split("|") for row in whole.splitlines() if not row.startswith("|:")))
+        return whole if sum(2 + max(len(part) for cell in column for part in cell.split(" ")) for column in columns) <= ROOM else match[0]
+    return re.sub(r"^\|.*(?:\n\|.*)*", table, text, flags=re.M)
 
 
 def keep_numbers_whole(folder: Path) -> None:
