@@ -158,16 +158,18 @@ def totals(table: pd.DataFrame, xlabel: str) -> Figure:
 
 
 def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
-    """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers have a positive threshold, by q (section 5.1)."""
+    """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers have a positive threshold and how many a negative mean one, by q (section 5.1)."""
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
     for colour, (title, table) in zip(sns.color_palette("colorblind"), layers.items()):
         silent = table.groupby("layer")["silent"].mean()
         axes[0].plot(silent.index, silent, marker="o", markersize=3, color=colour, label=title)
         positive = table.groupby("q")["positive"].mean()
         axes[1].plot(positive.index, positive, marker="o", markersize=3, color=colour, label=title)
+        negative = (table.set_index("q")["tau"] < 0).groupby(level="q").mean()
+        axes[1].plot(negative.index, negative, marker="o", markersize=3, color=colour, linestyle="--")
     axes[0].set(xlabel="layer, from the input", ylabel="share of units at 0", ylim=(0, 1), title="silent units")
     axes[1].axvspan(20, 80, color="#dddddd", zorder=0)
-    axes[1].set(xlabel="percentile q", ylabel="share of layers with τ > 0", ylim=(-.03, 1.03), title="thresholds that bite")
+    axes[1].set(xlabel="percentile q", ylabel="share of layers", ylim=(-.03, 1.03), title="τ > 0 (solid), τ < 0 (dashed)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 

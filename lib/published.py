@@ -18,6 +18,7 @@ class Number(NamedTuple):
     published: float
 
 
+DIGITS = {("Sign", "Table 1"): 4, ("Sign", "Table 2"): 2, ("Sign", "Table 3"): 2, ("Noise", "Appendix F"): 3, ("Noise", "Table 1"): 4}   # after the point, in print
 TOLERANCE = {"accuracy": 0.02, "AUC": 0.02, "ROAR/KAR": 0.01}
 
 _COLUMNS = ("CIFAR-10 CNN", "CIFAR-10 ResNet-18", "Imagenette CNN", "Imagenette ResNet-18", "Imagenette ResNet-18 pretrained", "Imagenette ConvNeXt pretrained")
@@ -38,6 +39,11 @@ def numbers() -> list[Number]:
     for name, values in (("ROAR AUC", _ROAR), ("KAR AOC", _KAR)):
         found += [Number("Noise", "Table 1", method, name, v) for method, v in zip(_METHODS, values)]
     return found
+
+
+def shown(paper: str, table: str, value: float) -> str:
+    """A printed number with as many digits as the paper gives it."""
+    return f"{value:.{DIGITS[paper, table]}f}"
 
 
 def tolerance(number: Number) -> float:

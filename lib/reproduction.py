@@ -203,7 +203,7 @@ def beside_pretrained(tables: list[str]) -> pd.DataFrame:
     printed = [n for n in published.numbers() if n.table in tables and "pretrained" in n.column]
     rows = {}
     for number in printed:
-        rows.setdefault((number.table, number.row), {"number": f"{number.table}, {number.row}"})[f"{number.column.removeprefix('Imagenette ')}, printed"] = f"{number.published:g}"
+        rows.setdefault((number.table, number.row), {"number": f"{number.table}, {number.row}"})[f"{number.column.removeprefix('Imagenette ')}, printed"] = published.shown(number.paper, number.table, number.published)
     for r in stand_ins().itertuples():
         if (r.table, r.row) in rows:
             rows[r.table, r.row][f"{r.column}, here"] = f"{r.reproduced:.3f} ({r.low:.3f} to {r.high:.3f})"

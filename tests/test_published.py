@@ -79,3 +79,8 @@ def test_verdict(reproduced, low, high, reach, expected):
 
 def test_no_number_agrees_with_nothing():
     assert verdict(.23, math.nan, math.nan, math.nan, .02) == "disagree"
+
+
+def test_a_printed_number_keeps_its_digits():
+    assert [published.shown(*key, value) for key, value in ((("Sign", "Table 2"), .2), (("Sign", "Table 1"), .6307), (("Noise", "Table 1"), .427), (("Noise", "Appendix F"), .731))] == ["0.20", "0.6307", "0.4270", "0.731"]
+    assert all(float(published.shown(n.paper, n.table, n.published)) == n.published for n in published.numbers())
