@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from lib import published
 from lib.published import TOLERANCE, Number, numbers, tolerance, verdict
 
 SIGN_COLUMNS = ["CIFAR-10 CNN", "CIFAR-10 ResNet-18", "Imagenette CNN", "Imagenette ResNet-18", "Imagenette ResNet-18 pretrained", "Imagenette ConvNeXt pretrained"]
