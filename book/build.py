@@ -46,7 +46,7 @@ def code(notebook) -> list[str]:
             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
-ROOM = 84   # characters that a row of a table has room for on a page, a column's padding counted as two
+ROOM = 90   # characters that a row of a table has room for on a page, a column's padding counted as two
 
 
 def unbroken(text: str) -> str:
