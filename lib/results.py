@@ -21,7 +21,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -273,35 +273,49 @@ def _begin(threads: int, number) -> None:
 
 
 def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iterator[tuple[int, dict]]:
-    deaths = 0
-    while todo:
-        running: dict = {}
-        context = multiprocessing.get_context("spawn")  # a forked torch may hang
-        others = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(workers, context, _begin, (threads, context.Value("i", 0)))
-        try:
-            while todo or running:
-                while todo and len(running) < workers:
-                    running[pool.submit(work, cells[todo[0]])] = todo[0]   # a pool that has just broken refuses: the cell stays in line
-                    todo.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+    """One pool a worker, because a pool whose worker dies ends as a whole: the cells beside it go on."""
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang
+    number, others = context.Value("i", 0), set(multiprocessing.active_children())
+    pools, running, deaths = {}, {}, 0
+    try:
+        while todo or running:
+            for slot in set(range(workers)) - {slot for _, slot in running.values()}:
+                if todo:
+                    pools.setdefault(slot, ProcessPoolExecutor(1, context, _begin, (threads, number)))
+                    k = todo.popleft()
+                    running[_submitted(pools[slot], work, cells[k])] = k, slot
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                k, slot = running.pop(future)
+                try:
                     content = future.result()
-                    k = running.pop(future)
-                    if content is None:  # another run is at it: ask again when the rest is done
-                        todo.append(k)
-                        time.sleep(.2)
-                    else:
-                        deaths = 0
-                        yield k, content
-        except BrokenProcessPool:
-            deaths += 1
-            todo.extendleft(sorted(running.values(), reverse=True))
-            if deaths == 3:
-                raise RuntimeError(f"three workers died one after another, the last at {cells[todo[0]].label} or beside it; is there memory for {workers} of them? What is finished is stored.") from None
-        finally:
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()  # idle ones, or the rest of a run that was stopped
+                except BrokenProcessPool:
+                    todo.appendleft(k)
+                    pools.pop(slot).shutdown()
+                    deaths += 1
+                    if deaths == 3:
+                        raise RuntimeError(f"three workers died one after another, the last at {cells[k].label}; is there memory for {workers} of them? What is finished is stored.") from None
+                    continue
+                if content is None:  # another run is at it: ask again when the rest is done
+                    todo.append(k)
+                    time.sleep(.2)
+                else:
+                    deaths = 0
+                    yield k, content
+    finally:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # idle ones, or the rest of a run that was stopped
+        for pool in pools.values():
             pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, work, one: Cell) -> Future:
+    """The future of a cell's work; a pool whose idle worker has died refuses, which is told as if it had died at the cell."""
+    try:
+        return pool.submit(work, one)
+    except BrokenProcessPool as error:
+        refused = Future()
+        refused.set_exception(error)
+        return refused
 
 
 def _on_cluster(work, cells, todo, *, workers: int, threads: int, scheduler: str) -> Iterator[tuple[int, dict]]:

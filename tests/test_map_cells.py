@@ -121,9 +121,14 @@ def test_impossible_numbers_are_refused_before_anything_is_computed(options, wor
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_computed_twice(tmp_path, folder):
     cells = grid_jobs.cells(tmp_path, 6, dies=2, seconds=.1)
     assert values(map_cells(square, cells, workers=2, folder=folder)) == [x * x for x in range(6)]
-    begun, before = noted(tmp_path, "begun"), [int(x) for x in (tmp_path / "died").read_text().split()]
-    assert before and all(begun.count(x) == 1 for x in before)   # beside it, a cell may have been at work: its pool ends as a whole
-    assert set(noted(tmp_path)) == set(range(6)) and begun.count(2) == 2
+    assert sorted(noted(tmp_path)) == list(range(6)) and noted(tmp_path, "begun").count(2) == 2
+
+
+def test_a_worker_that_is_killed_takes_no_other_with_it(tmp_path, folder):
+    """A long cell beside the one that dies is begun once."""
+    cells = grid_jobs.cells(tmp_path, 2, dies=1, seconds=2)
+    assert values(map_cells(square, cells, workers=2, folder=folder)) == [0, 1]
+    assert sorted(noted(tmp_path, "begun")) == [0, 1, 1] and sorted(noted(tmp_path)) == [0, 1]
 
 
 def test_a_worker_of_a_dask_cluster_that_is_killed_is_replaced(tmp_path, folder, cluster):
