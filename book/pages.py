@@ -89,7 +89,7 @@ def findings() -> str:
         printed.append(f"{column}: {rule['printed']:.3f} and {rule['released']:.3f}")
     told = ("Area under the curve of unchanged predictions as pixels turn black, lower is better", "The same pixels turned white",
             "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
-            "Area of its map under white deletion, and of the released code's, on 2,000 pictures of CIFAR-10 and 300 of Imagenette")
+            "Area of its map under white deletion, and of the released code's, on {cifar10:,} pictures of CIFAR-10 and {imagenette} of Imagenette".format(**experiments.SCORED))
     return "\n".join([f"- {counts()}", f"- {claim_counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts] + _noise_findings())
 
 

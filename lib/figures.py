@@ -20,7 +20,7 @@ from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lib import results
+from lib import published, results
 from lib.attribution import normalize
 from lib.data import Dataset
 from lib.experiments import MATCHED
@@ -79,10 +79,9 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
     """Printed beside reproduced numbers with interval and verdict, or a line that says there are none to compare."""
     if frame is None:
         return Markdown("*The papers print no number for what is studied here.*")
-    from lib.published import shown
-    rows = [{"number": f"{r.table}, {r.row}", "network": r.column + (", paper Noise" if r.table == "Appendix F" else ""), "printed": shown(r.paper, r.table, r.published), "reproduced": r.reproduced, "95 % interval": interval(r.low, r.high),
+    rows = [{"number": f"{r.table}, {r.row}", "network": published.network(r.table, r.column), "printed": published.shown(r.paper, r.table, r.published), "reproduced": r.reproduced, "95 % interval": interval(r.low, r.high),
              "verdict": r.verdict, "at tolerance 0": r.verdict_at_zero} for r in frame.itertuples()]
-    how = "; ".join(f"{column}: {part.iloc[0]['data']}, {part.iloc[0]['protocol']}" for column, part in frame.groupby("column", sort=False))
+    how = "; ".join(f"{published.network(part.iloc[0]['table'], column)}: {part.iloc[0]['data']}, {part.iloc[0]['protocol']}" for column, part in frame.groupby("column", sort=False))
     return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{how}.*")
 
 

@@ -46,6 +46,11 @@ def shown(paper: str, table: str, value: float) -> str:
     return f"{value:.{DIGITS[paper, table]}f}"
 
 
+def network(table: str, column: str) -> str:
+    """Which network a printed column speaks of; the appendix of paper Noise names the pictures alone."""
+    return f"{column}, paper Noise" if table == "Appendix F" else column
+
+
 def tolerance(number: Number) -> float:
     """How far apart two values may be and still agree, whatever their intervals."""
     kind = "accuracy" if number.row == "Accuracy" else "AUC" if number.paper == "Sign" else "ROAR/KAR"

@@ -30,7 +30,7 @@ def pids(folder: Path, what: str) -> set[int]:
 
 
 def square(p: dict) -> dict:
-    """The square, after `seconds`; dies or fails at `x` as told, `dies` only while there is no file of that name."""
+    """The square, after `seconds`; dies or fails at `x` as told, `dies` only while there is no file of that name; `outlives` waits for that file."""
     note(p, "begun")
     if p["x"] == p.get("kills"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -41,6 +41,8 @@ def square(p: dict) -> dict:
             os.kill(os.getpid(), signal.SIGKILL)
     if p["x"] == p.get("fails"):
         raise ZeroDivisionError("as told")
+    while p["x"] == p.get("outlives") and not (Path(p["folder"]) / "died").exists():
+        time.sleep(.05)
     time.sleep(p.get("seconds", 0))
     note(p, "done")
     return {"rows": [{"square": p["x"] ** 2}]}

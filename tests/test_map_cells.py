@@ -125,8 +125,8 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_computed_twice(tmp_p
 
 
 def test_a_worker_that_is_killed_takes_no_other_with_it(tmp_path, folder):
-    """A long cell beside the one that dies is begun once."""
-    cells = grid_jobs.cells(tmp_path, 2, dies=1, seconds=2)
+    """The cell beside the one that dies, at work before and after, is begun once."""
+    cells = grid_jobs.cells(tmp_path, 2, dies=1, outlives=0, seconds=.5)
     assert values(map_cells(square, cells, workers=2, folder=folder)) == [0, 1]
     assert sorted(noted(tmp_path, "begun")) == [0, 1, 1] and sorted(noted(tmp_path)) == [0, 1]
 
