@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
         claims.CSV.write_text(claims.table().to_csv(index=False))
         print(reproduction.table().to_string())
         return 0
-    except (data.DataError, models.ModelError) as error:
+    except (data.DataError, models.ModelError, ModuleNotFoundError, OSError) as error:  # of the last, a disk that stays full or a scheduler that does not answer
         print(error, file=sys.stderr)
         return 2
 

@@ -319,7 +319,10 @@ def _submitted(pool: ProcessPoolExecutor, work, one: Cell) -> Future:
 
 
 def _on_cluster(work, cells, todo, *, workers: int, threads: int, scheduler: str) -> Iterator[tuple[int, dict]]:
-    from distributed import Client, as_completed
+    try:
+        from distributed import Client, as_completed
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("a cluster needs the package distributed; `pip install -e '.[cluster]'` brings it.") from None
     kind, _, name = scheduler.partition(":")
     with _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing() as cluster, Client(cluster.scheduler_address if cluster else scheduler) as client:
         submit = lambda k, rank: client.submit(_threaded, threads, work, cells[k], pure=False, priority=-rank)
@@ -353,7 +356,10 @@ def _nothing():
 
 @contextmanager
 def _slurm(name: str, jobs: int, threads: int):
-    from dask_jobqueue import SLURMCluster
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("Slurm needs the package dask-jobqueue; `pip install -e '.[cluster]'` brings it.") from None
     with SLURMCluster(config_name=name) as cluster:
         cluster.scale(jobs=jobs)
         yield cluster

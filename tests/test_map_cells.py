@@ -93,6 +93,15 @@ def test_slurm_is_asked_for_as_it_is_configured(tmp_path, folder, cluster, monke
     assert asked == ["gpu", 7, "closed"]
 
 
+@pytest.mark.parametrize("scheduler, module", [("tcp://127.0.0.1:1", "distributed"), ("slurm", "dask_jobqueue")])
+def test_what_a_cluster_needs_is_said_in_one_sentence(scheduler, module, tmp_path, folder, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[cluster\]'"):
+        map_cells(square, grid_jobs.cells(tmp_path, 1), scheduler=scheduler, folder=folder)
+    assert not noted(tmp_path, "begun")
+
+
 def test_a_line_a_cell_with_the_time_left(tmp_path, folder):
     cells, lines = grid_jobs.cells(tmp_path, 3, seconds=.2), []
     map_cells(square, cells[:1], workers=0, folder=folder)
