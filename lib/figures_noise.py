@@ -290,5 +290,6 @@ def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
         shown = ["random" if n == "random" else short(n).replace("\n", " ") for n in names]
         sns.heatmap(grid, annot=marks, fmt="", cmap="RdBu_r", center=0, square=True, xticklabels=shown, yticklabels=shown, ax=axis, cbar_kws={"shrink": .6, "label": "points of accuracy, row − column"})
         axis.set_title(mode.upper())
+        axis.grid(False)   # it would show on the diagonal
         axis.tick_params(axis="both", labelsize=7)
     return figure
