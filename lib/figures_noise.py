@@ -241,7 +241,7 @@ def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[flo
     for n, (method, mode) in enumerate(rows):
         line, places = axes[n], (1, *image.shape[2:]) if method == "random" else roar.ranks(who, method)
         _picture(line[0], _rgb(image)[0], "Picture" if n == 0 else "")
-        line[0].set_ylabel(f"{'random' if method == 'random' else label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
+        line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
         for axis, fraction in zip(line[1:], fractions):
             gone = roar.occluded(places, fraction, mode)
             _picture(axis, _rgb(torch.where(gone[:, None], mean, image))[0], f"{fraction:.0%}" if n == 0 else "")
@@ -261,7 +261,7 @@ def retraining(found: pd.DataFrame) -> Figure:
         for method in methods:
             by = kept[(kept["mode"] == mode) & (kept["method"] == method)].groupby("fraction")["accuracy"]
             middle = by.mean()
-            axis.plot(middle.index, middle, color=colours[method], marker="o", markersize=3, linestyle="--" if method == "random" else "-", label="random" if method == "random" else label(method))
+            axis.plot(middle.index, middle, color=colours[method], marker="o", markersize=3, linestyle="--" if method == "random" else "-", label=label(method))
             axis.fill_between(middle.index, by.min(), by.max(), color=colours[method], alpha=.15, linewidth=0)
         whole = found[found["method"] == "none"]["accuracy"]
         if len(whole):
@@ -287,7 +287,7 @@ def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
             for row, column, sign in ((r.first, r.second, 1), (r.second, r.first, -1)):
                 grid.loc[row, column] = 100 * sign * r.difference
                 marks.loc[row, column] = "•" if r.p_corrected < level else ""
-        shown = ["random" if n == "random" else short(n).replace("\n", " ") for n in names]
+        shown = [short(n).replace("\n", " ") for n in names]
         sns.heatmap(grid, annot=marks, fmt="", cmap="RdBu_r", center=0, square=True, xticklabels=shown, yticklabels=shown, ax=axis, cbar_kws={"shrink": .6, "label": "points of accuracy, row − column"})
         axis.set_title(mode.upper())
         axis.grid(False)   # it would show on the diagonal

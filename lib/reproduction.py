@@ -71,24 +71,30 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
 
 
+def _areas_after_retraining() -> pd.DataFrame:
+    """`roar.against_random` of the committed network's grid, from two seeds on, with columns row, column, printed and
+    printed_difference (from the random baseline) of paper Noise's Table 1, and data; empty where nothing is stored."""
+    if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
+        return pd.DataFrame()
+    found = roar.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
+    against = roar.against_random(roar.areas(found[found["method"].isin((*roar.PRINTED, "none"))])).query("seeds > 1")
+    names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
+    printed = {(n.row, n.column): n.published for n in published.numbers()}
+    against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *roar.PRINTED).index))
+    keys = [(names[r.method], RETRAINED[r.mode]) for r in against.itertuples()]
+    return against.assign(row=[row for row, _ in keys], column=[column for _, column in keys], printed=[printed[k] for k in keys],
+                          printed_difference=[printed[k] - printed["Random", k[1]] for k in keys], data=f"cifar10 test, {data.described(found.attrs['test_data'])}")
+
+
 def _retrained() -> dict[tuple[str, str], dict]:
     """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span, judged by their difference from
     the random baseline; the random baseline itself by its level."""
-    if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
-        return {}
-    found = roar.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
-    against = roar.against_random(roar.areas(found[found["method"].isin((*roar.PRINTED, "none"))]))
-    names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
-    printed, rows = {(n.row, n.column): n.published for n in published.numbers()}, {}
-    for r in against[against["seeds"] > 1].to_dict("records"):
-        row, column = names[r["method"]], RETRAINED[r["mode"]]
-        if r["method"] == "random":
-            judged = printed[row, column], r["area"], r["area_low"], r["area_high"]
-        else:
-            judged = printed[row, column] - printed["Random", column], r["difference"], r["low"], r["high"]
-        rows[row, column] = {"reproduced": round(r["area"], 6), "low": round(r["area_low"], 6), "high": round(r["area_high"], 6), "n": WHOLE["cifar10"], "data": f"cifar10 test, {data.described(found.attrs['test_data'])}",
-                             "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r['seeds']} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
-                             "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
+    rows = {}
+    for r in _areas_after_retraining().itertuples():
+        judged = (r.printed, r.area, r.area_low, r.area_high) if r.method == "random" else (r.printed_difference, r.difference, r.low, r.high)
+        rows[r.row, r.column] = {"reproduced": round(r.area, 6), "low": round(r.area_low, 6), "high": round(r.area_high, 6), "n": WHOLE["cifar10"], "data": r.data,
+                                 "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
+                                 "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
     return rows
 
 
@@ -193,9 +199,10 @@ def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
 
 
 def beside_retrained() -> pd.DataFrame | None:
-    """The rows of `table` that paper Noise prints of ROAR and KAR; None where none is computed."""
-    rows = table().query("paper == 'Noise' and table == 'Table 1'").dropna(subset=["reproduced"])
-    return rows if len(rows) else None
+    """Table 1 of paper Noise beside ours: columns method, mode, row, printed, printed_difference (from the random baseline),
+    area, area_low, area_high, difference, low, high, verdict; None where none is computed."""
+    found, verdicts = _areas_after_retraining(), {key: row["verdict"] for key, row in _retrained().items()}
+    return found.assign(verdict=[verdicts[key] for key in zip(found["row"], found["column"])]) if len(found) else None
 
 
 def beside_pretrained(tables: list[str]) -> pd.DataFrame:

@@ -272,7 +272,7 @@ def test_retraining():
     left, right = drawn(figures_noise.retraining(accuracies()))
     for axis in (left, right):
         found = lines(axis)
-        assert found["random"] == ([.1, .5], [.595, .555]) and found["RectGrad"] == ([.1, .5], [.495, .455]) and found["nothing removed"][1] == [.71, .71]
+        assert found["Random"] == ([.1, .5], [.595, .555]) and found["RectGrad"] == ([.1, .5], [.495, .455]) and found["nothing removed"][1] == [.71, .71]
         assert sorted(bands(axis)) == [(pytest.approx(.45), pytest.approx(.5)), (pytest.approx(.55), pytest.approx(.6))]
     assert "ROAR" in left.get_xlabel() and "KAR" in right.get_xlabel()
 
@@ -287,7 +287,7 @@ def test_pairwise_marks_what_is_significant_after_correction():
     grid = axes[0].collections[0].get_array().reshape(3, 3)
     assert grid[0, 1] == pytest.approx(2) and grid[1, 0] == pytest.approx(-2) and grid[2, 1] == pytest.approx(3) and grid.mask[0, 0]
     names = [t.get_text() for t in axes[0].get_yticklabels()]
-    assert names == ["random", "Saliency", "RectGrad"]
+    assert names == ["Random", "Saliency", "RectGrad"]
     marked = {(int(t.get_position()[1]), int(t.get_position()[0])) for t in axes[0].texts if t.get_text()}
     assert marked == {(0, 1), (1, 0), (1, 2), (2, 1)}  # .03 and .003 after correction, not .09
 

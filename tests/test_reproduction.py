@@ -88,7 +88,9 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
     half = 2.776 * .002 / 2 ** .5 / 2 ** .5   # four methods of two seeds leave four degrees of freedom
     assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
-    assert reproduction.beside_retrained()["row"].tolist() == list(found)
+    beside = reproduction.beside_retrained()
+    assert beside["row"].tolist() == list(found) and beside["verdict"].tolist() == [found[name]["verdict"] for name in found]
+    assert beside["printed_difference"].round(4).tolist() == [0, -.0177, .0006, -.0058] and beside["difference"].round(4).tolist() == [0, -.02, .002, -.03]
     # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
     assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
     assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]
