@@ -48,7 +48,7 @@ def _check_images(images) -> None:
 
 
 @contextmanager
-def _graph(model: nn.Module, images: Tensor, method: str = "", engine: rules.Engine | None = None):
+def input_graph(model: nn.Module, images: Tensor, method: str = "", engine: rules.Engine | None = None):
     """One forward pass that remembers how to go back to the input: yields (leaf [N,C,H,W], logits [N,K]).
 
     With an `engine`, operations met on the way get its backward rules; `method` names who asks for them.
@@ -68,7 +68,7 @@ def _check_logits(logits, count: int) -> Tensor:
     return logits
 
 
-def _targets(logits: Tensor, target) -> Tensor:
+def as_targets(logits: Tensor, target) -> Tensor:
     """`target` as an int64 tensor [N] on the device of the logits [N,K]."""
     count, classes = logits.shape
     if target is None:
@@ -95,7 +95,7 @@ def _class_list(logits: Tensor, classes: Sequence[int] | None) -> list[int]:
     return chosen
 
 
-def _gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
+def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
     """Gradient of the summed scores with respect to the input alone, in the layout of the images."""
     return torch.autograd.grad(scores.sum(), leaf, retain_graph=keep)[0]
 
@@ -105,34 +105,34 @@ def class_gradients(model: nn.Module, images: Tensor, classes: Sequence[int] | N
 
     Holds all gradients at once; `signed_maps` streams them. Raises ValueError for a class that the model has not.
     """
-    with _graph(model, images) as (leaf, logits):
+    with input_graph(model, images) as (leaf, logits):
         chosen = _class_list(logits, classes)
         gradients = images.new_empty(len(images), len(chosen), *images.shape[1:])
         for k, c in enumerate(chosen):
-            gradients[:, k] = _gradient(logits[:, c], leaf, keep=k + 1 < len(chosen))
+            gradients[:, k] = input_gradient(logits[:, c], leaf, keep=k + 1 < len(chosen))
         return logits.detach(), gradients
 
 
-def _against_rivals(model, images, target, classes, method: str = "", engine: rules.Engine | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def against_rivals(model, images, target, classes, method: str = "", engine: rules.Engine | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """The target's gradient and the largest and smallest gradient of its rivals, each [N,C,H,W], streamed over the classes.
 
     With no rival the extremes are -inf and +inf, so that every gradient stands alone. With an `engine`, its gradients.
     """
-    with _graph(model, images, method, engine) as (leaf, logits):
-        target = _targets(logits, target)
+    with input_graph(model, images, method, engine) as (leaf, logits):
+        target = as_targets(logits, target)
         own = torch.empty_like(leaf, requires_grad=False)
         largest, smallest = torch.full_like(own, -torch.inf), torch.full_like(own, torch.inf)
         chosen = list(dict.fromkeys(_class_list(logits, classes)))
         outside = ~torch.isin(target, torch.tensor(chosen, device=target.device, dtype=target.dtype))
         for c in chosen:
-            gradient = _gradient(logits[:, c], leaf, keep=True)
+            gradient = input_gradient(logits[:, c], leaf, keep=True)
             rows = (target == c).nonzero()[:, 0]
             own[rows], mine_large, mine_small = gradient[rows], largest[rows], smallest[rows]
             torch.maximum(largest, gradient, out=largest)
             torch.minimum(smallest, gradient, out=smallest)
             largest[rows], smallest[rows] = mine_large, mine_small  # a class is no rival of itself
         if outside.any():
-            own[outside] = _gradient(logits.gather(1, target[:, None]), leaf)[outside]
+            own[outside] = input_gradient(logits.gather(1, target[:, None]), leaf)[outside]
         return own, largest, smallest
 
 
@@ -142,7 +142,7 @@ def signed_maps(model: nn.Module, images: Tensor, target=None, classes: Sequence
     Memory does not grow with the number of classes. `classes` restricts the rivals that active and inactive maps consider.
     Active and inactive follow the released code: the absolute value before the channel maximum, ties dropped.
     """
-    own, largest, smallest = _against_rivals(model, images, target, classes)
+    own, largest, smallest = against_rivals(model, images, target, classes)
     size = own.abs()
     parts = size, own.clamp(min=0), own.neg().clamp_(min=0), size * (own > largest), size * (own < smallest)
     return SignedMaps(*(part.amax(1) for part in parts))
@@ -150,8 +150,8 @@ def signed_maps(model: nn.Module, images: Tensor, target=None, classes: Sequence
 
 def saliency(model: nn.Module, images: Tensor, target=None) -> Tensor:
     """The signed gradient of the target's logit, [N,C,H,W] (paper Sign, inside eq. 2; paper Noise, section 2)."""
-    with _graph(model, images) as (leaf, logits):
-        return _gradient(logits.gather(1, _targets(logits, target)[:, None]), leaf).contiguous()
+    with input_graph(model, images) as (leaf, logits):
+        return input_gradient(logits.gather(1, as_targets(logits, target)[:, None]), leaf).contiguous()
 
 
 def positive(model: nn.Module, images: Tensor, target=None) -> Tensor:
@@ -169,7 +169,7 @@ def active(model: nn.Module, images: Tensor, target=None, *, classes: Sequence[i
 
     `ties=True` also keeps a gradient that a rival equals, as eq. 5 is printed; the released code drops it.
     """
-    own, largest, _ = _against_rivals(model, images, target, classes)
+    own, largest, _ = against_rivals(model, images, target, classes)
     return (own * ((own >= largest) if ties else (own > largest))).contiguous()
 
 
@@ -178,7 +178,7 @@ def inactive(model: nn.Module, images: Tensor, target=None, *, classes: Sequence
 
     `ties=True` also keeps a gradient that a rival equals, as eq. 6 is printed; the released code drops it.
     """
-    own, _, smallest = _against_rivals(model, images, target, classes)
+    own, _, smallest = against_rivals(model, images, target, classes)
     return (own * ((own <= smallest) if ties else (own < smallest))).contiguous()
 
 
@@ -196,7 +196,7 @@ def _mean_gradient(model: nn.Module, images: Tensor, target, steps: int, point: 
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
     with torch.inference_mode(False), torch.no_grad(), evaluating(model), rules.alone():
-        target = _targets(torch.cat([_check_logits(model(part.clone()), len(part)) for part in images.split(batch_size)]), target)
+        target = as_targets(torch.cat([_check_logits(model(part.clone()), len(part)) for part in images.split(batch_size)]), target)
     total = torch.zeros_like(images, requires_grad=False)
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(steps)).view(-1, 2)
     for part in pairs.split(batch_size) if len(images) else ():
@@ -252,20 +252,20 @@ def integrated_gradients(model: nn.Module, images: Tensor, target=None, *, steps
     return way * _mean_gradient(model, images, target, steps, lambda n, k: start[n] + (k + 1) / steps * way[n], batch_size)
 
 
-def _ruled(model: nn.Module, images: Tensor, target, method: str, engine: rules.Engine) -> Tensor:
+def ruled_gradient(model: nn.Module, images: Tensor, target, method: str, engine: rules.Engine) -> Tensor:
     """The target's gradient with the backward rules of `engine`, [N,C,H,W]."""
-    with _graph(model, images, method, engine) as (leaf, logits):
-        return _gradient(logits.gather(1, _targets(logits, target)[:, None]), leaf).contiguous()
+    with input_graph(model, images, method, engine) as (leaf, logits):
+        return input_gradient(logits.gather(1, as_targets(logits, target)[:, None]), leaf).contiguous()
 
 
 def deconvolution(model: nn.Module, images: Tensor, target=None) -> Tensor:
     """Gradient whose negative values are cut at every ReLU, whatever the forward pass did, [N,C,H,W] (Zeiler & Fergus 2014)."""
-    return _ruled(model, images, target, "deconvolution", rules.Engine(rules.deconvolution))
+    return ruled_gradient(model, images, target, "deconvolution", rules.Engine(rules.deconvolution))
 
 
 def guided_backprop(model: nn.Module, images: Tensor, target=None) -> Tensor:
     """Gradient whose negative values are cut at every ReLU that let something through, [N,C,H,W] (Springenberg et al. 2015)."""
-    return _ruled(model, images, target, "guided backpropagation", rules.Engine(rules.guided))
+    return ruled_gradient(model, images, target, "guided backpropagation", rules.Engine(rules.guided))
 
 
 def rectgrad(model: nn.Module, images: Tensor, target=None, *, q: float = 98.0, tau: float | None = None, rule: str = "PR1", eps: float = 0.0,
@@ -289,7 +289,7 @@ def rectgrad(model: nn.Module, images: Tensor, target=None, *, q: float = 98.0, 
         raise ValueError(f"unknown border {border!r}; accepted are padded, half_kernel and released.")
     engine = rules.Engine(partial(rules.rectgrad, q=q, tau=tau, rule=rule, eps=eps), smooth=True,
                           max_pool=rules.proportional if prr else None, border=border if padding_trick else None)
-    result = images.detach() * _ruled(model, images, target, "RectGrad", engine)
+    result = images.detach() * ruled_gradient(model, images, target, "RectGrad", engine)
     return result.clamp_(min=0) if final_threshold else result
 
 
@@ -306,7 +306,7 @@ def epsilon_lrp(model: nn.Module, images: Tensor, target=None, *, epsilon: float
     if not epsilon > 0:
         raise ValueError(f"epsilon is {epsilon!r}; it must be greater than 0.")
     engine = rules.Engine(partial(rules.epsilon_lrp, epsilon=epsilon), smooth=True)
-    return images.detach() * _ruled(model, images, target, "epsilon-LRP", engine)
+    return images.detach() * ruled_gradient(model, images, target, "epsilon-LRP", engine)
 
 
 def deeplift(model: nn.Module, images: Tensor, target=None, *, baseline=None, max_pool: str = "gradient") -> Tensor:
@@ -321,9 +321,9 @@ def deeplift(model: nn.Module, images: Tensor, target=None, *, baseline=None, ma
     _check_images(images)
     start = _baseline(images, baseline)
     engine = rules.Engine(rules.rescale, smooth=True, max_pool=rules.rescale_max_pool if max_pool == "rescale" else None)
-    with _graph(model, torch.cat([images.detach(), start]), "DeepLIFT", engine) as (leaf, logits):
+    with input_graph(model, torch.cat([images.detach(), start]), "DeepLIFT", engine) as (leaf, logits):
         own = logits[:len(images)]
-        multipliers = _gradient(own.gather(1, _targets(own, target)[:, None]), leaf)[:len(images)]
+        multipliers = input_gradient(own.gather(1, as_targets(own, target)[:, None]), leaf)[:len(images)]
         return ((images.detach() - start) * multipliers).contiguous()
 
 

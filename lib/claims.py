@@ -125,7 +125,7 @@ def _(who):
     found = experiments.signed_maps(who, batch_size(who))
 
     def rise(name, fill):
-        _, probability, _ = experiments._scores(who, found[name], fill, 1., batch_size(who), (0, .1))
+        _, probability, _ = experiments.deletion_scores(who, found[name], fill, 1., batch_size(who), (0, .1))
         return probability[1] - probability[0]
     gain = torch.stack([rise("active", "white") - rise("positive", "white"), rise("inactive", "black") - rise("negative", "black")])
     return bootstrap_of(lambda a: a.mean(1).min(), gain)
@@ -376,7 +376,7 @@ def _(who):
 @_claim("noise-modified-rule-fails", MASKED)
 def _(who):
     who = noise.correct(who)
-    inside = [1 - metrics.attribution_outside(experiments._over(who, lambda x: noise.channel_sums(who, "rectgrad", x, rule=rule), 250), who.pictures.masks, True)
+    inside = [1 - metrics.attribution_outside(experiments.over_batches(who, lambda x: noise.channel_sums(who, "rectgrad", x, rule=rule), 250), who.pictures.masks, True)
               for rule in ("PR1", "PR1+PR2")]
     return bootstrap_of(np.median, inside[0] - inside[1])
 
@@ -476,9 +476,9 @@ def _(who):
     one = synthesis.study(who.pictures.name, who.model_name, count=len(who.pictures))
     deleted = synthesis.measured(one, methods, ("curves",), stored=True)["black_deletion"]
     sides = [[found[m] for m in methods], [deleted[m] for m in methods]]
-    drawn = [ranking._resampled(side, 1000, k) for k, side in enumerate(sides)]
+    drawn = [ranking.resampled_means(side, 1000, k) for k, side in enumerate(sides)]
     low, high = np.quantile([metrics.spearman(*pair) for pair in zip(*drawn)], [.025, .975])
-    return metrics.spearman(*map(ranking._means, sides)), float(low), float(high)
+    return metrics.spearman(*map(ranking.plain_means, sides)), float(low), float(high)
 
 
 def measure(names: list[str] | None = None, only: list[str] | None = None, log: Callable = print) -> None:

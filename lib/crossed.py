@@ -31,7 +31,7 @@ def both_tails(g: Tensor, unit: rules.Activation, *, q: float = 98.0) -> Tensor:
 def rectgrad_both_tails(model, images: Tensor, target=None, *, q: float = 98.0) -> Tensor:
     """The input times what comes back through the most important units of either sign (`both_tails`), with the padding trick."""
     engine = rules.Engine(partial(both_tails, q=q), smooth=True, border="padded")
-    return images.detach() * attribution._ruled(model, images, target, "RectGrad", engine)
+    return images.detach() * attribution.ruled_gradient(model, images, target, "RectGrad", engine)
 
 
 def _part(own: Tensor, largest: Tensor, smallest: Tensor, part: str) -> Tensor:
@@ -49,9 +49,9 @@ def rectgrad_part(model, images: Tensor, target=None, *, part: str, q: float = 9
     """The positive, negative, active or inactive `part` of RectGrad's gradient, not multiplied by the input."""
     engine = rules.Engine(partial(rules.rectgrad, q=q), smooth=True, border="padded")
     if part in ("positive", "negative"):
-        own = attribution._ruled(model, images, target, "RectGrad", engine)
+        own = attribution.ruled_gradient(model, images, target, "RectGrad", engine)
         return _part(own, own, own, part)
-    return _part(*attribution._against_rivals(model, images, target, None, "RectGrad", engine), part)
+    return _part(*attribution.against_rivals(model, images, target, None, "RectGrad", engine), part)
 
 
 def integrated_part(model, images: Tensor, target=None, *, part: str, steps: int = 25) -> Tensor:
@@ -61,7 +61,7 @@ def integrated_part(model, images: Tensor, target=None, *, part: str, steps: int
     """
     images = images.detach()
     with torch.no_grad(), attribution.evaluating(model):
-        target = attribution._targets(model(images.clone()), target)
+        target = attribution.as_targets(model(images.clone()), target)
     total = sum(attribution.class_gradients(model, k / steps * images)[1] for k in range(1, steps + 1))
     gained = images[:, None] * total / steps
     classes = torch.arange(gained.shape[1], device=images.device)

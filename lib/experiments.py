@@ -28,14 +28,15 @@ SCORED = {"cifar10": 2_000, "imagenette": 300}   # test pictures for score curve
 BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 
 
-def _over(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
+def over_batches(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
+    """The answers of `function` to the pictures, given batch by batch in the network's input range: joined, on the CPU."""
     return torch.cat([function(batch(who, slice(k, k + batch_size))).cpu() for k in range(0, len(who.pictures), batch_size)])
 
 
 def predictions(who: Subject, batch_size: int = 256) -> Tensor:
     """Predicted class of every picture, int64 [N]."""
     with torch.no_grad():
-        return _over(who, lambda images: who.model(images).argmax(1), batch_size)
+        return over_batches(who, lambda images: who.model(images).argmax(1), batch_size)
 
 
 def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
@@ -46,7 +47,8 @@ def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
     return dict(zip(MAPS, found))
 
 
-def _kept(stored: bool, experiment: str, who: Subject, label: str, extra: dict, compute: Callable[[], dict]) -> dict:
+def stored_or_computed(stored: bool, experiment: str, who: Subject, label: str, extra: dict, compute: Callable[[], dict]) -> dict:
+    """What `compute` returns; with `stored`, read from this experiment's cell of `who` and the further parameters `extra`, or kept there."""
     if not stored:
         return compute()
     identity = who.identity
@@ -60,7 +62,7 @@ def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> di
         right = int((predictions(who, batch_size) == who.pictures.labels).sum())
         low, high = metrics.wilson(right, len(who.pictures))
         return {"rows": [{"right": right, "accuracy": right / len(who.pictures), "low": low, "high": high}]}
-    return _kept(stored, "accuracy", who, "", {}, compute)["rows"][0]
+    return stored_or_computed(stored, "accuracy", who, "", {}, compute)["rows"][0]
 
 
 def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = False) -> dict | None:
@@ -71,7 +73,7 @@ def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = Fals
     if not any(isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()) or "body" in models.card(who.model_name, who.weights):
         return None
     compute = lambda: {"rows": [accuracy(refreshed(who, batch_size), batch_size=batch_size)]}
-    return _kept(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
+    return stored_or_computed(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
 
 
 def refreshed(who: Subject, batch_size: int = 128) -> Subject:
@@ -98,9 +100,9 @@ def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
         return torch.stack([-low / (high - low).clamp(min=torch.finfo(g.dtype).tiny), mean(size < .1 * size.amax(1, keepdim=True)), mean(plus > 0), mean(minus > 0), mean((plus > 0) & (minus > 0)),
                             (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30)], 1)
     def compute():
-        columns = _over(who, measure, batch_size).double().T.tolist()
+        columns = over_batches(who, measure, batch_size).double().T.tolist()
         return {"rows": [{name: [round(v, 6) for v in values] for name, values in zip(("zero_at", "small", "positive", "negative", "both", "carried"), columns)}]}
-    return {name: torch.tensor(values) for name, values in _kept(stored, "signs", who, "", {}, compute)["rows"][0].items()}
+    return {name: torch.tensor(values) for name, values in stored_or_computed(stored, "signs", who, "", {}, compute)["rows"][0].items()}
 
 
 def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
@@ -143,7 +145,7 @@ def precision(who: Subject, pictures: int = 500, *, batch_size: int = 256, store
         maps = signed_maps(part, batch_size)
         area = lambda name, fill, low: auc_rows({(name, fill): allegiance(part, maps[name], fill, batch_size, bfloat16=low)})[0]["auc"]
         return {"rows": [{"map": name, "fill": fill, "float32": area(name, fill, False), "bfloat16": area(name, fill, True)} for name in MAPS for fill in FILLS]}
-    found = pd.DataFrame(_kept(stored, "precision", who, "", {"pictures": pictures}, compute)["rows"])
+    found = pd.DataFrame(stored_or_computed(stored, "precision", who, "", {"pictures": pictures}, compute)["rows"])
     apart = (found["float32"] - found["bfloat16"]).abs().max()
     if apart > .005:
         raise ValueError(f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; take the network out of experiments.BFLOAT16.")
@@ -165,7 +167,7 @@ def allegiances(who: Subject, *, pairs: Sequence[tuple[str, str]] = PAIRS, batch
                 maps.update(signed_maps(who, batch_size))
             kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
             return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
-        content = _kept(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}), compute)
+        content = stored_or_computed(stored, "deletion", who, f"{name}-{fill}", {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}), compute)
         found[name, fill] = results.unpack(content["kept"])
         log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
     return found
@@ -208,7 +210,7 @@ def auc_differences(found: dict[tuple[str, str], Tensor], pairs: list[tuple[tupl
     return pd.DataFrame(rows)
 
 
-def _scores(who: Subject, maps: Tensor, fill: str, strength: float, batch_size: int, fractions=PAPER_FRACTIONS) -> tuple[Tensor, Tensor, Tensor]:
+def deletion_scores(who: Subject, maps: Tensor, fill: str, strength: float, batch_size: int, fractions=PAPER_FRACTIONS) -> tuple[Tensor, Tensor, Tensor]:
     """Of the originally predicted class, each [F,N]: still predicted? probability, logit."""
     pieces = []
     for k in range(0, len(who.pictures), batch_size):
@@ -231,13 +233,13 @@ def score_curves(who: Subject, *, batch_size: int = 256, stored: bool = False) -
         rows, maps = [], signed_maps(who, batch_size)
         for name in MAPS:
             for fill in FILLS:
-                _, probability, logit = _scores(who, maps[name], fill, 1., batch_size)
+                _, probability, logit = deletion_scores(who, maps[name], fill, 1., batch_size)
                 for k, fraction in enumerate(PAPER_FRACTIONS):
                     row = {"map": name, "fill": fill, "fraction": fraction, "rose": (logit[k] > logit[0]).double().mean().item()}
-                    row |= _with_interval("probability", probability[k] - probability[0]) | _with_interval("logit", logit[k] - logit[0])
+                    row |= with_interval("probability", probability[k] - probability[0]) | with_interval("logit", logit[k] - logit[0])
                     rows.append(row)
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, "scores", who, "", {}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, "scores", who, "", {}, compute)["rows"])
 
 
 def soft_replacement(who: Subject, strengths: tuple[float, ...] = STRENGTHS, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
@@ -252,19 +254,20 @@ def soft_replacement(who: Subject, strengths: tuple[float, ...] = STRENGTHS, *, 
             maps = signed_maps(who, batch_size)
             return {"rows": [_soft_row(who, maps[name], name, fill, strength, batch_size) for fill in FILLS for name in MAPS]}
         return compute
-    cells = [_kept(stored, "soft", who, f"{strength:g}", {"strength": strength}, compute_for(strength)) for strength in strengths]
+    cells = [stored_or_computed(stored, "soft", who, f"{strength:g}", {"strength": strength}, compute_for(strength)) for strength in strengths]
     return pd.DataFrame([row for content in cells for row in content["rows"]])
 
 
 def _soft_row(who: Subject, maps: Tensor, name: str, fill: str, strength: float, batch_size: int) -> dict:
     fractions = PAPER_FRACTIONS if name in MATCHED[fill] else (0, .1)
-    _, probability, logit = _scores(who, maps, fill, strength, batch_size, fractions)
+    _, probability, logit = deletion_scores(who, maps, fill, strength, batch_size, fractions)
     change = (logit[fractions.index(.1)] - logit[0]).double()
-    row = {"strength": strength, "map": name, "fill": fill, "rose": (change > 0).double().mean().item()} | _with_interval("logit", change)
-    return row | _with_interval("area", metrics.auc(fractions, probability)) if name in MATCHED[fill] else row
+    row = {"strength": strength, "map": name, "fill": fill, "rose": (change > 0).double().mean().item()} | with_interval("logit", change)
+    return row | with_interval("area", metrics.auc(fractions, probability)) if name in MATCHED[fill] else row
 
 
-def _with_interval(label: str, values: Tensor) -> dict:
+def with_interval(label: str, values: Tensor) -> dict:
+    """The mean of numbers [N] and its 95 % bootstrap interval, as `label`, `label`_low and `label`_high."""
     low, high = metrics.bootstrap(values)
     return {label: values.double().mean().item(), f"{label}_low": low, f"{label}_high": high}
 
@@ -280,7 +283,7 @@ def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False
             for name in MAPS:
                 rows += auc_rows({(name, fill): allegiance(who, maps[name], fill, batch_size, insert=True)})
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, "insertion", who, "", {}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, "insertion", who, "", {}, compute)["rows"])
 
 
 def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
@@ -296,7 +299,7 @@ def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) ->
             rows.append({"map": name, "mean": share.mean().item(), "p5": low, "p95": high, "n": len(share),
                          "done_50": (share <= .5).double().mean().item(), "done_80": (share <= .8).double().mean().item()})
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, "kept_pixels", who, "", {}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, "kept_pixels", who, "", {}, compute)["rows"])
 
 
 def printed_and_released(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
@@ -309,16 +312,16 @@ def printed_and_released(who: Subject, *, batch_size: int = 256, stored: bool = 
         rows = []
         for name, fill in (("active", "black"), ("inactive", "white")):
             kernel = getattr(attribution, name)
-            both = _over(who, lambda images: torch.stack([
+            both = over_batches(who, lambda images: torch.stack([
                 attribution.to_map(kernel(who.model, images, ties=True), "max"), attribution.to_map(kernel(who.model, images), "absmax")], 1), batch_size)
-            signed = _over(who, lambda images: _wrong_sign(kernel(who.model, images), name), batch_size)
+            signed = over_batches(who, lambda images: _wrong_sign(kernel(who.model, images), name), batch_size)
             ranks = metrics.rank_correlation(both[:, 0], both[:, 1])
             for rule, maps in zip(("printed", "released"), both.unbind(1)):
-                kept, _, _ = _scores(who, maps, fill, 1., batch_size)
+                kept, _, _ = deletion_scores(who, maps, fill, 1., batch_size)
                 row = auc_rows({(name, fill): kept})[0]
                 rows.append({**row, "rule": rule, "wrong_sign": signed.mean().item(), "ranks": ranks.mean().item(), "n": len(maps)})
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, "printed", who, "", {}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, "printed", who, "", {}, compute)["rows"])
 
 
 def _wrong_sign(kept: Tensor, name: str) -> Tensor:

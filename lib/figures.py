@@ -121,7 +121,8 @@ def claims(*kinds: str, stored: bool) -> Markdown:
     return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*")
 
 
-def _picture(axis, image, title: str = "", **options) -> None:
+def draw_picture(axis, image, title: str = "", **options) -> None:
+    """A picture or map [H,W] or [H,W,3] without ticks, pixels as squares where they are few."""
     if len(image) > 64 and image.ndim == 3:  # a photograph shown smaller; in a map, averaging would let red and blue cancel
         options = {"interpolation": "antialiased", **options}
     axis.imshow(image, **options)
@@ -132,7 +133,8 @@ def _picture(axis, image, title: str = "", **options) -> None:
         axis.set_title(title)
 
 
-def _rgb(images: Tensor) -> np.ndarray:
+def as_rgb(images: Tensor) -> np.ndarray:
+    """Pictures [N,C,H,W] as matplotlib wants them, [N,H,W,C]."""
     return images.permute(0, 2, 3, 1).numpy()
 
 
@@ -149,10 +151,10 @@ def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
     figure, axes = plt.subplots(rows, columns, figsize=(columns * .85, rows * .85), squeeze=False)
     for k, name in enumerate(pictures.classes):
         chosen = order[pictures.labels[order] == k][:columns]
-        shown = _rgb(pictures.images[chosen])
+        shown = as_rgb(pictures.images[chosen])
         for column, axis in enumerate(axes[k]):
             if column < len(shown):
-                _picture(axis, shown[column])
+                draw_picture(axis, shown[column])
             else:
                 axis.axis("off")
         axes[k, 0].set_ylabel(name.split("/")[-1], rotation=0, ha="right", va="center")
@@ -177,24 +179,24 @@ def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[
 
     `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the prediction stayed (else a red frame).
     """
-    shown = _rgb(who.pictures.images[places])
+    shown = as_rgb(who.pictures.images[places])
     columns = 1 + len(maps) + (after is not None)
     figure, axes = plt.subplots(len(places), columns, figsize=(1.05 * columns + .7, 1.08 * len(places)), squeeze=False)
     for row, place in enumerate(places.tolist()):
-        _picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
+        draw_picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
         axes[row, 0].set_ylabel(class_name(who.pictures, place), rotation=0, ha="right", va="center")
     for column, (name, values) in enumerate(maps.items(), 1):
         if values.shape[-1] > 128:  # drawn at half its size: of four pixels the largest, or single bright ones would be lost
             values = torch.nn.functional.max_pool2d(values[:, None], 2)[:, 0]
         for row, values_of_one in enumerate(normalize(values)):
-            _picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)
+            draw_picture(axes[row, column], values_of_one.numpy(), name.capitalize() if row == 0 else "", cmap="gray", vmin=0, vmax=1)
     for row in range(len(places) if after else 0):
-        _picture(axes[row, -1], after[1][row].permute(1, 2, 0).numpy(), after[0] if row == 0 else "")
-        _frame(axes[row, -1], after[2][row])
+        draw_picture(axes[row, -1], after[1][row].permute(1, 2, 0).numpy(), after[0] if row == 0 else "")
+        draw_frame(axes[row, -1], after[2][row])
     return figure
 
 
-def _frame(axis, kept: bool) -> None:
+def draw_frame(axis, kept: bool) -> None:
     """A red frame around a picture whose prediction has changed."""
     for side in axis.spines.values():
         side.set(visible=not kept, color="#CC0000", linewidth=2.5)
@@ -214,7 +216,7 @@ def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
               ("Negative", gradient.neg().clamp(min=0).amax(0).numpy(), {"cmap": "gray"})]
     figure, axes = plt.subplots(2, 3, figsize=(6.4, 4.8))
     for axis, (title, picture, options) in zip(axes.flat, panels):
-        _picture(axis, picture, title, **options)
+        draw_picture(axis, picture, title, **options)
     return figure
 
 
@@ -237,8 +239,8 @@ def deletion_strip(images: Tensor, altered: dict[str, Sequence[Tensor]], fractio
     for row, (name, pictures) in enumerate(altered.items()):
         for column, picture in enumerate(pictures):
             axis = axes[row, column]
-            _picture(axis, picture.permute(1, 2, 0).clamp(0, 1).numpy(), f"{fractions[column]:.0%}" if row == 0 else "")
-            _frame(axis, kept[name][column])
+            draw_picture(axis, picture.permute(1, 2, 0).clamp(0, 1).numpy(), f"{fractions[column]:.0%}" if row == 0 else "")
+            draw_frame(axis, kept[name][column])
         axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
     return figure
 
@@ -296,10 +298,10 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
     palette[predicted] = COLOURS["positive"]
     lookup = np.array([matplotlib.colors.to_rgb(c) for c in palette])
     figure, axes = plt.subplots(1, 3, figsize=(6.8, 3.0))
-    _picture(axes[0], image.permute(1, 2, 0).numpy(), "Picture")
+    draw_picture(axes[0], image.permute(1, 2, 0).numpy(), "Picture")
     for axis, winner, title in ((axes[1], gradients.argmax(0), "Gains if brighter"), (axes[2], gradients.argmin(0), "Gains if darker")):
         share = (winner == predicted).double().mean().item()
-        _picture(axis, lookup[winner.numpy()], f"{title}\n{classes[predicted]}: {share:.0%} of pixels")
+        draw_picture(axis, lookup[winner.numpy()], f"{title}\n{classes[predicted]}: {share:.0%} of pixels")
     handles = [matplotlib.patches.Patch(color=palette[predicted], label=classes[predicted]), matplotlib.patches.Patch(color="#a0a0a0", label="another class, a shade of grey each")]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib import roar
-from lib.figures import _frame, _picture, _rgb
+from lib.figures import as_rgb, draw_frame, draw_picture
 from lib.noise import label
 from lib.subjects import Subject
 
@@ -32,11 +32,11 @@ def _clipped(found: Tensor, q: float = .5) -> Tensor:
     return found.double().clamp(low, high)
 
 
-def _map(axis, found: Tensor, title: str = "") -> None:
+def draw_map(axis, found: Tensor, title: str = "") -> None:
     """A map on colours that diverge from white at 0: red speaks for the class, blue against it."""
     shown = _clipped(found)
     reach = shown.abs().max().item() or 1.0
-    _picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    draw_picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
 
 
 def map_grid(images: Tensor, maps: dict[str, Tensor], rows: Sequence[str] | None = None, *, square: int = 0, frames: Sequence[bool] | None = None, size: float = 1.15) -> Figure:
@@ -44,16 +44,16 @@ def map_grid(images: Tensor, maps: dict[str, Tensor], rows: Sequence[str] | None
 
     `square` outlines that many pixels of the upper left corner; `frames[n]` False puts a red frame around picture n.
     """
-    shown = _rgb(images)
+    shown = as_rgb(images)
     figure, axes = plt.subplots(len(shown), 1 + len(maps), figsize=(size * (1 + len(maps)) + (.8 if rows else 0), size * 1.08 * len(shown) + .25), squeeze=False)
     for row, picture in enumerate(shown):
-        _picture(axes[row, 0], picture, "Picture" if row == 0 else "")
+        draw_picture(axes[row, 0], picture, "Picture" if row == 0 else "")
         if rows:
             axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center")
         if frames:
-            _frame(axes[row, 0], frames[row])
+            draw_frame(axes[row, 0], frames[row])
         for axis, (title, found) in zip(axes[row, 1:], maps.items()):
-            _map(axis, found[row], title if row == 0 else "")
+            draw_map(axis, found[row], title if row == 0 else "")
         for axis in axes[row] if square else ():
             axis.add_patch(Rectangle((-.5, -.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2))
     for axis in axes[0] if len(maps) > 6 else ():
@@ -94,13 +94,13 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
 def feature_maps(image: Tensor, saliency: Tensor, layers: Sequence[Tensor], count: int = 8) -> Figure:
     """A picture, its saliency map, and of every layer `count` evenly spaced feature maps [C,h,w] of one picture (Fig. 13)."""
     figure, axes = plt.subplots(len(layers) + 1, count, figsize=(.86 * count, .92 * (len(layers) + 1)), squeeze=False)
-    _picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
-    _map(axes[0, 1], saliency, "Saliency")
+    draw_picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
+    draw_map(axes[0, 1], saliency, "Saliency")
     for axis in axes[0, 2:]:
         axis.axis("off")
     for row, (number, found) in zip(axes[1:], enumerate(layers, 1)):
         for axis, channel in zip(row, found[torch.linspace(0, len(found) - 1, count).long()]):
-            _picture(axis, channel.numpy(), cmap="gray", vmin=0)
+            draw_picture(axis, channel.numpy(), cmap="gray", vmin=0)
         row[0].set_ylabel(f"conv. {number}", rotation=0, ha="right", va="center")
     return figure
 
@@ -179,10 +179,10 @@ def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[
     columns = 1 + len(names)
     figure, axes = plt.subplots(len(rows), columns, figsize=(.92 * columns + .8, 1.1 * len(rows) + .25), squeeze=False)
     for k, (row, (method, found)) in enumerate(zip(axes, rows.items())):
-        _picture(row[0], image.permute(1, 2, 0).numpy())
+        draw_picture(row[0], image.permute(1, 2, 0).numpy())
         row[0].set_ylabel(method, rotation=0, ha="right", va="center")
         for axis, one, name in zip(row[1:], found, names):
-            _map(axis, one, name if k == 0 else "")
+            draw_map(axis, one, name if k == 0 else "")
     return figure
 
 
@@ -240,11 +240,11 @@ def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[flo
     figure, axes = plt.subplots(len(rows), 1 + len(fractions), figsize=(1.05 * (1 + len(fractions)) + 1.2, 1.08 * len(rows) + .3), squeeze=False)
     for n, (method, mode) in enumerate(rows):
         line, places = axes[n], (1, *image.shape[2:]) if method == "random" else roar.ranks(who, method)
-        _picture(line[0], _rgb(image)[0], "Picture" if n == 0 else "")
+        draw_picture(line[0], as_rgb(image)[0], "Picture" if n == 0 else "")
         line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
         for axis, fraction in zip(line[1:], fractions):
             gone = roar.occluded(places, fraction, mode)
-            _picture(axis, _rgb(torch.where(gone[:, None], mean, image))[0], f"{fraction:.0%}" if n == 0 else "")
+            draw_picture(axis, as_rgb(torch.where(gone[:, None], mean, image))[0], f"{fraction:.0%}" if n == 0 else "")
     return figure
 
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import attribution, crossed
-from lib.figures import _picture, _rgb
-from lib.figures_noise import _map
+from lib.figures import as_rgb, draw_picture
+from lib.figures_noise import draw_map
 from lib.subjects import Subject
 from lib.synthesis import METRICS, SHUFFLED, label
 
@@ -30,7 +30,7 @@ def ordered(summary: pd.DataFrame) -> list[str]:
 
 def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
     """A row for each method, a column for each picture of `who`, in `blocks` beside each other; name -> [n,H,W]."""
-    images, names = _rgb(who.pictures.images), ["", *maps]
+    images, names = as_rgb(who.pictures.images), ["", *maps]
     lines, width = -(-len(names) // blocks), len(images)
     figure, axes = plt.subplots(lines, blocks * width, figsize=(blocks * (width + 1.25), 1.02 * lines), squeeze=False)
     for axis in axes.flat:
@@ -40,9 +40,9 @@ def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
         for n, axis in enumerate(row):
             axis.set_axis_on()
             if name:
-                _map(axis, maps[name][n])
+                draw_map(axis, maps[name][n])
             else:
-                _picture(axis, images[n])
+                draw_picture(axis, images[n])
         row[0].set_ylabel((label(name) if name else "Picture").replace(", ", ",\n").replace("Integrated gradients", "Integrated\ngradients").replace("Guided back", "Guided\nback"), rotation=0, ha="right", va="center", fontsize=8)
     return figure
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib import attribution, backward_rules as rules, metrics
-from lib.experiments import _kept
+from lib.experiments import stored_or_computed
 from lib.subjects import Subject, batch
 
 
@@ -93,7 +93,7 @@ def occlusion(who: Subject, *, steps: int = 100, orders: int = 50, seed: int = 0
                 log(f"occlusion  {who.title}  layer {layer} {region}")
             rows.append({"layer": layer, "region": "difference", "fraction": None, "share": None, **_margin_row(losses["object"] - losses["background"]), "released": None})
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, "occlusion", who, "", {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, "occlusion", who, "", {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16}, compute)["rows"])
 
 
 def _margin_row(values: Tensor) -> dict:
@@ -164,6 +164,6 @@ def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), see
 
 
 def _score_and_gradient(model, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    with attribution._graph(model, images) as (leaf, logits):
+    with attribution.input_graph(model, images) as (leaf, logits):
         score = logits.gather(1, target[:, None])[:, 0]
-        return score.detach(), attribution._gradient(score, leaf)
+        return score.detach(), attribution.input_gradient(score, leaf)

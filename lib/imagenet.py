@@ -21,10 +21,10 @@ def classes() -> tuple[str, ...]:
 
 
 def _cut(name: str, split: str, files: list[Path], labels: list[int], source: str, size: int) -> Dataset:
-    return Dataset(name, split, stack([_centre(read_image(f), size) for f in files]), torch.tensor(labels), classes(), source)
+    return Dataset(name, split, stack([centre_crop(read_image(f), size) for f in files]), torch.tensor(labels), classes(), source)
 
 
-def _centre(picture: np.ndarray, size: int) -> np.ndarray:
+def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
     """The middle of a picture as ImageNet is evaluated: the shorter side scaled to 256/224 of `size`, then size x size cut out."""
     height, width = picture.shape[:2]
     scale = round(size * 256 / 224) / min(height, width)

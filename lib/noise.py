@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib import attribution, crossed, data, metrics, results
-from lib.experiments import _kept, _over, predictions
+from lib.experiments import over_batches, predictions, stored_or_computed
 from lib.subjects import Subject
 
 RECTGRAD = ("rectgrad", "rectgrad_prr")
@@ -41,7 +41,7 @@ def maps(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fal
 
     With `stored`, pieces of `CHUNK` pictures are kept under data/cache/maps/, so that a stopped computation goes on.
     """
-    compute = lambda part: _over(part, lambda images: channel_sums(part, method, images), batch_size)
+    compute = lambda part: over_batches(part, lambda images: channel_sums(part, method, images), batch_size)
     if not stored:
         return compute(who)
     name = results.key({**who.identity, "method": method}, MAPS_VERSION)
@@ -117,7 +117,7 @@ def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame
                 rows += [{"method": method, "treatment": treatment, "share": share, "kept": kept, **spread(amount(measure, found, who.pictures.masks, share))}
                          for share in (False, True)]
         return {"rows": rows}
-    return pd.DataFrame(_kept(stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute)["rows"])
+    return pd.DataFrame(stored_or_computed(stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute)["rows"])
 
 
 def correct(who: Subject, batch_size: int = 256) -> Subject:

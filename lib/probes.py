@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib import attribution, backward_rules as rules, metrics
-from lib.experiments import _kept, _over, _with_interval
+from lib.experiments import over_batches, stored_or_computed, with_interval
 from lib.hypothesis import at_layer
 from lib.noise import MAPS_VERSION, RECTGRAD, SHOWN, channel_sums, maps
 from lib.subjects import Subject, batch
@@ -30,7 +30,7 @@ def _trace(who: Subject, images: Tensor, rule: Callable, target=None, border: st
         passed = rule(g, unit)
         seen[unit.index] = unit.a, g, passed
         return passed
-    reached = attribution._ruled(who.model, images, target, "tracing", rules.Engine(spy, smooth=True, border=border))
+    reached = attribution.ruled_gradient(who.model, images, target, "tracing", rules.Engine(spy, smooth=True, border=border))
     return reached, [seen[k] for k in sorted(seen)]
 
 
@@ -75,7 +75,7 @@ def sweep(who: Subject, percentiles=(0, 10, 20, 40, 60, 80, 90, 95, 98, 99), *, 
         layers["positive"] = layers["tau"] > 0
         means = layers.groupby(["layer", "q"], as_index=False)[["zero", "silent", "tau", "positive"]].mean()
         return {"rows": pictures, "layers": means.to_dict("records")}
-    content = _kept(stored, "sweep", who, "", {"percentiles": list(percentiles), "maps": MAPS_VERSION}, compute)
+    content = stored_or_computed(stored, "sweep", who, "", {"percentiles": list(percentiles), "maps": MAPS_VERSION}, compute)
     return pd.DataFrame(content["rows"]), pd.DataFrame(content["layers"])
 
 
@@ -118,7 +118,7 @@ def fitting(who: Subject, methods) -> list[str]:
 
 def fgsm(model, images: Tensor, eps: float, black: float, white: float) -> Tensor:
     """The fast gradient sign method: one step of `eps` that raises the loss of the predicted class (section 5.2)."""
-    with attribution._graph(model, images) as (leaf, logits):
+    with attribution.input_graph(model, images) as (leaf, logits):
         loss = F.cross_entropy(logits, logits.argmax(1), reduction="sum")
         return (images + eps * torch.autograd.grad(loss, leaf)[0].sign()).clamp(black, white)
 
@@ -146,7 +146,7 @@ def adversarial(who: Subject, methods=None, *, eps: float = .01, batch_size: int
                 found += [{"picture": start + n, "method": method, "correlation": c, "changed": d} for n, (c, d) in enumerate(zip(like.tolist(), changed.tolist()))]
             log(f"adversarial  {who.title}  {method}")
             return {"rows": found}
-        rows += _kept(stored, "adversarial", who, method, {"method": method, "eps": eps, "maps": MAPS_VERSION}, compute)["rows"]
+        rows += stored_or_computed(stored, "adversarial", who, method, {"method": method, "eps": eps, "maps": MAPS_VERSION}, compute)["rows"]
     return pd.DataFrame(rows)
 
 
@@ -187,12 +187,12 @@ def border(who: Subject, settings=("off", "padded", "half_kernel", "released"), 
     return pd.DataFrame(rows)
 
 
-def _layers(model) -> list[tuple[str, torch.nn.Module]]:
+def weighted_layers(model) -> list[tuple[str, torch.nn.Module]]:
     """Modules with weights of their own, from the output to the input."""
     return [(name, module) for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None][::-1]
 
 
-def _redraw(module: torch.nn.Module, generator: torch.Generator) -> None:
+def redraw_weights(module: torch.nn.Module, generator: torch.Generator) -> None:
     """New weights from a normal distribution about 0 with the standard deviation of the old ones; biases become 0, scales 1.
 
     With the old means kept, whole layers can fall silent: learnt weights may be negative on average.
@@ -220,18 +220,18 @@ def sanity(who: Subject, methods=None, *, seed: int = 0, batch_size: int = 50, s
             before, found = _sanity_maps(who, who.model, method, None, batch_size).abs(), []
             for mode in ("cascading", "independent"):
                 generator, model = torch.Generator().manual_seed(seed), copy.deepcopy(who.model)
-                for depth, (name, module) in enumerate(_layers(model), 1):
+                for depth, (name, module) in enumerate(weighted_layers(model), 1):
                     intact = copy.deepcopy(module.state_dict())
-                    _redraw(module, generator)
+                    redraw_weights(module, generator)
                     after = _sanity_maps(who, model, method, who.model, batch_size).abs()
                     found.append({"method": method, "mode": mode, "layer": f"{type(module).__name__} {name}", "depth": depth,
-                                  **_with_interval("rank", metrics.rank_correlation(before, after)), **_with_interval("ssim", similarity(before, after)),
+                                  **with_interval("rank", metrics.rank_correlation(before, after)), **with_interval("ssim", similarity(before, after)),
                                   "empty": (after == 0).flatten(1).all(1).double().mean().item(), "n": len(before)})
                     if mode == "independent":
                         module.load_state_dict(intact)
             log(f"sanity  {who.title}  {method}")
             return {"rows": found}
-        rows += _kept(stored, "sanity", who, method, {"method": method, "seed": seed, "maps": MAPS_VERSION, "redraw": "zero mean"}, compute)["rows"]
+        rows += stored_or_computed(stored, "sanity", who, method, {"method": method, "seed": seed, "maps": MAPS_VERSION, "redraw": "zero mean"}, compute)["rows"]
     return pd.DataFrame(rows)
 
 
@@ -240,7 +240,7 @@ def _sanity_maps(who: Subject, model, method: str, target_of, batch_size: int) -
         with torch.no_grad():
             target = (target_of or model)(images).argmax(1)
         return channel_sums(who._replace(model=model), method, images, target)
-    return _over(who, one, batch_size)
+    return over_batches(who, one, batch_size)
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from lib.metrics import spearman
 from lib.synthesis import METRICS
 
 
-def _resampled(values: Sequence[Tensor], resamples: int, seed: int) -> np.ndarray:
+def resampled_means(values: Sequence[Tensor], resamples: int, seed: int) -> np.ndarray:
     """Means [resamples,M] of M sets of numbers [S,N] over seeds and pictures, both drawn again, pictures alike for all; NaN left out."""
     rng, count = np.random.default_rng(seed), values[0].shape[1]
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
@@ -35,7 +35,8 @@ def _resampled(values: Sequence[Tensor], resamples: int, seed: int) -> np.ndarra
     return out
 
 
-def _means(values: Sequence[Tensor]) -> np.ndarray:
+def plain_means(values: Sequence[Tensor]) -> np.ndarray:
+    """Means [M] of M sets of numbers [S,N], NaN left out; each seed counts the same."""
     return np.array([float(v.nanmean(1).mean()) for v in values])
 
 
@@ -68,7 +69,7 @@ def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd
         names = [n for n in _there(found[metric]) if ":" not in n]
         values = [found[metric][n] for n in names]
         published = [k for k, n in enumerate(names) if n in attribution.METHODS]
-        means, drawn = _means(values), _resampled(values, resamples, 0)
+        means, drawn = plain_means(values), resampled_means(values, resamples, 0)
         order = lambda v: _ranks(METRICS[metric].better * v, published)
         low, high = np.nanquantile(drawn, [.025, .975], axis=0)
         rank_low, rank_high = np.quantile(order(drawn), [.025, .975], axis=0)
@@ -89,7 +90,7 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
     for metric in shown:
         names[metric] = [n for n in _there(found[metric]) if n in attribution.METHODS and n not in without]
         values = [found[metric][n] for n in names[metric]]
-        means[metric], drawn[metric] = METRICS[metric].better * _means(values), METRICS[metric].better * _resampled(values, resamples, 0)
+        means[metric], drawn[metric] = METRICS[metric].better * plain_means(values), METRICS[metric].better * resampled_means(values, resamples, 0)
     rng, rows = np.random.default_rng(0), []
     for i, first in enumerate(shown):
         for second in shown[i + 1:]:
@@ -120,9 +121,9 @@ def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> p
         if len(names) < 4:
             continue
         sides = [found[metric][n] for n in names], [found[metric][f"shuffled:{n}"] for n in names]
-        sign, density = METRICS[metric].better, _means([share[n] for n in names])
-        own, random = (sign * _means(side) for side in sides)
-        drawn = [sign * _resampled(side, resamples, 0) for side in sides]
+        sign, density = METRICS[metric].better, plain_means([share[n] for n in names])
+        own, random = (sign * plain_means(side) for side in sides)
+        drawn = [sign * resampled_means(side, resamples, 0) for side in sides]
         rng, again = np.random.default_rng(0), []
         for r in range(resamples):
             pick = rng.integers(len(names), size=len(names))
@@ -141,9 +142,9 @@ def over_shuffled(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000)
         there = _there(found[metric])
         for name in (n for n in there if f"shuffled:{n}" in there):
             pair = [found[metric][name], found[metric][f"shuffled:{name}"]]
-            drawn = METRICS[metric].better * -np.diff(_resampled(pair, resamples, 0))[:, 0]
+            drawn = METRICS[metric].better * -np.diff(resampled_means(pair, resamples, 0))[:, 0]
             low, high = np.nanquantile(drawn, [.025, .975])
-            rows.append({"metric": metric, "name": name, "gain": METRICS[metric].better * float(-np.diff(_means(pair))[0]), "low": low, "high": high})
+            rows.append({"metric": metric, "name": name, "gain": METRICS[metric].better * float(-np.diff(plain_means(pair))[0]), "low": low, "high": high})
     return pd.DataFrame(rows, columns=["metric", "name", "gain", "low", "high"])
 
 
@@ -159,12 +160,12 @@ def blindness(found: dict[str, dict[str, Tensor]], first: str = "positive", seco
         if not {first, second} <= set(there):
             continue
         others = [v for n, v in there.items() if n in attribution.METHODS and n not in (first, second)]
-        spread = (float(np.std(_means(others), ddof=1)) if len(others) > 1 else 0.) or np.nan
+        spread = (float(np.std(plain_means(others), ddof=1)) if len(others) > 1 else 0.) or np.nan
         pair = [found[metric][first], found[metric][second]]
-        change = -np.diff(_resampled(pair, resamples, 0))[:, 0] / spread
+        change = -np.diff(resampled_means(pair, resamples, 0))[:, 0] / spread
         low, high = np.nanquantile(change, [.025, .975]) if np.isfinite(spread) else (np.nan, np.nan)
         verdict = "unknown" if np.isnan(low) else "blind" if max(abs(low), abs(high)) <= margin else "sees it" if low > 0 or high < 0 else "unknown"
-        rows.append({"metric": metric, "difference": float(-np.diff(_means(pair))[0]) / spread, "low": low, "high": high, "spread": spread, "verdict": verdict})
+        rows.append({"metric": metric, "difference": float(-np.diff(plain_means(pair))[0]) / spread, "low": low, "high": high, "spread": spread, "verdict": verdict})
     return pd.DataFrame(rows, columns=["metric", "difference", "low", "high", "spread", "verdict"])
 
 
@@ -221,8 +222,8 @@ def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tupl
     orders), low, high over pictures.
     """
     names = [n for n in next(iter(steps.values())) if all(n in step for step in steps.values())]
-    means = {step: _means([values[n] for n in names]) for step, values in steps.items()}
-    drawn = {step: _resampled([values[n] for n in names], resamples, 0) for step, values in steps.items()}
+    means = {step: plain_means([values[n] for n in names]) for step, values in steps.items()}
+    drawn = {step: resampled_means([values[n] for n in names], resamples, 0) for step, values in steps.items()}
     table = pd.DataFrame([{"step": step, "name": n, "value": v, "rank": r} for step, values in means.items() for n, v, r in zip(names, values, rankdata(values))])
     turns, labels = [], list(steps)
     for first, second in zip(labels, labels[1:]):

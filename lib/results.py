@@ -120,7 +120,7 @@ class Cell(NamedTuple):
 
 
 @contextmanager
-def _alone(name: str, folder: Path | None = None, patient: bool = True):
+def one_at_a_time(name: str, folder: Path | None = None, patient: bool = True):
     """Only one process at a time computes the cell `name`: a second one waits, or is told False if it is not `patient`."""
     lock = (folder / ".locks" if folder else CACHE / "locks") / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _finished(one: Cell, compute: Callable[[], dict], folder: Path | None, patie
     content = read(one.path(folder))
     if content is not None:
         return content
-    with _alone(f"{one.experiment}-{one.name}", folder, patient) as mine:
+    with one_at_a_time(f"{one.experiment}-{one.name}", folder, patient) as mine:
         if not mine:
             return None
         content = read(one.path(folder), set_aside=True)

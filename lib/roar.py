@@ -53,7 +53,7 @@ def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fa
 
 def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
     """Ranks from their file, or computed and written, while any other process that wants them waits."""
-    with results._alone(f"ranks-{name}"):
+    with results.one_at_a_time(f"ranks-{name}"):
         return torch.from_numpy(data.kept_array(data.CACHE / "ranks" / f"{name}.npy", lambda: compute().numpy()))
 
 

@@ -195,7 +195,7 @@ def _own(name: str, size: int) -> Dataset:
     path = Path(name).expanduser()
     if not path.is_file():
         raise DataError(f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1.")
-    pixels = data.stack([imagenet._centre(data.read_image(path, upright=True), size)])
+    pixels = data.stack([imagenet.centre_crop(data.read_image(path, upright=True), size)])
     return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar
-from lib.experiments import FILLS, _kept, _over
+from lib.experiments import FILLS, over_batches, stored_or_computed
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, batch_size, subject
 
@@ -112,7 +112,7 @@ def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool
     """
     if name in crossed.CONTROLS:
         generator = torch.Generator().manual_seed(draw)
-        return _over(who, lambda images: crossed.CONTROLS[name][0](images, generator), batch_size(who)).expand(2, -1, -1, -1)
+        return over_batches(who, lambda images: crossed.CONTROLS[name][0](images, generator), batch_size(who)).expand(2, -1, -1, -1)
     entry = NETWORK[name]
 
     def both(images):
@@ -120,7 +120,7 @@ def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool
             target = (target_of or who.model)(images.clone()).argmax(1)
         found = entry.function(who.model, images, target)
         return torch.stack([attribution.to_map(found, entry.reduce[paper]) for paper in ("sign", "noise")], 1)
-    compute = lambda: _over(who, both, batch_size(who)).transpose(0, 1).contiguous()
+    compute = lambda: over_batches(who, both, batch_size(who)).transpose(0, 1).contiguous()
     if not stored or target_of is not None:
         return compute()
     name = results.key({**who.identity, "method": name, "reduced": "both"}, MAPS_VERSION)
@@ -141,7 +141,7 @@ def curves(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
     found = _maps_of(who, name, stored)[0]
     out = {"kept": (found != 0).flatten(1).double().mean(1)}
     for fill in FILLS:
-        same, probability, _ = experiments._scores(who, found, fill, 1., batch_size(who))
+        same, probability, _ = experiments.deletion_scores(who, found, fill, 1., batch_size(who))
         revealed = experiments.allegiance(who, found, fill, batch_size(who), insert=True)
         for column, curve in (("deletion", same), ("score", probability), ("insertion", revealed)):
             out[f"{fill}_{column}"] = metrics.auc(PAPER_FRACTIONS, curve.double())
@@ -172,7 +172,7 @@ def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
     redrawn = []
     for draw in range(REDRAWS):
         changed = copy.deepcopy(who.model)
-        probes._redraw(probes._layers(changed)[0][1], torch.Generator().manual_seed(draw))
+        probes.redraw_weights(probes.weighted_layers(changed)[0][1], torch.Generator().manual_seed(draw))
         redrawn.append(like(who._replace(model=changed), 2 + draw, who.model))
     return {"sanity": steady - torch.stack(redrawn), "attack": steady - like(who.altered(images=attacked), 2 + REDRAWS)}
 
@@ -186,7 +186,7 @@ def _steps(who: Subject) -> tuple[Tensor, Tensor, Tensor]:
     attacked, stepped, found = plain.clone(), plain.clone(), torch.zeros(len(plain), dtype=torch.bool)
     sign = torch.randint(2, plain.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
     for eps in STEPS:
-        trial = bytes_of(_over(who, lambda images: probes.fgsm(who.model, images, eps * size, black, white), batch_size(who)))
+        trial = bytes_of(over_batches(who, lambda images: probes.fgsm(who.model, images, eps * size, black, white), batch_size(who)))
         new = (experiments.predictions(who.altered(images=trial)) != predicted) & ~found
         attacked[new], stepped[new] = trial[new], (plain + eps / 2 * 255 * sign).clamp(0, 255)[new]
         found |= new
@@ -212,7 +212,7 @@ def measured(one: Study, names: Sequence[str], parts: Sequence[str] = tuple(PART
             def compute():
                 values = function(who, name, stored)
                 return {"rows": [{metric: float(v.double().nanmean()) for metric, v in values.items()}], "values": {metric: results.pack_values(v) for metric, v in values.items()}}
-            content = _kept(stored, "synthesis", who, f"{part}-{name.replace(':', '_')}", {"name": name, "part": part, "maps": MAPS_VERSION}, compute)
+            content = stored_or_computed(stored, "synthesis", who, f"{part}-{name.replace(':', '_')}", {"name": name, "part": part, "maps": MAPS_VERSION}, compute)
             for metric, packed in content["values"].items():
                 found.setdefault(metric, {})[name] = results.unpack_values(packed).view(-1, len(who.pictures))
             log(f"{part}  {who.title}  {name}")
@@ -247,7 +247,7 @@ def _retrained_flags(who: Subject) -> dict:
 
 def features(who: Subject, images: Tensor) -> Tensor:
     """What enters the output layer, [n,D]."""
-    seen, layer = [], probes._layers(who.model)[0][1]
+    seen, layer = [], probes.weighted_layers(who.model)[0][1]
     hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].flatten(1)))
     try:
         with torch.no_grad(), attribution.evaluating(who.model):
@@ -292,7 +292,7 @@ def shift(one: Study, training: Subject, witness: Subject, name: str, fractions:
         rows = [{"fraction": f, "same": a.double().mean().item(), "right": b.double().mean().item(), "moved": c.mean().item()} for f, a, b, c in zip(fractions, same, right, moved)]
         return {"rows": rows, "same": results.pack(torch.stack(same)), "right": results.pack(torch.stack(right)), **{k: results.pack_values(v) for k, v in found.items()}}
     extra = {"name": name, "fractions": list(fractions), "training": training.pictures.fingerprint, "witness": models.fingerprint(witness.model), "maps": MAPS_VERSION}
-    content = _kept(stored, "shift", who, name, extra, compute)
+    content = stored_or_computed(stored, "shift", who, name, extra, compute)
     return {k: results.unpack(content[k]) for k in ("same", "right")} | {k: results.unpack_values(content[k]) for k in ("mean", "moved")}
 
 
@@ -332,5 +332,5 @@ def seconds(who: Subject, names: Sequence[str] = tuple(NETWORK), *, pictures: in
         plain = np.median(taken["saliency"])
         return {"rows": [{"name": n, "seconds": float(np.median(t)), "low": float(np.quantile(t, .25)), "high": float(np.quantile(t, .75)), "gradients": float(np.median(t) / plain)} for n, t in taken.items()],
                 "threads": torch.get_num_threads()}
-    found = pd.DataFrame(_kept(stored, "seconds", who, "", {"names": list(names), "pictures": pictures, "repeats": repeats}, compute)["rows"])
+    found = pd.DataFrame(stored_or_computed(stored, "seconds", who, "", {"names": list(names), "pictures": pictures, "repeats": repeats}, compute)["rows"])
     return found[found["name"].isin(names)].reset_index(drop=True)

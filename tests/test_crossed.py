@@ -180,7 +180,7 @@ def test_parts_of_rectgrad_against_the_slow_pass(part, q, images):
 def test_parts_of_rectgrad_against_every_class_by_itself(part, net, images):
     targets = torch.tensor([3, 0, 1, 2, 0])
     engine = lambda: rules.Engine(partial(rules.rectgrad, q=60.), smooth=True, border="padded")
-    gradients = torch.stack([attribution._ruled(net, images, label, "RectGrad", engine()) for label in range(4)], 1)
+    gradients = torch.stack([attribution.ruled_gradient(net, images, label, "RectGrad", engine()) for label in range(4)], 1)
     found = rectgrad_part(net, images, targets, part=part, q=60.)
     for n, target in enumerate(targets.tolist()):
         own, others = gradients[n, target], gradients[n, [k for k in range(4) if k != target]]
@@ -352,7 +352,7 @@ def test_without_a_threshold_both_tails_are_the_input_times_the_gradient(name, m
     def spy(g, unit):
         seen.append(((unit.a == 0).flatten(1).double().mean(1) > .55).all().item())
         return both_tails(g, unit, q=0.)
-    found = images * attribution._ruled(net, images, 2, "RectGrad", rules.Engine(spy, smooth=True))
+    found = images * attribution.ruled_gradient(net, images, 2, "RectGrad", rules.Engine(spy, smooth=True))
     assert seen == [True, True] and found.any()
     assert_close(found, METHODS["input_x_gradient"].function(net, images, 2))
 

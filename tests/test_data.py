@@ -671,7 +671,7 @@ def striped(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize("width, height", [(400, 300), (300, 400), (300, 300), (64, 1000), (30, 20)])
 @pytest.mark.parametrize("size", [224, 96, 33])
 def test_the_middle_is_cut_out_and_not_stretched(width, height, size):
-    middle = imagenet._centre(np.asarray(striped(width, height)), size)
+    middle = imagenet.centre_crop(np.asarray(striped(width, height)), size)
     assert middle.shape == (size, size, 3) and middle.dtype == np.uint8
     assert (middle[..., 0] > 250).all() and (middle[..., 2] < 5).all()
 
@@ -680,7 +680,7 @@ def test_the_cut_is_that_of_imagenets_evaluation():
     from torchvision.transforms.v2.functional import center_crop, resize
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
     expected = np.asarray(center_crop(resize(picture, 256), 224)).astype(int)
-    assert np.abs(imagenet._centre(np.asarray(picture), 224) - expected).max() <= 8
+    assert np.abs(imagenet.centre_crop(np.asarray(picture), 224) - expected).max() <= 8
 
 
 @pytest.fixture

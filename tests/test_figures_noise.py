@@ -62,7 +62,7 @@ def test_outliers_are_capped_at_half_a_percent_on_either_side():
 @pytest.mark.parametrize("found, reach", [(torch.tensor([[1., -3], [0, 2]]), 2.97), (torch.zeros(2, 2), 1.), (torch.full((2, 2), -5.), 5.)])
 def test_a_map_is_white_at_zero(found, reach):
     _, axis = plt.subplots()
-    figures_noise._map(axis, found, "name")
+    figures_noise.draw_map(axis, found, "name")
     image, = axis.get_images()
     assert image.get_clim() == pytest.approx((-reach, reach), abs=.03) and image.get_cmap().name == "RdBu_r" and axis.get_title() == "name"
     assert np.asarray(image.get_array()) == pytest.approx(figures_noise._clipped(found).numpy())

@@ -345,9 +345,9 @@ def test_the_padding_trick_empties_the_border(who):
 # ---- sanity checks
 
 def test_layers_are_those_with_weights_from_the_output_to_the_input(who):
-    assert [(name, type(module)) for name, module in probes._layers(who.model)] == [("7", nn.Linear), ("3", nn.Conv2d), ("0", nn.Conv2d)]
+    assert [(name, type(module)) for name, module in probes.weighted_layers(who.model)] == [("7", nn.Linear), ("3", nn.Conv2d), ("0", nn.Conv2d)]
     nested = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)), nn.ReLU(), nn.Linear(1, 1))
-    assert [name for name, _ in probes._layers(nested)] == ["2", "0.1", "0.0"]
+    assert [name for name, _ in probes.weighted_layers(nested)] == ["2", "0.1", "0.0"]
 
 
 def test_new_weights_have_mean_0_and_the_old_spread():
@@ -355,14 +355,14 @@ def test_new_weights_have_mean_0_and_the_old_spread():
     with torch.no_grad():
         layer.weight.normal_(-3, .5), norm.weight.fill_(7), norm.bias.fill_(7)
     old, buffers = layer.weight.clone(), {k: v.clone() for k, v in norm.named_buffers()}
-    probes._redraw(layer, torch.Generator().manual_seed(0)), probes._redraw(norm, torch.Generator())
+    probes.redraw_weights(layer, torch.Generator().manual_seed(0)), probes.redraw_weights(norm, torch.Generator())
     assert layer.weight.mean().item() == pytest.approx(0, abs=.02) and layer.weight.std().item() == pytest.approx(.5, rel=.02)
     assert abs(np.corrcoef(old.detach().flatten(), layer.weight.detach().flatten())[0, 1]) < .03 and not layer.bias.any() and layer.weight.requires_grad
     assert norm.weight.tolist() == [1] * 4 and norm.bias.tolist() == [0] * 4 and all(torch.equal(v, buffers[k]) for k, v in norm.named_buffers())
     drawn = []
     for seed in (0, 0, 1):
         other = copy.deepcopy(layer)
-        probes._redraw(other, torch.Generator().manual_seed(seed))
+        probes.redraw_weights(other, torch.Generator().manual_seed(seed))
         drawn.append(other.weight)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
 
@@ -370,7 +370,7 @@ def test_new_weights_have_mean_0_and_the_old_spread():
 def test_only_the_children_named_are_redrawn():
     block = nn.Sequential(nn.Linear(3, 3))
     before = block[0].weight.clone()
-    probes._redraw(block, torch.Generator())
+    probes.redraw_weights(block, torch.Generator())
     assert torch.equal(block[0].weight, before)
 
 
@@ -456,5 +456,5 @@ def test_similarity_of_maps():
 
 def test_an_interval_holds_its_mean():
     values = torch.rand(30, generator=torch.Generator().manual_seed(0))
-    row = experiments._with_interval("rank", values)
+    row = experiments.with_interval("rank", values)
     assert list(row) == ["rank", "rank_low", "rank_high"] and row["rank"] == pytest.approx(values.double().mean().item()) and (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)

@@ -153,16 +153,16 @@ def test_seeds_are_drawn_again_too():
     table = ranking.summary({"roar": {A: far, B: same, C: same[:1]}}, resamples=1000).set_index("name")
     assert table["value"].tolist() == [.5] * 3 and table.loc[A, ["low", "high"]].tolist() == [0, 1]    # half of the draws take one seed twice
     assert table.loc[[B, C], ["low", "high"]].values.tolist() == [[.5, .5]] * 2 and table.loc[A, ["rank_low", "rank_high"]].tolist() == [1, 3]
-    drawn = ranking._resampled([far], 1000, 0)[:, 0]
+    drawn = ranking.resampled_means([far], 1000, 0)[:, 0]
     assert set(drawn) == {0, .5, 1} and abs((drawn == .5).mean() - .5) < .06
 
 
 def test_seeds_weigh_alike_whatever_number_they_have():
-    assert ranking._means([f64([[0, 0, 0, 8], [6, torch.nan, torch.nan, torch.nan]])]).tolist() == [4]
+    assert ranking.plain_means([f64([[0, 0, 0, 8], [6, torch.nan, torch.nan, torch.nan]])]).tolist() == [4]
 
 
 def test_resampling_repeats_by_its_seed():
-    once, again, other = (ranking._resampled([normal(0), normal(1, seed=1)], 50, seed) for seed in (3, 3, 4))
+    once, again, other = (ranking.resampled_means([normal(0), normal(1, seed=1)], 50, seed) for seed in (3, 3, 4))
     assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 

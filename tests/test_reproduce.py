@@ -64,7 +64,7 @@ def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run_co
 
 def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
     before = snapshot(run_copy)
-    for module, name in ((training, "fit"), (experiments, "batch"), (experiments, "_over")):
+    for module, name in ((training, "fit"), (experiments, "batch"), (experiments, "over_batches")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed again"))
     assert reproduce.main(["run"]) == 0 and snapshot(run_copy) == before
 

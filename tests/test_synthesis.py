@@ -238,7 +238,7 @@ def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, mo
     monkeypatch.setitem(synthesis.NETWORK, "saliency", entry._replace(function=lambda *a: calls.append(1) or entry.function(*a)))
     assert torch.equal(synthesis.maps(one.few, "saliency", stored=True), first) and not calls
     redrawn = one.few._replace(model=copy.deepcopy(one.few.model))
-    probes._redraw(redrawn.model[-1], torch.Generator().manual_seed(0))
+    probes.redraw_weights(redrawn.model[-1], torch.Generator().manual_seed(0))
     for other in (redrawn, one.who, one.few.altered(images=255 - one.few.pictures.images)):
         assert torch.equal(synthesis.maps(other, "saliency", stored=True), synthesis.maps(other, "saliency"))
     assert len(calls) == 6 and len(list(folder.iterdir())) == 4
@@ -732,7 +732,7 @@ def test_a_stored_shift_is_computed_once(odd, training, other, cached, monkeypat
     again = synthesis.shift(odd, training, other, "saliency", (.1, .5), stored=True)
     assert set(again) == set(first) == {"mean", "same", "right", "moved"} and all(torch.equal(again[k], first[k]) for k in first)
     changed = copy.deepcopy(other.model)
-    probes._redraw(changed[-1], torch.Generator().manual_seed(0))
+    probes.redraw_weights(changed[-1], torch.Generator().manual_seed(0))
     fewer = training._replace(pictures=training.pictures.take(slice(0, 10)))
     for options in ((training, other, "rectgrad", (.1, .5)), (training, other, "saliency", (.1,)), (fewer, other, "saliency", (.1, .5)), (training, other._replace(model=changed), "saliency", (.1, .5))):
         with pytest.raises(pytest.fail.Exception):
