@@ -14,16 +14,24 @@ from torch import Tensor
 
 from lib import roar
 from lib.figures import as_rgb, draw_frame, draw_picture
-from lib.noise import label
+from lib.noise import THRESHOLDED, label
 from lib.subjects import Subject
 
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}   # Okabe and Ito's colours
+# one colour a method in all figures that compare them, the first eight Okabe and Ito's
+COLOURS = {"random": "#000000", "rectgrad": "#D55E00", "saliency": "#7f7f7f", "active": "#E69F00", "positive": "#CC79A7", "deeplift": "#009E73", "integrated_gradients": "#0072B2", "smoothgrad": "#56B4E9",
+           "input_x_gradient": "#882255", "guided_backprop": "#999933", "rectgrad_prr": "#F4A582", "negative": "#6A51A3", "inactive": "#DDCC77", "edges": "#44AA99", "epsilon_lrp": "#117733", "deconvolution": "#8C564B"}
 SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency", "rectgrad_prr": "RectGrad\nPRR"}
 
 
 def short(method: str) -> str:
     """A method's name as paper Noise abbreviates it, for narrow columns."""
     return SHORT.get(method, label(method))
+
+
+def colour(method: str) -> str:
+    """The colour of a method, thresholded or not."""
+    return COLOURS[method.removeprefix(THRESHOLDED)]
 
 
 def _clipped(found: Tensor, q: float = .5) -> Tensor:
@@ -255,19 +263,39 @@ def retraining(found: pd.DataFrame) -> Figure:
     """
     kept = found[found["method"] != "none"]
     methods = list(dict.fromkeys(kept["method"]))
-    colours = dict(zip([m for m in methods if m != "random"], sns.color_palette("tab20", 20)[::2] + sns.color_palette("tab20", 20)[1::2])) | {"random": "#000000"}
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.6), sharey=True)
     for axis, mode, what in ((axes[0], "roar", "ROAR: share removed,\nthe most important first"), (axes[1], "kar", "KAR: share kept,\nthe most important first")):
         for method in methods:
             by = kept[(kept["mode"] == mode) & (kept["method"] == method)].groupby("fraction")["accuracy"]
             middle = by.mean()
-            axis.plot(middle.index, middle, color=colours[method], marker="o", markersize=3, linestyle="--" if method == "random" else "-", label=label(method))
-            axis.fill_between(middle.index, by.min(), by.max(), color=colours[method], alpha=.15, linewidth=0)
+            axis.plot(middle.index, middle, color=colour(method), marker="o", markersize=3, linestyle="--" if method == "random" else "-", label=label(method))
+            axis.fill_between(middle.index, by.min(), by.max(), color=colour(method), alpha=.15, linewidth=0)
         whole = found[found["method"] == "none"]["accuracy"]
         if len(whole):
             axis.axhline(whole.mean(), color="#333333", linestyle=":", label="nothing removed")
         axis.set(xlabel=what, xlim=(0, 1), xticks=(.1, .3, .5, .7, .9))
     axes[0].set_ylabel("test accuracy after retraining")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def copied(found: pd.DataFrame) -> Figure:
+    """Do retrained networks repeat the explained one? A panel for ROAR and one for KAR, a line a method, a point a fraction, the larger the more pixels are left.
+
+    Across: accuracy where the explained network is wrong; up: where it is right. `found` as lib.roar.tidy returns it with
+    `explained`. A star: the network that saw everything.
+    """
+    kept, whole = found[found["method"] != "none"], found[found["method"] == "none"]
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.3), sharey=True, sharex=True)
+    for axis, mode in zip(axes, roar.MODES):
+        for method in dict.fromkeys(kept["method"]):
+            by = kept[(kept["mode"] == mode) & (kept["method"] == method)].groupby("fraction")[["where_right", "where_wrong"]].mean()
+            left = by.index if mode == "kar" else 1 - by.index
+            axis.plot(by["where_wrong"], by["where_right"], color=colour(method), linewidth=1, linestyle="--" if method == "random" else "-")
+            axis.scatter(by["where_wrong"], by["where_right"], s=6 + 40 * np.asarray(left), color=colour(method), label=label(method), zorder=3)
+        axis.scatter(whole["where_wrong"].mean(), whole["where_right"].mean(), marker="*", s=130, color="#333333", label="nothing removed", zorder=4)
+        axis.set(title=mode.upper(), xlabel="accuracy where the explained\nnetwork is wrong", xlim=(0, None))
+    axes[0].set_ylabel("accuracy where the explained\nnetwork is right")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from lib import attribution, crossed
 from lib.figures import as_rgb, draw_picture
-from lib.figures_noise import draw_map
+from lib.figures_noise import COLOURS, draw_map
 from lib.subjects import Subject
 from lib.synthesis import METRICS, SHUFFLED, label
 
 GROUPS = {"published": tuple(attribution.METHODS), "tried here": tuple(crossed.NEW), "controls": tuple(crossed.CONTROLS)}
-# Okabe and Ito's colours for those that the text speaks of; the others are grey and named at their ends
-HIGHLIGHTED = {"random": "#000000", "rectgrad": "#D55E00", "saliency": "#7f7f7f", "active": "#E69F00", "positive": "#CC79A7", "deeplift": "#009E73", "integrated_gradients": "#0072B2"}
+HIGHLIGHTED = {m: COLOURS[m] for m in ("random", "rectgrad", "saliency", "active", "positive", "deeplift", "integrated_gradients")}   # those that the text speaks of; the others are grey and named at their ends
 
 
 def ordered(summary: pd.DataFrame) -> list[str]:

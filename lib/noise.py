@@ -5,7 +5,6 @@ experiment reads what was computed before for exactly this subject and stores wh
 """
 from __future__ import annotations
 
-
 import pandas as pd
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ BASELINES = ("saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "i
 COMPARED = RECTGRAD + BASELINES             # Figs. 7 and 8
 SHOWN = ("saliency", "input_x_gradient", "guided_backprop", "smoothgrad", "integrated_gradients", "epsilon_lrp", "deeplift", "rectgrad", "rectgrad_prr")
 TREATMENTS = ("none", "released", "matched")
+THRESHOLDED = "thresholded:"                # before a baseline's name: its map under paper Noise's final threshold
 CORNER = 8                                  # of the 10x10 patch, what a 3x3 kernel sees of nothing else (Fig. 2)
 CHUNK = 1000                                # pictures in one stored piece of maps
 MAPS_VERSION = 1                            # rises when a kernel changes what it returns
@@ -26,6 +26,8 @@ MAPS_VERSION = 1                            # rises when a kernel changes what i
 
 def label(method: str) -> str:
     """The name of a method or control as figures and tables show it."""
+    if method.startswith(THRESHOLDED):
+        return f"{label(method.removeprefix(THRESHOLDED))}, thresholded"
     return crossed.CONTROLS[method][1] if method in crossed.CONTROLS else attribution.METHODS[method].label
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import data, experiments, metrics, models, published, results, roar
+from lib import data, experiments, metrics, models, noise, published, results, roar
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject
 
@@ -71,17 +71,17 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
 
 
-def _areas_after_retraining() -> pd.DataFrame:
-    """`roar.against_random` of the committed network's grid, from two seeds on, with columns row, column, printed and
+def _areas_after_retraining(methods=roar.PRINTED) -> pd.DataFrame:
+    """`roar.against_random` of these methods on the committed network's grid, with columns row, column, printed and
     printed_difference (from the random baseline) of paper Noise's Table 1, and data; empty where nothing is stored."""
     if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
         return pd.DataFrame()
     found = roar.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
-    against = roar.against_random(roar.areas(found[found["method"].isin((*roar.PRINTED, "none"))])).query("seeds > 1")
+    against = roar.against_random(roar.areas(found[found["method"].isin((*methods, "none"))]))
+    against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *methods).index))
     names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
     printed = {(n.row, n.column): n.published for n in published.numbers()}
-    against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *roar.PRINTED).index))
-    keys = [(names[r.method], RETRAINED[r.mode]) for r in against.itertuples()]
+    keys = [(names[r.method.removeprefix(noise.THRESHOLDED)], RETRAINED[r.mode]) for r in against.itertuples()]
     return against.assign(row=[row for row, _ in keys], column=[column for _, column in keys], printed=[printed[k] for k in keys],
                           printed_difference=[printed[k] - printed["Random", k[1]] for k in keys], data=f"cifar10 test, {data.described(found.attrs['test_data'])}")
 
@@ -90,7 +90,7 @@ def _retrained() -> dict[tuple[str, str], dict]:
     """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span, judged by their difference from
     the random baseline; the random baseline itself by its level."""
     rows = {}
-    for r in _areas_after_retraining().itertuples():
+    for r in (r for r in _areas_after_retraining().itertuples() if r.seeds > 1):
         judged = (r.printed, r.area, r.area_low, r.area_high) if r.method == "random" else (r.printed_difference, r.difference, r.low, r.high)
         rows[r.row, r.column] = {"reproduced": round(r.area, 6), "low": round(r.area_low, 6), "high": round(r.area_high, 6), "n": WHOLE["cifar10"], "data": r.data,
                                  "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
@@ -200,9 +200,18 @@ def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
 
 def beside_retrained() -> pd.DataFrame | None:
     """Table 1 of paper Noise beside ours: columns method, mode, row, printed, printed_difference (from the random baseline),
-    area, area_low, area_high, difference, low, high, verdict; None where none is computed."""
-    found, verdicts = _areas_after_retraining(), {key: row["verdict"] for key, row in _retrained().items()}
-    return found.assign(verdict=[verdicts[key] for key in zip(found["row"], found["column"])]) if len(found) else None
+    seeds, area, difference, low, high, verdict, and the last six again, as cut_seeds and so on, of baselines under a final
+    threshold (NaN and "" where there are none; no verdict on one seed). None where there are no two seeds."""
+    found = _areas_after_retraining()
+    if not len(found) or found["seeds"].min() < 2:
+        return None
+    judge = lambda r: "" if np.isnan(r.low) else published.verdict(r.printed_difference, r.difference, r.low, r.high, published.TOLERANCE["ROAR/KAR"])
+    verdicts = {key: row["verdict"] for key, row in _retrained().items()}
+    shown = ["row", "column", "seeds", "area", "difference", "low", "high", "verdict"]
+    cut = _areas_after_retraining(("random", *roar.CUT)).query("method != 'random'")
+    cut = cut.assign(verdict=[judge(r) for r in cut.itertuples()])[shown] if len(cut) else pd.DataFrame(columns=shown)
+    found = found.assign(verdict=[verdicts[key] for key in zip(found["row"], found["column"])])
+    return found.merge(cut.rename(columns={c: f"cut_{c}" for c in cut if c not in ("row", "column")}), on=["row", "column"], how="left").fillna({"cut_verdict": ""})
 
 
 def beside_pretrained(tables: list[str]) -> pd.DataFrame:

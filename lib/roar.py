@@ -5,6 +5,7 @@ computes them through lib.results.map_cells; the tables follow from whatever is 
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, crossed, data, metrics, models, results, training
+from lib import attribution, crossed, data, metrics, models, noise, results, training
 from lib.data import to_range
 from lib.results import Cell
 from lib.subjects import Subject, batch, subject
@@ -23,6 +24,7 @@ from lib.training import Protocol
 
 PRINTED = ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")  # Table 1
 ADDED = ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges")   # the last looks at no network
+CUT = tuple(f"{noise.THRESHOLDED}{m}" for m in noise.BASELINES)   # section 5.3 opens by saying that its baselines have a final threshold
 FRACTIONS = (.1, .3, .5, .7, .9)
 MODES = ("roar", "kar")
 HOLES = "holes"       # a third way to retrain: the first pixels gone and all others white, so that nothing but their places is seen
@@ -38,8 +40,10 @@ def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fa
     """Each pixel's place in its picture, the most important first, for the predicted class: uint16 [N,H,W].
 
     Paper Noise's maps: channel sums (of RectGrad its positive part), plus noise of scale 1e-4 so that equal values fall in a
-    random order. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed by one process.
+    random order. A name after "thresholded:" asks for `thresholded` ranks. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed by one process.
     """
+    if method.startswith(noise.THRESHOLDED):
+        return thresholded(ranks(who, method.removeprefix(noise.THRESHOLDED), batch_size=batch_size, stored=stored), torch.Generator().manual_seed(0))
     if who.pictures.images[0, 0].numel() > 2**16:
         raise ValueError(f"pictures of {who.pictures.name} have {who.pictures.images[0, 0].numel()} pixels; ranks are kept for at most {2**16}.")
     name = results.key({**who.identity, "method": method, "chunk": CHUNK}, RANKS_VERSION) if stored else ""
@@ -70,6 +74,15 @@ def order(found: Tensor, generator: torch.Generator) -> Tensor:
     """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts equal values in a random order."""
     found = found + 1e-4 * torch.randn(found.shape, generator=generator)
     return found.flatten(1).argsort(1, descending=True).argsort(1).to(torch.uint16).view(found.shape)
+
+
+def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
+    """Ranks [N,H,W] after paper Noise's final threshold, as the released code has it (`noise.treat`): values from the 95th
+    percentile on keep their places, all others are alike and follow in random order."""
+    count = places[0].numel()
+    kept = count - math.ceil(.95 * (count - 1))
+    score = lambda part: torch.where(part < kept, part, kept + torch.rand(part.shape, generator=generator))
+    return torch.cat([score(part.flatten(1).float()).argsort(1).argsort(1).to(torch.uint16) for part in places.split(CHUNK)]).view_as(places)
 
 
 def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
@@ -151,8 +164,8 @@ def plan(dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str = "
     ValueError for an unknown method, and for the seed of the explained network: it would be retrained from the same first weights.
     """
     for method in methods:
-        if method not in (*crossed.CONTROLS, *attribution.METHODS):
-            raise ValueError(f"unknown method {method!r}; accepted are {', '.join([*crossed.CONTROLS, *attribution.METHODS])}.")
+        if method.removeprefix(noise.THRESHOLDED) not in attribution.METHODS and method not in crossed.CONTROLS:
+            raise ValueError(f"unknown method {method!r}; accepted are {', '.join([*crossed.CONTROLS, *attribution.METHODS])}, and {noise.THRESHOLDED}<method>.")
     tag = dataset if weights == "auto" else weights
     taken = models.card(model, tag).get("protocol", {}).get("seed")
     if taken in seeds:
@@ -164,7 +177,7 @@ def plan(dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str = "
     for seed in seeds:
         kinds = [("none", "none", 0.)] + [(method, mode, fraction) for method in methods for mode in modes for fraction in fractions]
         for method, mode, fraction in kinds:
-            label = f"{dataset}-{model}-{method}" + ("" if method == "none" else f"-{mode}-{fraction:g}") + f"-{protocol.epochs}epochs-seed{seed}"
+            label = f"{dataset}-{model}-{method.replace(':', '_')}" + ("" if method == "none" else f"-{mode}-{fraction:g}") + f"-{protocol.epochs}epochs-seed{seed}"
             cells.append(Cell("roar", label, common | {"method": method, "mode": mode, "fraction": fraction, "seed": seed, "protocol": _told(replace(protocol, seed=seed))}, RANKS_VERSION))
     return cells
 
@@ -176,9 +189,10 @@ def _told(protocol: Protocol) -> dict:
 
 def everything(**options) -> list[Cell]:
     """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    the full protocol beside it (`check`), the methods that this book adds, the holes alone, a third seed."""
-    both = PRINTED + ADDED
-    return [*plan(seeds=(1, 2), **options), *check(**options), *plan(methods=ADDED, seeds=(1, 2), **options), *holes(methods=both, **options), *plan(methods=both, seeds=(3,), **options)]
+    the full protocol beside it (`check`), the holes alone, the baselines with a final threshold, the methods that this book
+    adds, their holes, the second seed with a threshold, a third seed."""
+    return [*plan(seeds=(1, 2), **options), *check(**options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options),
+            *holes(methods=ADDED, **options), *plan(methods=CUT, seeds=(2,), **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
 
 
 def holes(fractions: Sequence[float] = (.3, .7), **options) -> list[Cell]:
@@ -200,20 +214,29 @@ def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
                 log(f"ranks  {who.title}  {p['method']}")
 
 
-def run(cells: Sequence[Cell], **options) -> pd.DataFrame:
+def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd.DataFrame:
     """Compute what is not stored of these cells (`options` of lib.results.map_cells) and return all of them as `tidy` does."""
-    return tidy(results.map_cells(retrain, cells, **options))
+    return tidy(results.map_cells(retrain, cells, **options), explained)
 
 
-def on_the_spot(cells: Sequence[Cell]) -> pd.DataFrame:
+def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.DataFrame:
     """All of these cells computed now, in this process, and nothing stored."""
-    return tidy([{"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)} for one in cells])
+    return tidy([{"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)} for one in cells], explained)
 
 
-def tidy(contents: Sequence[dict]) -> pd.DataFrame:
-    """A row a retraining: method, mode, fraction, seed, accuracy."""
+def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFrame:
+    """A row a retraining: method, mode, fraction, seed, accuracy.
+
+    With `explained`, bool [N], which test pictures the explained network gets right, also where_right and where_wrong: the
+    retrained network's accuracy on these and on the others, NaN where there are none.
+    """
     names = ("method", "mode", "fraction", "seed")
-    return pd.DataFrame([{**{name: c["parameters"][name] for name in names}, "accuracy": c["rows"][0]["accuracy"]} for c in contents], columns=[*names, "accuracy"])
+    rows = [{**{name: c["parameters"][name] for name in names}, "accuracy": c["rows"][0]["accuracy"]} for c in contents]
+    if explained is not None:
+        for row, c in zip(rows, contents):
+            right = results.unpack(c["correct"]).double()
+            row |= {"where_right": right[explained].mean().item(), "where_wrong": right[~explained].mean().item()}
+    return pd.DataFrame(rows, columns=[*names, "accuracy"] + ["where_right", "where_wrong"] * (explained is not None))
 
 
 def stored(protocol: Protocol = SHORT, dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str | None = None, current: str | None = None) -> pd.DataFrame:

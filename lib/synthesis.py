@@ -240,7 +240,8 @@ def after_retraining(one: Study) -> dict[str, Tensor]:
 
 
 def _retrained_flags(who: Subject) -> dict:
-    return roar.flags(dataset=who.pictures.name, model=who.model_name, weights=who.weights, current=models.fingerprint(who.model))
+    found = roar.flags(dataset=who.pictures.name, model=who.model_name, weights=who.weights, current=models.fingerprint(who.model))
+    return {key: flags for key, flags in found.items() if key[0] in NETWORK or key[0] in crossed.CONTROLS}   # without thresholded baselines
 
 
 # --- why metrics disagree: how far the altered pictures are from what the network knows ------------------------------------

@@ -13,7 +13,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from lib import figures, figures_noise, metrics, noise, roar, subjects
+from lib import crossed, figures, figures_noise, metrics, noise, roar, subjects
+from lib.attribution import METHODS
 from lib.figures_noise import REGIONS, short
 from lib.noise import COMPARED, TREATMENTS
 
@@ -309,3 +310,21 @@ def test_occluded_strip_removes_what_the_ranks_say():
 def test_a_single_method_has_no_pairs_to_draw():
     with pytest.raises(ValueError, match="at least two"):
         figures_noise.pairwise(roar.compared(pd.DataFrame(columns=["method", "mode", "fraction", "seed", "accuracy"])))
+
+
+def test_every_method_has_a_colour_of_its_own():
+    names = [*METHODS, *crossed.CONTROLS]
+    assert set(figures_noise.COLOURS) == set(names) and len(set(figures_noise.COLOURS.values())) == len(names)
+    assert figures_noise.colour("thresholded:deeplift") == figures_noise.colour("deeplift")
+
+
+def test_copies_stand_where_they_repeat_the_explained_network():
+    rows = [("none", "none", 0., .4, .9)] + [(m, mode, f, wrong + f / 10, .9 - f / 10) for m, wrong in (("random", .3), ("deeplift", .05)) for mode in roar.MODES for f in (.1, .5)]
+    found = pd.DataFrame([{"method": m, "mode": mode, "fraction": f, "seed": s, "where_wrong": w + s / 100, "where_right": r} for m, mode, f, w, r in rows for s in (0, 2)])
+    axes = drawn(figures_noise.copied(found))
+    for axis in axes:
+        shown = {line.get_color(): (line.get_xdata().round(3).tolist(), line.get_ydata().round(3).tolist()) for line in axis.lines}
+        assert shown[figures_noise.colour("deeplift")] == ([.07, .11], [.89, .85]) and shown["#000000"][0] == [.32, .36]
+        assert axis.collections[-1].get_offsets().round(3).tolist() == [[.41, .9]]
+    sizes = [axis.collections[0].get_sizes().tolist() for axis in axes]
+    assert sizes[0][0] > sizes[0][1] and sizes[1][0] < sizes[1][1]   # the more is left, the larger

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -91,6 +92,18 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     beside = reproduction.beside_retrained()
     assert beside["row"].tolist() == list(found) and beside["verdict"].tolist() == [found[name]["verdict"] for name in found]
     assert beside["printed_difference"].round(4).tolist() == [0, -.0177, .0006, -.0058] and beside["difference"].round(4).tolist() == [0, -.02, .002, -.03]
+    assert beside["cut_area"].isna().all() and set(beside["cut_verdict"]) == {""}
+    with_threshold = pd.concat([frame, frame[frame["method"] == "saliency"].assign(method="thresholded:saliency", accuracy=lambda f: f["accuracy"] + .01)])
+    with_threshold.attrs["test_data"] = JPEG
+    with monkeypatch.context() as patch:
+        patch.setattr(roar, "stored", lambda protocol, current: with_threshold)
+        cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
+        assert (cut["difference"].round(4), cut["cut_difference"].round(4), cut["verdict"], cut["cut_verdict"], cut["cut_seeds"]) == (.002, .012, "agree", "disagree", 2)
+        one_seed = with_threshold[(with_threshold["seed"] == 0) | ~with_threshold["method"].str.startswith("thresholded")]
+        one_seed.attrs["test_data"] = JPEG
+        patch.setattr(roar, "stored", lambda protocol, current: one_seed)
+        cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
+        assert cut["cut_difference"].round(4) == .012 and np.isnan(cut["cut_low"]) and (cut["verdict"], cut["cut_verdict"]) == ("agree", "")
     # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
     assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
     assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]

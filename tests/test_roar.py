@@ -1,6 +1,7 @@
 """lib.roar: what is removed, how a network is retrained on the rest, and what follows from the accuracies."""
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.stats
 import torch
 from torch import nn
 
-from lib import attribution, crossed, data, metrics, models, results, roar, shapes10
+from lib import attribution, crossed, data, metrics, models, noise, results, roar, shapes10
 from lib.data import Dataset, to_range
 from lib.roar import ADDED, FRACTIONS, FULL, MODES, PRINTED, SHORT
 from lib.subjects import Subject
@@ -66,6 +67,25 @@ def test_ranks_of_edges_look_at_no_network(studied):
     found = roar.ranks(who, "edges")
     strongest = crossed.edges(to_range(who.pictures.images, who.model), None).flatten(1).argmax(1)
     assert (found.flatten(1).long().argmin(1) == strongest).float().mean() > .9 and torch.equal(found, roar.ranks(other, "edges"))
+
+
+def test_a_final_threshold_leaves_the_first_twentieth_in_order_and_the_rest_to_chance(studied):
+    who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
+    plain, cut = (roar.ranks(who, m).flatten(1).long() for m in ("saliency", "thresholded:saliency"))
+    treated = noise.treat("saliency", attribution.to_map(attribution.saliency(who.model, to_range(who.pictures.images, who.model)), "sum"), "released").flatten(1)
+    kept = (treated > 0).sum(1)
+    assert kept.unique().tolist() == [52] and torch.equal(cut < 52, treated > 0) and torch.equal(cut[plain < 52], plain[plain < 52])   # 1024 pixels
+    rest = [metrics.spearman(a[b >= 52], b[b >= 52]) for a, b in zip(cut.numpy(), plain.numpy())]
+    assert abs(np.mean(rest)) < .03 and all(sorted(places) == list(range(1024)) for places in cut.tolist())
+    assert not torch.equal(cut[0][plain[0] >= 52], cut[1][plain[1] >= 52])   # each picture draws for itself
+
+
+def test_accuracy_is_told_apart_by_what_the_explained_network_gets_right():
+    explained = torch.tensor([True, True, True, False, False])
+    content = {"parameters": {"method": "saliency", "mode": "kar", "fraction": .1, "seed": 1}, "rows": [{"accuracy": .4}], "correct": results.pack(torch.tensor([True, False, False, True, False]))}
+    row = roar.tidy([content], explained).iloc[0]
+    assert (row["where_right"], row["where_wrong"]) == (pytest.approx(1 / 3), .5) and "where_right" not in roar.tidy([content])
+    assert np.isnan(roar.tidy([content], torch.ones(5, dtype=torch.bool)).iloc[0]["where_wrong"])
 
 
 def test_ranks_of_rectgrad_are_of_its_positive_part(studied):
@@ -128,13 +148,14 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = roar.everything(dataset="shapes10")
-    short = 3 * (1 + 14 * 10) + 14 * 2
-    assert len(plan) == short + 2 + 17 and len({c.name for c in plan}) == short + 17  # the unoccluded network of two seeds is named twice
-    order = [(c.parameters["seed"], c.parameters["method"] in PRINTED + ("none",)) for c in plan]
-    assert order[:81] == [(1, True)] * 81 and order[81:162] == [(2, True)] * 81
-    check = [c.parameters for c in plan[162:179]]
-    assert {seed for seed, _ in order[179:301]} == {1, 2} and {seed for seed, _ in order[329:]} == {3}
-    assert all(c.parameters["mode"] == roar.HOLES and c.parameters["seed"] == 1 for c in plan[301:329]) and {c.parameters["fraction"] for c in plan[301:329]} == {.3, .7}
+    short = 3 * (1 + 14 * 10) + 2 * 6 * 10 + 14 * 2
+    assert len(plan) == short + 4 + 17 and len({c.name for c in plan}) == short + 17  # the unoccluded network of two seeds is named three times
+    order = [(c.parameters["seed"], "check" if c.parameters["protocol"]["epochs"] == 20 else "holes" if c.parameters["mode"] == roar.HOLES else
+              "cut" if c.parameters["method"] in roar.CUT else c.parameters["method"] in PRINTED) for c in plan if c.parameters["method"] != "none"]
+    blocks = [(seed, kind, len(list(group))) for (seed, kind), group in itertools.groupby(order)]
+    assert blocks == [(1, True, 80), (2, True, 80), (1, "check", 16), (1, "holes", 16), (1, "cut", 60), (1, False, 60), (2, False, 60), (1, "holes", 12), (2, "cut", 60), (3, True, 80), (3, False, 60)]
+    check = [c.parameters for c in plan if c.parameters["protocol"]["epochs"] == 20]
+    assert {c.parameters["fraction"] for c in plan if c.parameters["mode"] == roar.HOLES} == {.3, .7}
     assert all(c.parameters["protocol"]["seed"] == c.parameters["seed"] and c.version == roar.RANKS_VERSION for c in plan)
     assert [c.parameters for c in roar.check(dataset="shapes10")] == check and all(p["protocol"]["epochs"] == 20 for p in check)
     assert {(p["mode"], p["fraction"]) for p in check if p["method"] != "none"} == {("roar", .7), ("kar", .3)} and len({p["method"] for p in check}) == 9
@@ -161,8 +182,9 @@ def test_a_field_that_protocols_gain_later_changes_no_key(studied, monkeypatch):
 
 def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(roar, "_studied", lambda *_: pytest.fail("it was read"))
-    with pytest.raises(ValueError, match="'gradcam'.*saliency"):
-        roar.plan("shapes10", methods=("gradcam",))
+    for name in ("gradcam", "thresholded:gradcam", "thresholded:random"):
+        with pytest.raises(ValueError, match=f"'{name}'.*saliency.*thresholded:<method>"):
+            roar.plan("shapes10", methods=(name,))
 
 
 # ---- a retraining
