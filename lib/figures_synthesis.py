@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib import attribution, crossed
@@ -53,6 +54,7 @@ def league(summary: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(2.6 + .74 * len(columns), .43 * len(order) + 1.5))
     sns.heatmap(place.loc[order, columns].clip(0, 1), cmap="PuOr_r", vmin=0, vmax=1, linewidths=1.2, ax=axis, cbar_kws={"shrink": .35, "aspect": 12, "ticks": [0, 1], "pad": .02})
     axis.collections[0].colorbar.set_ticklabels(["best", "last"])
+    axis.collections[0].colorbar.ax.invert_yaxis()
     for r in summary.itertuples():
         x, y = columns.index(r.metric) + .5, order.index(r.name) + .5
         ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - .5) > .36 else "#222222"
@@ -66,21 +68,21 @@ def league(summary: pd.DataFrame) -> Figure:
     axis.set(xlabel="", ylabel="", yticks=np.arange(len(order)) + .5, xticks=np.arange(len(columns)) + .5)
     axis.set_yticklabels([label(n) for n in order], rotation=0)
     of = summary.drop_duplicates("metric").set_index("metric")["of"]
-    axis.set_xticklabels([f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'} (of {of[m]})" for m in columns], rotation=40, ha="left", rotation_mode="anchor")
+    axis.set_xticklabels([f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'}" + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns], rotation=40, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     return figure
 
 
 def agreement(table: pd.DataFrame) -> Figure:
-    """Spearman's correlation of every pair of metrics, alike ones beside each other; bold where its interval leaves 0 out."""
+    """Spearman's correlation of every pair of metrics, alike ones beside each other; framed where it is significant after correction."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
     names = [m for m in METRICS if m in set(table["first"]) | set(table["second"])]
     full, sure = pd.DataFrame(np.nan, index=names, columns=names), {}
     for r in table.itertuples():
         full.loc[r.first, r.second] = full.loc[r.second, r.first] = r.correlation
-        sure[r.first, r.second] = sure[r.second, r.first] = r.low > 0 or r.high < 0
+        sure[r.first, r.second] = sure[r.second, r.first] = r.p_corrected < .05
     apart = (1 - full).fillna(1).to_numpy(copy=True)
     np.fill_diagonal(apart, 0)
     names = [names[k] for k in leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=True))]
@@ -95,6 +97,8 @@ def agreement(table: pd.DataFrame) -> Figure:
             if not np.isnan(value):
                 axis.text(j + .5, i + .5, f"{round(value, 2) + 0:.2f}".replace("-", "−"), ha="center", va="center", fontsize=7.5, color="white" if abs(value) > .65 else "#222222",
                           fontweight="bold" if sure.get((first, second)) else "normal")
+                if sure.get((first, second)):
+                    axis.add_patch(Rectangle((j + .04, i + .04), .92, .92, fill=False, edgecolor="#111111", linewidth=1.4))
     axis.set(xlabel="", ylabel="")
     axis.set_xticklabels([METRICS[m].label for m in names[:-1]], rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticklabels([METRICS[m].label for m in names[1:]], rotation=0)

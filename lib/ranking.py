@@ -6,6 +6,8 @@ has none. Intervals are 95 % percentile intervals over pictures and seeds drawn 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -18,17 +20,20 @@ from lib.synthesis import METRICS
 
 
 def resampled_means(values: Sequence[Tensor], resamples: int, seed: int) -> np.ndarray:
-    """Means [resamples,M] of M sets of numbers [S,N] over seeds and pictures, both drawn again, pictures alike for all; NaN left out."""
+    """Means [resamples,M] of M sets of numbers [S,N] over seeds and pictures, both drawn again, alike for all sets; NaN left out.
+
+    A few seeds drawn again know little of how seeds differ: of two or three the intervals are somewhat narrow.
+    """
     rng, count = np.random.default_rng(seed), values[0].shape[1]
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    picked = {size: rng.integers(size, size=(size, resamples)) for size in sorted({len(one) for one in values})}
     out = np.empty((resamples, len(values)))
     for k, one in enumerate(values):
         one = one.numpy().astype(np.float64)
         there = ~np.isnan(one)
         sums, counts = np.where(there, one, 0) @ drawn.T, there @ drawn.T          # [S,resamples]
         of_seed = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        picked = rng.integers(len(one), size=(len(one), resamples))
-        out[:, k] = np.take_along_axis(of_seed, picked, 0).mean(0)
+        out[:, k] = np.take_along_axis(of_seed, picked[len(one)], 0).mean(0)
     void = np.isnan(out).any(1)
     if void.any() and not void.all():
         out[void] = out[rng.choice(np.flatnonzero(~void), void.sum())]
@@ -81,9 +86,8 @@ def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd
 def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (), resamples: int = 1000) -> pd.DataFrame:
     """Do two metrics rank the methods alike? Spearman's correlation over the published methods that both have, but those in `without`.
 
-    Turned so that better goes with better.
-
-    Columns first, second, correlation, low, high (methods and pictures drawn again), methods.
+    Turned so that better goes with better. Columns first, second, correlation, low, high (methods and pictures drawn again; rough
+    for so few methods), methods, p (permutations of the methods), p_corrected (Holm, over the pairs of this table).
     """
     shown = [m for m in _shown(found) if any(n in attribution.METHODS and n not in without for n in _there(found[m]))]
     drawn, names, means = {}, {}, {}
@@ -103,8 +107,28 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
                 pick = rng.integers(len(both), size=len(both))
                 again.append(spearman(drawn[first][r, a][pick], drawn[second][r, b][pick]))
             low, high = np.nanquantile(again, [.025, .975])
-            rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both)})
-    return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods"])
+            rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both), "p": permutation_p(means[first][a], means[second][b])})
+    for row, corrected in zip(rows, roar.holm([r["p"] for r in rows])):
+        row["p_corrected"] = corrected
+    return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"])
+
+
+@lru_cache
+def _orders(count: int) -> np.ndarray:
+    """All orders of up to seven things, 20,000 drawn ones of more, [...,count]."""
+    if count <= 7:
+        return np.array(list(permutations(range(count))))
+    rng = np.random.default_rng(0)
+    return np.stack([np.arange(count), *(rng.permutation(count) for _ in range(19_999))])
+
+
+def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
+    """How often Spearman's correlation is at least as far from 0 when one of two rows of M numbers is put in another order, two-sided.
+
+    Exact up to seven, else from 20,000 orders, the given one among them. Of four methods none is below 1/12.
+    """
+    a, b = (rankdata(v) - (len(v) + 1) / 2 for v in (first, second))
+    return float((np.abs(a[_orders(len(a))] @ b) >= abs(a @ b) - 1e-9).mean())
 
 
 def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> pd.DataFrame:
@@ -152,7 +176,7 @@ def blindness(found: dict[str, dict[str, Tensor]], first: str = "positive", seco
     """Does a metric see the sign? The difference of the positive map's value from the negative's, in standard deviations over the other published methods.
 
     Columns metric, difference, low, high (paired over pictures), spread (that standard deviation), verdict: "blind" if the
-    interval lies within `margin` of 0, "sees it" if it leaves 0 out and is not within, else "unknown".
+    interval lies within `margin` of 0, "sees it" if it lies beyond, "hardly" if it leaves out 0 alone, else "unknown".
     """
     rows = []
     for metric in _shown(found):
@@ -164,7 +188,7 @@ def blindness(found: dict[str, dict[str, Tensor]], first: str = "positive", seco
         pair = [found[metric][first], found[metric][second]]
         change = -np.diff(resampled_means(pair, resamples, 0))[:, 0] / spread
         low, high = np.nanquantile(change, [.025, .975]) if np.isfinite(spread) else (np.nan, np.nan)
-        verdict = "unknown" if np.isnan(low) else "blind" if max(abs(low), abs(high)) <= margin else "sees it" if low > 0 or high < 0 else "unknown"
+        verdict = "unknown" if np.isnan(low) else "blind" if max(abs(low), abs(high)) <= margin else "sees it" if low > margin or high < -margin else "hardly" if low > 0 or high < 0 else "unknown"
         rows.append({"metric": metric, "difference": float(-np.diff(plain_means(pair))[0]) / spread, "low": low, "high": high, "spread": spread, "verdict": verdict})
     return pd.DataFrame(rows, columns=["metric", "difference", "low", "high", "spread", "verdict"])
 
@@ -219,17 +243,19 @@ def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tupl
 
     `steps`: name of a step -> method -> areas [S,N] over the same pictures, lower is better. First table: step, name, value,
     rank among the methods that all steps have. Second: step (the later of two), correlation (Spearman's, of the two steps'
-    orders), low, high over pictures.
+    orders), low, high over pictures, least (how often, over pictures, it is the smallest).
     """
     names = [n for n in next(iter(steps.values())) if all(n in step for step in steps.values())]
     means = {step: plain_means([values[n] for n in names]) for step, values in steps.items()}
     drawn = {step: resampled_means([values[n] for n in names], resamples, 0) for step, values in steps.items()}
     table = pd.DataFrame([{"step": step, "name": n, "value": v, "rank": r} for step, values in means.items() for n, v, r in zip(names, values, rankdata(values))])
-    turns, labels = [], list(steps)
-    for first, second in zip(labels, labels[1:]):
-        low, high = np.nanquantile([spearman(a, b) for a, b in zip(drawn[first], drawn[second])], [.025, .975])
-        turns.append({"step": second, "correlation": spearman(means[first], means[second]), "low": low, "high": high})
-    return table, pd.DataFrame(turns, columns=["step", "correlation", "low", "high"])
+    labels = list(steps)
+    pairs = list(zip(labels, labels[1:]))
+    again = np.array([[spearman(a, b) for a, b in zip(drawn[first], drawn[second])] for first, second in pairs]).reshape(len(pairs), resamples)
+    lowest = again == again.min(0) if pairs else again
+    turns = [{"step": second, "correlation": spearman(means[first], means[second]), **dict(zip(("low", "high"), np.nanquantile(values, [.025, .975]))), "least": float((least / lowest.sum(0)).mean())}
+             for (first, second), values, least in zip(pairs, again, lowest)]
+    return table, pd.DataFrame(turns, columns=["step", "correlation", "low", "high", "least"])
 
 
 def _farther(moved: np.ndarray, failed: np.ndarray, weights: np.ndarray) -> float:
@@ -250,12 +276,13 @@ def _mean_known(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else np.nan
 
 
-def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, Tensor], fractions: Sequence[float], *, resamples: int = 200) -> pd.DataFrame:
+def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, Tensor], fractions: Sequence[float], whole: Tensor, *, resamples: int = 200) -> pd.DataFrame:
     """Does a picture's distance from the training pictures explain why the network fails on it and a retrained one does not?
 
-    Of each method: `right` bool [F,N] without retraining, `moved` [F,N], `after` bool [S,F,N]. Among the pictures that every
-    retrained network gets right, within a method and fraction: the probability that one which the network as it is gets wrong
-    has moved farther than one which it gets right (0.5: distance explains nothing). Columns fraction, methods, before, retrained
+    Of each method: `right` bool [F,N] without retraining, `moved` [F,N], `after` bool [S,F,N]; `whole` bool [N]: which whole
+    pictures the network as it is gets right. Among these, where every retrained network is right, within a method and fraction:
+    the probability that one which the network as it is gets wrong has moved farther than one which it gets right (0.5: distance
+    explains nothing). Columns fraction, methods, before, retrained
     (mean accuracies), failed (share of those pictures), farther (mean over methods) with low, high over pictures.
     """
     names = [n for n in right if n in moved and n in after]
@@ -263,7 +290,7 @@ def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, T
     for k, fraction in enumerate(fractions):
         cases = []
         for n in names:
-            there = after[n][:, k].all(0)
+            there = after[n][:, k].all(0) & whole
             cases.append((moved[n][k].numpy(), ~right[n][k].numpy(), there.numpy().astype(float)))
         mean = lambda weights: _mean_known([_farther(far, failed, there * weights) for far, failed, there in cases])
         count = len(cases[0][0])

@@ -78,7 +78,7 @@ class Study(NamedTuple):
     """What methods are measured on; None where there is no such thing for the dataset."""
 
     who: Subject                # network and pictures
-    few: Subject                # fewer of them, for what needs new maps (sanity, another class)
+    few: Subject                # fewer of them at random, since some datasets come class by class, for what needs new maps (sanity, another class)
     twin: Subject | None        # the same kind of network, trained and shown with the random patch
     masked: Subject | None      # correctly classified pictures whose object has a mask
     index: Tensor               # which pictures of the test split these are
@@ -99,7 +99,7 @@ def study(dataset: str, model: str, weights: str | None = "auto", *, count: int 
     who, with_patch = drawn(whole), weights == "auto" and models.card(model, f"{dataset}+patch")
     masked = subject("cifar10_masks", model, "cifar10") if (dataset, model, who.weights) == ("cifar10", "rectgrad_cnn", "cifar10") else who if who.pictures.masks is not None else None
     masked = masked and noise.correct(masked)
-    return Study(who, who._replace(pictures=who.pictures.take(slice(0, few))), drawn(subject(f"{dataset}+patch", model)) if with_patch else None, masked if masked and len(masked.pictures) else None, index)
+    return Study(who, who._replace(pictures=who.pictures.sample(few)), drawn(subject(f"{dataset}+patch", model)) if with_patch else None, masked if masked and len(masked.pictures) else None, index)
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
     It should not change under a step in a random direction that keeps the prediction. It should under an adversarial step of
     the same size that changes it, each map for its own prediction ("attack", [N]; paper Noise, section 5.2), and when the
     output layer's weights are drawn anew, for the old prediction ("sanity", [REDRAWS,N]; Adebayo et al. 2018). Random numbers
-    change always and a picture's edges never: both get about 0.
+    change always and get about 0. What looks at the picture alone gets what the steps do to the picture.
     """
     before = maps(who, name, stored=stored)[1]
     attacked, stepped, valid = _steps(who)
@@ -229,6 +229,18 @@ def retrained(who: Subject) -> dict[str, dict[str, Tensor]]:
     for method, mode in dict.fromkeys((m, mode) for m, mode, _ in stored):
         per_seed = np.stack([roar.weights_of_span() @ flags for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)])
         found.setdefault(mode, {})[method] = torch.from_numpy(per_seed if mode == "roar" else 1 - per_seed)
+    return found
+
+
+def copying(who: Subject) -> dict[str, dict[str, Tensor]]:
+    """Do retrained networks repeat the explained one? Mode -> method -> [seeds,N], whose mean over pictures is how much more often
+    they are right where it is right than where it is wrong, mean over fractions."""
+    explained = (experiments.predictions(who) == who.pictures.labels).numpy()
+    share = explained / explained.mean() - ~explained / (~explained).mean()
+    found: dict[str, dict[str, Tensor]] = {}
+    stored = _retrained_flags(who)
+    for method, mode in dict.fromkeys((m, mode) for m, mode, _ in stored):
+        found.setdefault(mode, {})[method] = torch.from_numpy(np.stack([flags.mean(0) * share for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)]))
     return found
 
 

@@ -157,6 +157,13 @@ def test_seeds_are_drawn_again_too():
     assert set(drawn) == {0, .5, 1} and abs((drawn == .5).mean() - .5) < .06
 
 
+def test_seeds_are_drawn_alike_for_all_methods():
+    """Two methods that differ by as much in either seed differ by as much in every draw."""
+    first = f64([[0.] * 50, [1.] * 50])
+    drawn = ranking.resampled_means([first, first + 2], 200, 0)
+    assert np.ptp(drawn[:, 0]) == 1 and np.ptp(drawn[:, 1] - drawn[:, 0]) < 1e-12
+
+
 def test_seeds_weigh_alike_whatever_number_they_have():
     assert ranking.plain_means([f64([[0, 0, 0, 8], [6, torch.nan, torch.nan, torch.nan]])]).tolist() == [4]
 
@@ -173,7 +180,7 @@ def test_a_metric_agrees_with_itself_whichever_way_is_better():
     mirrored = {name: 9 - v for name, v in values.items()}
     for second, of, sign in ((HIGH, mirrored, 1), (HIGH, values, -1), ("variation", values, 1), ("variation", mirrored, -1)):
         row, = ranking.agreement({LOW: flat(values), second: flat(of)}, resamples=100).to_dict("records")
-        assert row == {"first": LOW, "second": second, "correlation": pytest.approx(sign), "low": pytest.approx(sign), "high": pytest.approx(sign), "methods": 6}
+        assert row == {"first": LOW, "second": second, "correlation": pytest.approx(sign), "low": pytest.approx(sign), "high": pytest.approx(sign), "methods": 6, "p": pytest.approx(2 / 720), "p_corrected": pytest.approx(2 / 720)}
 
 
 def test_agreement_is_spearmans_over_the_methods_that_both_have():
@@ -199,7 +206,29 @@ def test_every_pair_of_metrics_with_four_methods_in_common_has_a_row():
     found = {LOW: flat(four), "roar": flat(dict(zip(SIX[1:5], (1, 2, 3, 4)))), "outside": flat(four), "kept": flat(four)}
     table = ranking.agreement(found, resamples=20)
     assert table[["first", "second"]].values.tolist() == [[LOW, "outside"]]    # with ROAR three are shared
-    assert list(ranking.agreement({LOW: flat(four)}, resamples=20).columns) == list(table.columns) == ["first", "second", "correlation", "low", "high", "methods"]
+    assert list(ranking.agreement({LOW: flat(four)}, resamples=20).columns) == list(table.columns) == ["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"]
+
+
+def test_permutations_of_few_methods_are_counted_one_by_one():
+    a, b = np.array([1., 2, 3, 4, 4]), np.array([2., 1, 3, 5, 4])
+    seen = abs(scipy.stats.spearmanr(a, b).statistic)
+    expected = np.mean([abs(scipy.stats.spearmanr(order, b).statistic) >= seen - 1e-12 for order in itertools.permutations(a)])
+    assert ranking.permutation_p(a, b) == pytest.approx(expected) and ranking.permutation_p(-a, b) == pytest.approx(expected)
+    assert ranking.permutation_p(np.arange(4.), np.arange(4.)) == 2 / 24 and ranking.permutation_p(np.ones(5), b) == 1
+
+
+def test_permutations_of_many_methods_are_drawn():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(12), rng.random(12)
+    b += .8 * a
+    assert ranking.permutation_p(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).pvalue, abs=.01) and ranking.permutation_p(a, b) == ranking.permutation_p(a, b)
+    assert ranking.permutation_p(a, a) == 1 / 20_000    # the given order is one of those drawn
+
+
+def test_agreement_is_corrected_for_its_pairs():
+    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6)))
+    table = ranking.agreement({LOW: flat(values), "outside": flat(values), "variation": flat(dict(zip(SIX, (6, 1, 2, 5, 3, 4))))}, resamples=20)
+    assert table["p_corrected"].tolist() == pytest.approx([3 * table["p"][0], *(min(1, 2 * p) for p in table["p"][1:])])
 
 
 def test_agreement_without_some_methods_is_that_of_the_others():
@@ -322,16 +351,16 @@ def test_a_metric_that_gives_both_maps_the_same_numbers_is_blind():
 
 
 @pytest.mark.parametrize("mean, sd, expected", [(0, .1, "blind"), (.1, .1, "blind"), (-.1, .1, "blind"), (.15, .6, "unknown"), (0, 2, "unknown"), (.3, 2, "unknown"), (-.3, 2, "unknown"),
-                                                (1, 1, "sees it"), (-1, 1, "sees it"), (.25, .1, "sees it"), (-.25, .1, "sees it"), (.19, .3, "sees it")])
+                                                (1, 1, "sees it"), (-1, 1, "sees it"), (.25, .1, "sees it"), (-.25, .1, "sees it"), (.19, .3, "hardly"), (-.4, 1, "hardly")])
 def test_verdicts_on_the_sign(mean, sd, expected):
-    """Forty pictures: the interval reaches 0.31 standard deviations to either side. Blind is what lies within 0.2 of 0, even where it leaves 0 out."""
+    """Forty pictures: the interval reaches 0.31 standard deviations to either side. Blind is what lies within 0.2 of 0, even where it leaves 0 out; what leaves 0 out and no more is hardly seen."""
     others = flat({"saliency": 0, "rectgrad": 2 ** .5}, 40)    # which differ by one standard deviation
     found = {LOW: {"positive": normal(mean, sd), "negative": normal(0, 0)} | others}
     row = ranking.blindness(found, resamples=1000).iloc[0]
     low, high = mean - .31 * sd, mean + .31 * sd
     assert [row["low"], row["high"]] == pytest.approx([low, high], abs=.06 * sd) and row["verdict"] == expected
     assert ranking.blindness(found, margin=5, resamples=200)["verdict"].item() == "blind"
-    assert ranking.blindness(found, margin=1e-6, resamples=200)["verdict"].item() == ("sees it" if low > 0 or high < 0 else "unknown")
+    assert ranking.blindness(found, margin=1e-6, resamples=200)["verdict"].item() == ("sees it" if low > 0 or high < 0 else "unknown")   # nothing between
 
 
 def test_without_two_other_methods_nothing_is_known_of_the_sign():
@@ -499,7 +528,7 @@ def test_all_seeds_are_tried():
 def test_rungs_by_hand():
     steps = {"one": flat({A: 3, B: 1, C: 2, D: 4}), "two": flat({D: 40, A: 10, C: 20, B: 10, "random": 5}), "three": flat({A: 1, B: 3, C: 2, "edges": 0, D: 0})}
     table, turns = ranking.rungs(steps, resamples=50)
-    assert list(table.columns) == ["step", "name", "value", "rank"] and list(turns.columns) == ["step", "correlation", "low", "high"]
+    assert list(table.columns) == ["step", "name", "value", "rank"] and list(turns.columns) == ["step", "correlation", "low", "high", "least"]
     assert table["step"].tolist() == ["one"] * 4 + ["two"] * 4 + ["three"] * 4 and table["name"].tolist() == [A, B, C, D] * 3    # those that all steps have
     assert table["value"].tolist() == [3, 1, 2, 4, 10, 10, 20, 40, 1, 3, 2, 0]
     assert table["rank"].tolist() == [3, 1, 2, 4, 1.5, 1.5, 3, 4, 2, 4, 3, 1]    # lower is better
@@ -507,6 +536,7 @@ def test_rungs_by_hand():
     expected = [scipy.stats.spearmanr((3, 1, 2, 4), (10, 10, 20, 40)).statistic, scipy.stats.spearmanr((10, 10, 20, 40), (1, 3, 2, 0)).statistic]
     for column in ("correlation", "low", "high"):
         assert turns[column].tolist() == pytest.approx(expected)
+    assert turns["least"].tolist() == [0, 1] and expected[1] < expected[0]
 
 
 def test_pictures_are_drawn_alike_for_both_steps_of_a_turn():
@@ -566,9 +596,26 @@ def shifts(seed=0, methods=3, fractions=2, seeds=2, pictures=30):
     return flags(.6, fractions, pictures), {n: torch.from_numpy(rng.normal(0, 1, (fractions, pictures)).round(1)) for n in names}, flags(.8, seeds, fractions, pictures)
 
 
+def shock(right, moved, after, fractions, whole=None, **options):
+    """Where every whole picture is right, unless said otherwise."""
+    pictures = next(iter(right.values())).shape[-1]
+    return ranking.shock(right, moved, after, fractions, torch.ones(pictures, dtype=torch.bool) if whole is None else whole, **options)
+
+
+def test_pictures_that_were_wrong_before_anything_was_removed_do_not_count():
+    right, moved, after = shifts()
+    whole = torch.arange(30) % 3 > 0
+    found = shock(right, moved, after, (.1, .9), whole, resamples=20)
+    cut = lambda of: {n: v[..., whole] for n, v in of.items()}
+    expected = shock(cut(right), cut(moved), cut(after), (.1, .9), resamples=20)
+    for column in ("failed", "farther"):
+        assert found[column].tolist() == pytest.approx(expected[column].tolist())
+    assert found["before"].tolist() != expected["before"].tolist()    # accuracies are over all pictures
+
+
 def test_shock_against_a_slow_reading():
     right, moved, after = shifts()
-    table = ranking.shock(right, moved, after, (.1, .9), resamples=50)
+    table = shock(right, moved, after, (.1, .9), resamples=50)
     assert list(table.columns) == ["fraction", "methods", "before", "retrained", "failed", "farther", "low", "high"] and table["fraction"].tolist() == [.1, .9] and table["methods"].tolist() == [3, 3]
     for k, row in table.iterrows():
         before, retrained, failed, farther = [], [], [], []
@@ -583,7 +630,7 @@ def test_shock_against_a_slow_reading():
 
 def test_intervals_of_shock_are_over_pictures_drawn_alike_for_all_methods():
     right, moved, after = shifts(methods=2, fractions=1, pictures=200)
-    row = ranking.shock(right, moved, after, (.5,), resamples=300).iloc[0]
+    row = shock(right, moved, after, (.5,), resamples=300).iloc[0]
     rng, again = np.random.default_rng(5), []
     for _ in range(300):
         drawn = rng.integers(200, size=200)
@@ -591,7 +638,7 @@ def test_intervals_of_shock_are_over_pictures_drawn_alike_for_all_methods():
     assert [row["low"], row["high"]] == pytest.approx(np.quantile(again, [.025, .975]), abs=.025) and row["high"] - row["low"] > .1
     mirrored = {n: torch.stack([sign * moved["random"][0]]) for n, sign in (("random", 1), (SIX[0], -1))}
     same = lambda of: {n: of["random"] for n in mirrored}
-    opposite = ranking.shock(same(right), mirrored, same(after), (.5,), resamples=50).iloc[0]    # what one method gains by a draw the other loses
+    opposite = shock(same(right), mirrored, same(after), (.5,), resamples=50).iloc[0]    # what one method gains by a draw the other loses
     assert opposite[["farther", "low", "high"]].tolist() == pytest.approx([.5] * 3)
 
 
@@ -599,48 +646,48 @@ def test_distance_that_explains_everything_or_the_opposite():
     right, moved, after = shifts(fractions=1)
     explained = {n: torch.where(right[n], -1., 1.) + moved[n] / 100 for n in moved}
     for sign, expected in ((1, 1), (-1, 0)):
-        row = ranking.shock(right, {n: sign * v for n, v in explained.items()}, after, (.5,), resamples=20).iloc[0]
+        row = shock(right, {n: sign * v for n, v in explained.items()}, after, (.5,), resamples=20).iloc[0]
         assert row[["farther", "low", "high"]].tolist() == [expected] * 3
 
 
 def test_pictures_that_a_retrained_network_gets_wrong_do_not_count():
     """Whatever happens to them, whether one seed or all fail."""
     right, moved, after = shifts()
-    table = ranking.shock(right, moved, after, (.1, .9), resamples=20)
+    table = shock(right, moved, after, (.1, .9), resamples=20)
     gone = {n: ~v.all(0) for n, v in after.items()}
     other = {n: torch.where(gone[n], 99., v) for n, v in moved.items()}
     columns = ["farther", "low", "high", "failed", "retrained"]
-    pd.testing.assert_frame_equal(ranking.shock({n: v ^ gone[n] for n, v in right.items()}, other, after, (.1, .9), resamples=20)[columns], table[columns])
+    pd.testing.assert_frame_equal(shock({n: v ^ gone[n] for n, v in right.items()}, other, after, (.1, .9), resamples=20)[columns], table[columns])
 
 
 def test_a_method_in_which_nobody_fails_says_nothing():
     right, moved, after = shifts(fractions=1)
     sure = {n: torch.ones_like(v) if n == SIX[0] else v for n, v in right.items()}
     rest = lambda of: {n: v for n, v in of.items() if n != SIX[0]}
-    found, expected = (ranking.shock(*part, (.5,), resamples=20).iloc[0] for part in ((sure, moved, after), (rest(right), rest(moved), rest(after))))
+    found, expected = (shock(*part, (.5,), resamples=20).iloc[0] for part in ((sure, moved, after), (rest(right), rest(moved), rest(after))))
     assert found[["farther", "low", "high"]].tolist() == expected[["farther", "low", "high"]].tolist() and (found["methods"], expected["methods"]) == (3, 2)
 
 
 def test_where_no_method_fails_shock_says_nothing():
     right, moved, after = shifts(fractions=1)
-    row = ranking.shock({n: torch.ones_like(v) for n, v in right.items()}, moved, after, (.5,), resamples=20).iloc[0]
+    row = shock({n: torch.ones_like(v) for n, v in right.items()}, moved, after, (.5,), resamples=20).iloc[0]
     assert row["failed"] == 0 and row[["farther", "low", "high"]].isna().all()
 
 
 def test_a_method_of_which_retrained_networks_get_nothing_right_says_nothing():
     right, moved, after = shifts(fractions=1)
     lost = {n: v & (n != SIX[0]) for n, v in after.items()}
-    found, expected = (ranking.shock({n: right[n] for n in names}, moved, lost, (.5,), resamples=20).iloc[0] for names in (right, [n for n in right if n != SIX[0]]))
+    found, expected = (shock({n: right[n] for n in names}, moved, lost, (.5,), resamples=20).iloc[0] for names in (right, [n for n in right if n != SIX[0]]))
     assert found[["failed", "farther", "low", "high"]].tolist() == expected[["failed", "farther", "low", "high"]].tolist() and found["retrained"] == pytest.approx(expected["retrained"] * 2 / 3)
 
 
 def test_shock_is_over_the_methods_that_have_everything():
     right, moved, after = shifts(methods=5)
     moved.pop(SIX[0]), after.pop(SIX[1])
-    table = ranking.shock(right, moved, after, (.1, .9), resamples=20)
+    table = shock(right, moved, after, (.1, .9), resamples=20)
     assert table["methods"].tolist() == [3, 3]
     whole = {n: right[n] for n in right if n in moved and n in after}
-    pd.testing.assert_frame_equal(table, ranking.shock(whole, moved, after, (.1, .9), resamples=20))
+    pd.testing.assert_frame_equal(table, shock(whole, moved, after, (.1, .9), resamples=20))
 
 
 def test_intervals_hold_their_values_on_numbers_like_the_books():
