@@ -142,7 +142,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("the noise drowns the map", M, "1e-4 * noise", "noise"),
     ("count rounded down", M, "round(float(fraction) * order.shape[1])", "int(float(fraction) * order.shape[1] * (1 - 1e-9))"),
     ("the median's interval is one rank short", M, "ordered[min(high, len(ordered) - 1)]", "ordered[max(high - 1, 0)]"),
-    ("columns are resampled apart", M, "statistic(*(a[..., index] for a in arrays))", "statistic(*(a[..., rng.integers(count, size=count)] for a in arrays))"),
+    ("columns are resampled apart", M, "statistic(*(a[..., index[a.shape[-1]]] for a in arrays))", "statistic(*(a[..., rng.integers(a.shape[-1], size=a.shape[-1])] for a in arrays))"),
     ("a baseline keeps its lowest", N, "flat.quantile(.95", "flat.quantile(.05"),
     ("zero below, whatever the percentile", N, "torch.where(low > 0, 0, low)", "0"),
     ("RectGrad keeps its negative part", N, "return found.clamp(min=0)", "return found"),
@@ -214,6 +214,13 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("correlations ignore which way is better", K, "METRICS[metric].better * plain_means(values), METRICS[metric].better * resampled_means(values, resamples, 0)", "plain_means(values), resampled_means(values, resamples, 0)"),
     ("a new method need beat one parent", K, '"p": part["p"].max()', '"p": part["p"].min()'),
     ("pictures that fail are those that stay", K, "fails, stays = (weights * failed)[order], (weights * ~failed)[order]", "stays, fails = (weights * failed)[order], (weights * ~failed)[order]"),
+    ("the final threshold keeps a pixel more", R, "count - math.ceil(.95 * (count - 1))", "count - math.floor(.95 * (count - 1))"),
+    ("below the final threshold pixels keep their order", R, "kept + torch.rand(part.shape, generator=generator)", "part"),
+    ("right and wrong change places", R, "right[explained].mean()", "right[~explained].mean()"),
+    ("each method draws its own seeds", K, "picked[len(one)]", "rng.integers(len(one), size=(len(one), resamples))"),
+    ("permutations on one side", K, "np.abs(a[_orders(len(a))] @ b) >= abs(a @ b) - 1e-9", "a[_orders(len(a))] @ b >= a @ b - 1e-9"),
+    ("pictures that were wrong from the start count", K, "after[n][:, k].all(0) & whole", "after[n][:, k].all(0)"),
+    ("a few pictures are the first ones", Y, "who.pictures.sample(few)", "who.pictures.take(slice(0, few))"),
 )
 
 
