@@ -116,7 +116,7 @@ def claims(*kinds: str, stored: bool) -> Markdown:
     rows = []
     for name, part in judged().query("experiment in @kinds").groupby("id", sort=False):
         first = part.iloc[0]
-        unit = ", as a share" if first.id.endswith("-share") else ", divided by the total" if first.id.endswith("-scaled") else ""
+        unit = ", as a share" if first.id.endswith("-share") else ", divided by the total" if first.id.endswith("-scaled") else ", ROAR" if "-roar-" in first.id else ", KAR" if "-kar-" in first.id else ""
         rows.append({"claim": f"“{first.quotation}” ({first.paper} {first.section}{unit})", "holds if": first.holds_if, "measured (95 % interval)": told(part), "verdict": first.verdict})
     return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*")
 
