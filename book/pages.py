@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib import claims as listed
-from lib import experiments, figures, metrics, models, noise, published, reproduce, reproduction, results, subjects
+from lib import experiments, figures, metrics, models, noise, published, reproduce, reproduction, results, roar, subjects
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
@@ -106,7 +107,23 @@ def _noise_findings() -> list[str]:
     if len(sanity):
         rank = sanity.set_index("method")["rank"]
         lines.append(f"- **And it hardly looks at the top of the network.** With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of {rank['rectgrad']:.2f} with the intact one, Guided Backpropagation's {rank['guided_backprop']:.2f}, saliency's {rank['saliency']:.2f}, the active map's {rank['active']:.2f}.")
-    return lines
+    return lines + _read_the_map()
+
+
+def _read_the_map() -> list[str]:
+    """Whether networks retrained on a tenth of the pixels repeat the network whose maps chose them."""
+    explained = [results.unpack(c["correct"]).numpy() for c in results.cells("correct") if (c["parameters"]["weights"], c["parameters"]["model"], c["parameters"]["split"], c["parameters"]["n"]) == ("cifar10", "rectgrad_cnn", "test", reproduction.WHOLE["cifar10"])]
+    kept = {}
+    for (method, mode, _), flags in roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10"))).items() if explained else ():
+        if mode == "kar" and method in roar.PRINTED:
+            kept.setdefault(method, []).append((flags[0][explained[0]].mean(), flags[0][~explained[0]].mean()))
+    if not set(kept) >= set(roar.PRINTED):
+        return []
+    right, wrong = zip(*(np.mean(values, 0) for values in kept.values()))
+    shares = pd.DataFrame({"right": right, "wrong": wrong}, kept)
+    most = (shares["right"] - shares["wrong"]).idxmax()
+    tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
+    return [f"- **Retrained networks read the map.** A network that is retrained on the tenth of the pixels that {noise.label(most)} calls most important is right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others: the holes spell out the prediction. With RectGrad it is right {tell('rectgrad')}, with random pixels {tell('random')}. ROAR and KAR measure that, too."]
 
 
 def _judged() -> pd.DataFrame:

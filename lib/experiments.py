@@ -39,6 +39,14 @@ def predictions(who: Subject, batch_size: int = 256) -> Tensor:
         return over_batches(who, lambda images: who.model(images).argmax(1), batch_size)
 
 
+def correct(who: Subject, *, stored: bool = False) -> Tensor:
+    """Which pictures the network gets right, bool [N]."""
+    def compute():
+        right = predictions(who) == who.pictures.labels
+        return {"rows": [{"accuracy": right.double().mean().item(), "n": len(right)}], "correct": results.pack(right)}
+    return results.unpack(stored_or_computed(stored, "correct", who, "", {}, compute)["correct"])
+
+
 def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
     """The five maps of every picture for its predicted class, each [N,H,W], on the CPU."""
     found = torch.empty(len(MAPS), len(who.pictures), *who.pictures.images.shape[2:])  # gigabytes at 224 pixels: held once

@@ -232,10 +232,10 @@ def retrained(who: Subject) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def copying(who: Subject) -> dict[str, dict[str, Tensor]]:
+def copying(who: Subject, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
     """Do retrained networks repeat the explained one? Mode -> method -> [seeds,N], whose mean over pictures is how much more often
     they are right where it is right than where it is wrong, mean over fractions."""
-    explained = (experiments.predictions(who) == who.pictures.labels).numpy()
+    explained = experiments.correct(who, stored=stored).numpy()
     share = explained / explained.mean() - ~explained / (~explained).mean()
     found: dict[str, dict[str, Tensor]] = {}
     stored = _retrained_flags(who)

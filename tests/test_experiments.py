@@ -13,7 +13,7 @@ from lib import attribution, experiments, metrics, models, results, shapes10
 from lib.data import Dataset, to_range
 from lib.experiments import FILLS, MAPS, MATCHED, STRENGTHS
 from lib.metrics import PAPER_FRACTIONS
-from lib.subjects import Subject
+from lib.subjects import Subject, subject
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -636,3 +636,12 @@ def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
 
 def test_without_batch_norm_there_are_no_statistics(who):
     assert experiments.fresh_statistics(who) is None
+
+
+def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results"), monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    who = subject("shapes10", "rectgrad_cnn", count=20)
+    expected = experiments.predictions(who) == who.pictures.labels
+    assert torch.equal(experiments.correct(who), expected) and torch.equal(experiments.correct(who, stored=True), expected) and 0 < expected.sum()
+    monkeypatch.setattr(experiments, "predictions", lambda *_: pytest.fail("it is stored"))
+    assert torch.equal(experiments.correct(who, stored=True), expected)
