@@ -1,0 +1,97 @@
+"""The poster of the README and the landing page, drawn from stored results: `python -m book.poster` writes book/_static/poster.png."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure, SubFigure
+
+from lib import attribution, experiments, figures, figures_noise, models, noise, reproduction, results, roar, subjects
+
+METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
+WRONG, RIGHT = "#bbbbbb", "#333333"
+
+
+def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> None:
+    """A photograph and its maps for the predicted class."""
+    who = subjects.subject("photos", model)
+    who = who._replace(pictures=who.pictures.take(slice(picture, picture + 1)))
+    image = subjects.batch(who, slice(None))
+    axes = part.subplots(1, 1 + len(METHODS))
+    figures.draw_picture(axes[0], figures.as_rgb(who.pictures.images)[0], "Picture")
+    for axis, name in zip(axes[1:], METHODS):
+        found = attribution.METHODS[name].function(who.model, image)
+        figures_noise.draw_map(axis, attribution.to_map(found, attribution.METHODS[name].reduce["noise"])[0], noise.label(name).replace(" ", "\n", len(noise.label(name)) > 14))
+
+
+def sign(axis) -> None:
+    """Areas under black and white deletion of the maps that are made for the colour and of those that are not."""
+    found = results.table("deletion")
+    found = found[(found["dataset"] == "cifar10") & (found["model"] == "basic_cnn") & (found["weights"] == "cifar10") & (found["split"] == "test")].set_index(["map", "fill"])
+    for y, (name, fill) in enumerate((m, f) for f in ("black", "white") for m in experiments.MAPS):
+        row = found.loc[(name, fill)]
+        axis.errorbar(row["auc"], -y - (fill == "white"), xerr=[[row["auc"] - row["low"]], [row["high"] - row["auc"]]], fmt="o", color=figures.COLOURS[name], markersize=6)
+    axis.set(yticks=[-y - (y >= 5) for y in range(10)], xlabel="area under the share of\nunchanged predictions (less is better)")
+    axis.set_yticklabels([f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in experiments.MAPS])
+
+
+def background(axis) -> None:
+    """Share of a map on the background, at equal sparsity."""
+    found = results.table("outside")
+    found = found[(found["weights"] == "cifar10") & found["share"] & (found["treatment"] == "matched")].sort_values("mean", ascending=False)
+    for y, r in enumerate(found.itertuples()):
+        axis.errorbar(r.mean, y, xerr=[[r.mean - r.mean_low], [r.mean_high - r.mean]], fmt="o", color=figures_noise.colour(r.method), markersize=6)
+    axis.set(yticks=range(len(found)), xlabel="share of the map on the background,\nequal sparsity (less is better)")
+    axis.set_yticklabels([noise.label(m) for m in found["method"]])
+
+
+def listening(axis) -> None:
+    """How alike a map stays when the output layer's weights are drawn anew."""
+    found = results.table("sanity")
+    found = found[(found["mode"] == "cascading") & (found["depth"] == 1) & (found["weights"] == "cifar10")].groupby("method")[["rank", "rank_low", "rank_high"]].mean().sort_values("rank", ascending=False)
+    for y, r in enumerate(found.itertuples()):
+        axis.errorbar(r.rank, y, xerr=[[r.rank - r.rank_low], [r.rank_high - r.rank]], fmt="o", color=figures_noise.colour(r.Index), markersize=6)
+    axis.set(yticks=range(len(found)), xlabel="rank correlation with the map before\n(less: it listens more)")
+    axis.set_yticklabels([noise.label(m) for m in found.index])
+
+
+def legibility(axis) -> None:
+    """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
+    explained = experiments.correct(subjects.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
+    flags = roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
+    shares = pd.DataFrame([{"method": m, "right": f[0][explained].mean(), "wrong": f[0][~explained].mean()} for (m, mode, _), f in flags.items() if mode == "kar" and m in roar.PRINTED]).groupby("method").mean()
+    shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
+    for y, (method, r) in enumerate(shares.iterrows()):
+        axis.plot([r["wrong"], r["right"]], [y, y], color=figures_noise.colour(method), linewidth=1.5)
+        axis.plot(r["right"], y, "o", color=figures_noise.colour(method), markersize=6)
+        axis.plot(r["wrong"], y, "o", markerfacecolor="white", color=figures_noise.colour(method), markersize=6)
+    axis.plot([], [], "o", color=RIGHT, label="explained network right")
+    axis.plot([], [], "o", markerfacecolor="white", color=RIGHT, label="wrong")
+    axis.legend(loc="upper left", fontsize=8)
+    axis.set(yticks=range(len(shares)), ylim=(-.6, len(shares) + .9), xlim=(0, 1), xlabel="accuracy after retraining on the\n10 % most important pixels")
+    axis.set_yticklabels([noise.label(m) for m in shares.index])
+
+
+PANELS = (("Does the sign help?\nPixels turned black or white", sign), ("Is RectGrad clean,\nor only sparse?", background), ("Does a map listen?\nA new output layer", listening), ("Do retrained networks\nread the map?", legibility))
+
+
+def poster() -> Figure:
+    """The maps above, a question and its answer in each panel below."""
+    figures.style()
+    figure = plt.figure(figsize=(13.5, 7.4), layout="constrained")
+    figure.get_layout_engine().set(w_pad=.12, h_pad=.08)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 2.4))
+    maps(upper)
+    for axis, (title, draw) in zip(lower.subplots(1, len(PANELS)), PANELS):
+        draw(axis)
+        axis.tick_params(axis="y", labelsize=8.5)
+        axis.set_title(title, loc="left", fontweight="bold")
+        sns.despine(ax=axis)
+    return figures.signed(figure, "maps: squeezenet1_1 on a photograph of scikit-image; sign: basic_cnn, the others rectgrad_cnn, cifar10 (JPEG copy)", "paper")
+
+
+if __name__ == "__main__":
+    poster().savefig(Path(__file__).parent / "_static" / "poster.png", dpi=110)
