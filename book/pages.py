@@ -115,15 +115,15 @@ def _read_the_map() -> list[str]:
     explained = [results.unpack(c["correct"]).numpy() for c in results.cells("correct") if (c["parameters"]["weights"], c["parameters"]["model"], c["parameters"]["split"], c["parameters"]["n"]) == ("cifar10", "rectgrad_cnn", "test", reproduction.WHOLE["cifar10"])]
     kept = {}
     for (method, mode, _), flags in roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10"))).items() if explained else ():
-        if mode == "kar" and method in roar.PRINTED:
+        if mode in ("kar", "none") and method in ("none", *roar.PRINTED):
             kept.setdefault(method, []).append((flags[0][explained[0]].mean(), flags[0][~explained[0]].mean()))
-    if not set(kept) >= set(roar.PRINTED):
+    if set(kept) != {"none", *roar.PRINTED}:
         return []
-    right, wrong = zip(*(np.mean(values, 0) for values in kept.values()))
-    shares = pd.DataFrame({"right": right, "wrong": wrong}, kept)
+    shares = pd.DataFrame({m: np.mean(values, 0) for m, values in kept.items()}, ["right", "wrong"]).T
     most = (shares["right"] - shares["wrong"]).idxmax()
     tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
-    return [f"- **Retrained networks read the map.** A network that is retrained on the tenth of the pixels that {noise.label(most)} calls most important is right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others: the holes spell out the prediction. With RectGrad it is right {tell('rectgrad')}, with random pixels {tell('random')}. ROAR and KAR measure that, too."]
+    return [f"- **Retrained networks can read the map.** Of {len(roar.PRINTED) - 1} methods {noise.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
+            f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. The places of the pixels spell out the prediction, and ROAR and KAR measure that, too."]
 
 
 def _judged() -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from lib import attribution, experiments, figures, figures_noise, models, noise, reproduction, results, roar, subjects
 
 METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
-WRONG, RIGHT = "#bbbbbb", "#333333"
+WHOLE = "#666666"
 
 
 def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> None:
@@ -62,17 +61,20 @@ def legibility(axis) -> None:
     """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
     explained = experiments.correct(subjects.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
     flags = roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
-    shares = pd.DataFrame([{"method": m, "right": f[0][explained].mean(), "wrong": f[0][~explained].mean()} for (m, mode, _), f in flags.items() if mode == "kar" and m in roar.PRINTED]).groupby("method").mean()
+    shares = pd.DataFrame([{"method": m, "right": f[0][explained].mean(), "wrong": f[0][~explained].mean()} for (m, mode, _), f in flags.items() if mode in ("kar", "none") and m in ("none", *roar.PRINTED)]).groupby("method").mean()
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):
-        axis.plot([r["wrong"], r["right"]], [y, y], color=figures_noise.colour(method), linewidth=1.5)
-        axis.plot(r["right"], y, "o", color=figures_noise.colour(method), markersize=6)
-        axis.plot(r["wrong"], y, "o", markerfacecolor="white", color=figures_noise.colour(method), markersize=6)
-    axis.plot([], [], "o", color=RIGHT, label="explained network right")
-    axis.plot([], [], "o", markerfacecolor="white", color=RIGHT, label="wrong")
+        colour = WHOLE if method == "none" else figures_noise.colour(method)
+        axis.plot([r["wrong"], r["right"]], [y, y], color=colour, linewidth=1.5)
+        axis.plot(r["right"], y, "o", color=colour, markersize=6)
+        axis.plot(r["wrong"], y, "o", markerfacecolor="white", color=colour, markersize=6)
+    axis.axvline(.1, color=WHOLE, linestyle=":", linewidth=1)
+    axis.text(.11, len(shares) - .45, "chance", fontsize=7.5, color=WHOLE)
+    axis.plot([], [], "o", color=WHOLE, label="explained network right")
+    axis.plot([], [], "o", markerfacecolor="white", color=WHOLE, label="wrong")
     axis.legend(loc="upper left", fontsize=8)
-    axis.set(yticks=range(len(shares)), ylim=(-.6, len(shares) + .9), xlim=(0, 1), xlabel="accuracy after retraining on the\n10 % most important pixels")
-    axis.set_yticklabels([noise.label(m) for m in shares.index])
+    axis.set(yticks=range(len(shares)), ylim=(-.6, len(shares) + 1.4), xlim=(0, 1), xlabel="accuracy after retraining on\nthe first tenth of the pixels")
+    axis.set_yticklabels(["All pixels" if m == "none" else noise.label(m) for m in shares.index])
 
 
 PANELS = (("Does the sign help?\nPixels turned black or white", sign), ("Is RectGrad clean,\nor only sparse?", background), ("Does a map listen?\nA new output layer", listening), ("Do retrained networks\nread the map?", legibility))

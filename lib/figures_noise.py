@@ -279,11 +279,11 @@ def retraining(found: pd.DataFrame) -> Figure:
     return figure
 
 
-def copied(found: pd.DataFrame) -> Figure:
+def copied(found: pd.DataFrame, classes: int = 10) -> Figure:
     """Do retrained networks repeat the explained one? A panel for ROAR and one for KAR, a line a method, a point a fraction, the larger the more pixels are left.
 
     Across: accuracy where the explained network is wrong; up: where it is right. `found` as lib.roar.tidy returns it with
-    `explained`. A star: the network that saw everything.
+    `explained`. A star: the network that saw everything; a dotted line: chance, one in `classes`.
     """
     kept, whole = found[found["method"] != "none"], found[found["method"] == "none"]
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.3), sharey=True, sharex=True)
@@ -294,6 +294,7 @@ def copied(found: pd.DataFrame) -> Figure:
             axis.plot(by["where_wrong"], by["where_right"], color=colour(method), linewidth=1, linestyle="--" if method == "random" else "-")
             axis.scatter(by["where_wrong"], by["where_right"], s=6 + 40 * np.asarray(left), color=colour(method), label=label(method), zorder=3)
         axis.scatter(whole["where_wrong"].mean(), whole["where_right"].mean(), marker="*", s=130, color="#333333", label="nothing removed", zorder=4)
+        axis.axvline(1 / classes, color="#999999", linestyle=":", zorder=1)
         axis.set(title=mode.upper(), xlabel="accuracy where the explained\nnetwork is wrong", xlim=(0, None))
     axes[0].set_ylabel("accuracy where the explained\nnetwork is right")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -306,7 +307,8 @@ def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
     modes = list(dict.fromkeys(found["mode"]))
     if not modes:
         raise ValueError("there is no pair of methods to compare; give at least two.")
-    figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 4.3), squeeze=False)
+    figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 3.5), squeeze=False)
+    reach = 100 * found["difference"].abs().max()
     for axis, mode in zip(axes[0], modes):
         part = found[found["mode"] == mode]
         names = list(dict.fromkeys([*part["first"], *part["second"]]))
@@ -316,7 +318,7 @@ def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
                 grid.loc[row, column] = 100 * sign * r.difference
                 marks.loc[row, column] = "•" if r.p_corrected < level else ""
         shown = [short(n).replace("\n", " ") for n in names]
-        sns.heatmap(grid, annot=marks, fmt="", cmap="RdBu_r", center=0, square=True, xticklabels=shown, yticklabels=shown, ax=axis, cbar_kws={"shrink": .6, "label": "points of accuracy, row − column"})
+        sns.heatmap(grid, annot=marks, fmt="", cmap="RdBu_r", vmin=-reach, vmax=reach, square=True, cbar=axis is axes[0, -1], xticklabels=shown, yticklabels=shown, ax=axis, cbar_kws={"shrink": .6, "label": "points of accuracy, row − column"})
         axis.set_title(mode.upper())
         axis.grid(False)   # it would show on the diagonal
         axis.tick_params(axis="both", labelsize=7)

@@ -258,12 +258,16 @@ def _stored_cells(protocol, dataset, model, weights, current) -> list[dict]:
 
 
 def flags(protocol: Protocol = SHORT, dataset: str = "cifar10", model: str = "rectgrad_cnn", weights: str | None = None, current: str | None = None) -> dict[tuple[str, str, int], np.ndarray]:
-    """Which test pictures the stored retrained networks get right, of whole curves alone: (method, mode, seed) -> bool [fractions,N]."""
+    """Which test pictures the stored retrained networks get right, of whole curves alone: (method, mode, seed) -> bool [fractions,N].
+
+    Of those that saw everything, ("none", "none", seed) -> bool [1,N].
+    """
     curves: dict = {}
     for c in _stored_cells(protocol, dataset, model, weights, current):
         p = c["parameters"]
         curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(c["correct"]).numpy()
-    return {key: np.stack([curve[f] for f in FRACTIONS]) for key, curve in curves.items() if set(curve) >= set(FRACTIONS)}
+    shares = {key: (0.,) if key[0] == "none" else FRACTIONS for key in curves}
+    return {key: np.stack([curve[f] for f in shares[key]]) for key, curve in curves.items() if set(curve) >= set(shares[key])}
 
 
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:

@@ -267,6 +267,8 @@ def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
     current = plan[0].parameters["weights_hash"]
     assert roar.stored(BRIEF, "shapes10", current=current).sort_values(order, ignore_index=True).equals(found.sort_values(order, ignore_index=True))
     assert len(roar.stored(FULL, "shapes10")) == len(roar.stored(BRIEF, "shapes10", current="0" * 12)) == len(roar.stored(BRIEF)) == 0
+    whole = roar.flags(BRIEF, "shapes10")
+    assert list(whole) == [("none", "none", 1)] and whole["none", "none", 1].mean() == found["accuracy"][0]   # half a curve is none
 
 
 # ---- what follows
