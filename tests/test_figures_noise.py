@@ -323,7 +323,7 @@ def test_copies_stand_where_they_repeat_the_explained_network():
     found = pd.DataFrame([{"method": m, "mode": mode, "fraction": f, "seed": s, "where_wrong": w + s / 100, "where_right": r} for m, mode, f, w, r in rows for s in (0, 2)])
     axes = drawn(figures_noise.copied(found))
     for axis in axes:
-        shown = {line.get_color(): (line.get_xdata().round(3).tolist(), line.get_ydata().round(3).tolist()) for line in axis.lines}
+        shown = {line.get_color(): (np.round(line.get_xdata(), 3).tolist(), np.round(line.get_ydata(), 3).tolist()) for line in axis.lines}
         assert shown[figures_noise.colour("deeplift")] == ([.07, .11], [.89, .85]) and shown["#000000"][0] == [.32, .36]
         assert axis.collections[-1].get_offsets().round(3).tolist() == [[.41, .9]]
     sizes = [axis.collections[0].get_sizes().tolist() for axis in axes]
