@@ -54,8 +54,18 @@ def scoreboard() -> str:
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
         how = [f"*{column}: {part.iloc[0]['data']}; {part.iloc[0]['protocol']}.*" for column, part in rows.dropna(subset=["reproduced"]).groupby("column", sort=False)]
         how += [f"*Other pretrained networks, with no printed number of their own:*\n\n{_table(others)}"] if (others := _stand_ins(paper, name)) else []
+        how += [f"*Differences from the random baseline if the baselines have the final threshold that opens section 5.3 ([chapter 7](07_roar_kar.ipynb)); the rows above rank whole maps:*\n\n{_table(cut)}"] if (paper, name) == ("Noise", "Table 1") and (cut := _thresholded()) else []
         parts.append("\n\n".join([f"## Paper {paper}, {name}", _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")), *how]))
     return "\n\n".join(parts)
+
+
+def _thresholded() -> list[dict]:
+    """The rows of paper Noise's Table 1 whose baselines were retrained under a final threshold, too."""
+    beside = reproduction.beside_retrained()
+    rows = [] if beside is None else [r for r in beside.itertuples() if pd.notna(r.cut_difference)]
+    seeds = lambda count: f"{count:.0f} seed{'s' if count > 1 else ''}"
+    return [{"Row": r.row, "Column": r.column, "Printed": f"{r.printed_difference:+.4f}", "Whole maps": f"{r.difference:+.3f}", "Thresholded": f"{r.cut_difference:+.3f}",
+             "95 % interval": f"{r.cut_low:+.3f} to {r.cut_high:+.3f}" if pd.notna(r.cut_low) else "", "Verdict": r.cut_verdict or f"none on {seeds(r.cut_seeds)}"} for r in rows]
 
 
 def _stand_ins(paper: str, name: str) -> list[dict]:
