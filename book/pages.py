@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lib import claims as listed
@@ -123,17 +122,13 @@ def _noise_findings() -> list[str]:
 def _read_the_map() -> list[str]:
     """Whether networks retrained on a tenth of the pixels repeat the network whose maps chose them."""
     explained = [results.unpack(c["correct"]).numpy() for c in results.cells("correct") if (c["parameters"]["weights"], c["parameters"]["model"], c["parameters"]["split"], c["parameters"]["n"]) == ("cifar10", "rectgrad_cnn", "test", reproduction.WHOLE["cifar10"])]
-    kept = {}
-    for (method, mode, _), flags in roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10"))).items() if explained else ():
-        if mode in ("kar", "none") and method in ("none", *roar.PRINTED):
-            kept.setdefault(method, []).append((flags[0][explained[0]].mean(), flags[0][~explained[0]].mean()))
-    if set(kept) != {"none", *roar.PRINTED}:
+    shares = roar.repeated(explained[0], models.fingerprint(models.load("rectgrad_cnn", "cifar10"))) if explained else ()
+    if not len(shares):
         return []
-    shares = pd.DataFrame({m: np.mean(values, 0) for m, values in kept.items()}, ["right", "wrong"]).T
     most = (shares["right"] - shares["wrong"]).idxmax()
     tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
     return [f"- **Retrained networks can read the map.** Of {len(roar.PRINTED) - 1} methods {noise.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
-            f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. The places of the pixels spell out the prediction, and ROAR and KAR measure that, too."]
+            f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. ROAR and KAR measure that, too."]
 
 
 def _judged() -> pd.DataFrame:

@@ -1,14 +1,13 @@
-"""The poster of the README and the landing page, drawn from stored results: `python -m book.poster` writes book/_static/poster.png."""
+"""The poster of the README, drawn from stored results: `python -m book.poster` writes book/_static/poster.png."""
 from __future__ import annotations
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from lib import attribution, experiments, figures, figures_noise, models, noise, reproduction, results, roar, subjects
+from lib import attribution, experiments, figures, figures_noise, models, noise, results, roar, subjects
 
 METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
 WHOLE = "#666666"
@@ -60,8 +59,7 @@ def listening(axis) -> None:
 def legibility(axis) -> None:
     """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
     explained = experiments.correct(subjects.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
-    flags = roar.flags(current=models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
-    shares = pd.DataFrame([{"method": m, "right": f[0][explained].mean(), "wrong": f[0][~explained].mean()} for (m, mode, _), f in flags.items() if mode in ("kar", "none") and m in ("none", *roar.PRINTED)]).groupby("method").mean()
+    shares = roar.repeated(explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):
         colour = WHOLE if method == "none" else figures_noise.colour(method)

@@ -18,7 +18,7 @@ from lib.noise import THRESHOLDED, label
 from lib.subjects import Subject
 
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}   # Okabe and Ito's colours
-# one colour a method in all figures that compare them, the first eight Okabe and Ito's
+# one colour a method in all figures that compare them; Okabe and Ito's for those that the text speaks of most
 COLOURS = {"random": "#000000", "rectgrad": "#D55E00", "saliency": "#7f7f7f", "active": "#E69F00", "positive": "#CC79A7", "deeplift": "#009E73", "integrated_gradients": "#0072B2", "smoothgrad": "#56B4E9",
            "input_x_gradient": "#882255", "guided_backprop": "#999933", "rectgrad_prr": "#F4A582", "negative": "#6A51A3", "inactive": "#DDCC77", "edges": "#44AA99", "epsilon_lrp": "#117733", "deconvolution": "#8C564B"}
 SHORT = {"guided_backprop": "Guided BP", "integrated_gradients": "IntegGrad", "input_x_gradient": "Grad * input", "saliency": "Saliency", "rectgrad_prr": "RectGrad\nPRR"}

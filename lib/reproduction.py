@@ -86,12 +86,17 @@ def _areas_after_retraining(methods=roar.PRINTED) -> pd.DataFrame:
                           printed_difference=[printed[k] - printed["Random", k[1]] for k in keys], data=f"cifar10 test, {data.described(found.attrs['test_data'])}")
 
 
+def _judged(r) -> tuple[float, float, float, float]:
+    """What a verdict on a row of `_areas_after_retraining` compares: printed, value, low, high."""
+    return (r.printed, r.area, r.area_low, r.area_high) if r.method == "random" else (r.printed_difference, r.difference, r.low, r.high)
+
+
 def _retrained() -> dict[tuple[str, str], dict]:
     """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span, judged by their difference from
     the random baseline; the random baseline itself by its level."""
     rows = {}
     for r in (r for r in _areas_after_retraining().itertuples() if r.seeds > 1):
-        judged = (r.printed, r.area, r.area_low, r.area_high) if r.method == "random" else (r.printed_difference, r.difference, r.low, r.high)
+        judged = _judged(r)
         rows[r.row, r.column] = {"reproduced": round(r.area, 6), "low": round(r.area_low, 6), "high": round(r.area_high, 6), "n": WHOLE["cifar10"], "data": r.data,
                                  "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
                                  "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
@@ -205,12 +210,11 @@ def beside_retrained() -> pd.DataFrame | None:
     found = _areas_after_retraining()
     if not len(found) or found["seeds"].min() < 2:
         return None
-    judge = lambda r: "" if np.isnan(r.low) else published.verdict(r.printed_difference, r.difference, r.low, r.high, published.TOLERANCE["ROAR/KAR"])
-    verdicts = {key: row["verdict"] for key, row in _retrained().items()}
+    judge = lambda r: "" if np.isnan(r.low) else published.verdict(*_judged(r), published.TOLERANCE["ROAR/KAR"])
     shown = ["row", "column", "seeds", "area", "difference", "low", "high", "verdict"]
     cut = _areas_after_retraining(("random", *roar.CUT)).query("method != 'random'")
     cut = cut.assign(verdict=[judge(r) for r in cut.itertuples()])[shown] if len(cut) else pd.DataFrame(columns=shown)
-    found = found.assign(verdict=[verdicts[key] for key in zip(found["row"], found["column"])])
+    found = found.assign(verdict=[judge(r) for r in found.itertuples()])
     return found.merge(cut.rename(columns={c: f"cut_{c}" for c in cut if c not in ("row", "column")}), on=["row", "column"], how="left").fillna({"cut_verdict": ""})
 
 

@@ -270,6 +270,17 @@ def flags(protocol: Protocol = SHORT, dataset: str = "cifar10", model: str = "re
     return {key: np.stack([curve[f] for f in shares[key]]) for key, curve in curves.items() if set(curve) >= set(shares[key])}
 
 
+def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
+    """Do networks retrained on a tenth of the pixels (KAR) of CIFAR-10 repeat the explained one? A row a method of Table 1 and "none", which saw everything.
+
+    Columns right, wrong: their accuracy where the explained network is right (`explained`, bool [N]) and where it is wrong,
+    mean over stored seeds. Empty unless every method is stored.
+    """
+    found = {(m, s): right[0] for (m, mode, s), right in flags(current=current).items() if mode in ("kar", "none") and m in ("none", *PRINTED)}
+    rows = pd.DataFrame([{"method": m, "right": f[explained].mean(), "wrong": f[~explained].mean()} for (m, _), f in found.items()], columns=["method", "right", "wrong"])
+    return rows.groupby("method").mean() if set(rows["method"]) == {"none", *PRINTED} else rows.iloc[:0].set_index("method")
+
+
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
     """What each fraction counts in an area over the span, [F]: the trapezoid rule."""
     steps = np.diff(fractions)

@@ -88,6 +88,16 @@ def test_accuracy_is_told_apart_by_what_the_explained_network_gets_right():
     assert np.isnan(roar.tidy([content], torch.ones(5, dtype=torch.bool)).iloc[0]["where_wrong"])
 
 
+def test_networks_that_repeat_the_explained_one(monkeypatch):
+    explained = np.array([True, True, False, False])
+    stored = {(m, "kar", s): np.array([[1, s == 1, 0, 1]] + [[0, 0, 0, 0]] * 4, dtype=bool) for m in PRINTED for s in (1, 2)} | {("none", "none", 1): np.array([[1, 1, 0, 0]], dtype=bool), ("active", "kar", 1): np.zeros((5, 4), bool)}
+    monkeypatch.setattr(roar, "flags", lambda current: stored)
+    found = roar.repeated(explained)
+    assert set(found.index) == {"none", *PRINTED} and found.loc["deeplift"].tolist() == [.75, .5] and found.loc["none"].tolist() == [1, 0]    # the first share alone, two seeds
+    stored = {key: f for key, f in stored.items() if key[0] != "deeplift"}
+    assert not len(roar.repeated(explained))
+
+
 def test_ranks_of_rectgrad_are_of_its_positive_part(studied):
     """The rest is zero, so that its places are drawn, not those of the negative values."""
     who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
