@@ -41,20 +41,20 @@ RESULTS = ROOT / "data" / "results"
 
 @lru_cache
 def commit() -> str:
-    """Short commit of the code, with "+" if lib differs from it; "unknown" outside a checkout."""
+    """Short commit of the code, with "+" if lib differs from it; outside a checkout SIGN_NOISE_COMMIT, else "unknown"."""
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
     try:
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "lib") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("SIGN_NOISE_COMMIT", "unknown")
 
 
 def provenance() -> dict:
-    """What made a result: commit, date, versions, machine, threads."""
+    """What made a result: commit, date, versions, machine (with its GPU, where there is one), threads."""
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {"commit": commit(), "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "python": platform.python_version(),
-            "torch": torch.__version__, "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}",
+            "torch": torch.__version__, "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
             "threads": torch.get_num_threads()}
 
 

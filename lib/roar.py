@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from itertools import combinations
@@ -64,16 +65,32 @@ def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
 def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
     def found(images):
         if method in crossed.CONTROLS:
-            return crossed.CONTROLS[method][0](images, generator)
+            return crossed.CONTROLS[method][0](images.cpu(), generator)
         entry = attribution.METHODS[method]
         return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"]).cpu()
-    return order(torch.cat([found(batch(part, slice(k, k + batch_size))) for k in range(0, len(part.pictures), batch_size)]), generator)
+    with _single_precision():
+        return order(torch.cat([found(batch(part, slice(k, k + batch_size))) for k in range(0, len(part.pictures), batch_size)]), generator)
+
+
+@contextmanager
+def _single_precision():
+    """Without the ten-bit products (TF32) in which GPUs convolve by default: maps rank pixels by small differences."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def order(found: Tensor, generator: torch.Generator) -> Tensor:
     """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts equal values in a random order."""
     found = found + 1e-4 * torch.randn(found.shape, generator=generator)
-    return found.flatten(1).argsort(1, descending=True).argsort(1).to(torch.uint16).view(found.shape)
+    return _places_of(-found.flatten(1)).view(found.shape)
+
+
+def _places_of(values: Tensor) -> Tensor:
+    """Each value's place in its row, the smallest first: uint16 like `values` [N,P]."""
+    return values.to(_device()).argsort(1).argsort(1).to("cpu", torch.int32).to(torch.uint16)
 
 
 def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
@@ -82,7 +99,7 @@ def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
     count = places[0].numel()
     kept = count - math.ceil(.95 * (count - 1))
     score = lambda part: torch.where(part < kept, part, kept + torch.rand(part.shape, generator=generator))
-    return torch.cat([score(part.flatten(1).float()).argsort(1).argsort(1).to(torch.uint16) for part in places.split(CHUNK)]).view_as(places)
+    return torch.cat([_places_of(score(part.flatten(1).float())) for part in places.split(CHUNK)]).view_as(places)
 
 
 def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
@@ -99,10 +116,14 @@ def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed:
     return ~first if mode == "kar" else first
 
 
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @lru_cache(maxsize=1)
 def _studied(dataset: str, model: str, weights: str, count: int | None) -> dict[str, Subject]:
     """Network and pictures of both splits; a worker reads them once."""
-    return {split: subject(dataset, model, weights, split=split, count=count) for split in ("train", "test")}
+    return {split: subject(dataset, model, weights, split=split, count=count, device=_device()) for split in ("train", "test")}
 
 
 @lru_cache(maxsize=2)
@@ -125,18 +146,18 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
         if both[split].pictures.fingerprint != p[key]:
             raise data.DataError(f"{p['dataset']} {split} has changed since these cells were planned; plan them again.")
     pictures = {split: who.pictures for split, who in both.items()}
-    gone = {split: _gone(p, pictures[split], lambda s=split: _places(*study, p["method"], s, stored_ranks)) for split in both}
-    network = models.load(p["model"], classes=pictures["train"].classes, seed=p["seed"], device="cuda" if torch.cuda.is_available() else "cpu")
-    device = next(network.parameters()).device
-    mean = to_range(channel_mean(pictures["train"].images), network).to(device)
+    network = models.load(p["model"], classes=pictures["train"].classes, seed=p["seed"], device=_device())
+    mean = to_range(channel_mean(pictures["train"].images), network).to(_device())
 
     def inputs(split):
-        left = lambda index: torch.full((), network.white, device=device).expand(len(index), *pictures[split].images.shape[1:]) if p["mode"] == HOLES else to_range(pictures[split].images[index].to(device), network)
-        return lambda index: torch.where(gone[split][index][:, None].to(device), mean, left(index)).contiguous(memory_format=torch.channels_last)
+        gone = _gone(p, pictures[split], lambda: _places(*study, p["method"], split, stored_ranks)).to(_device())
+        images = pictures[split].images.to(_device())
+        left = lambda index: torch.full((), network.white, device=_device()).expand(len(index), *images.shape[1:]) if p["mode"] == HOLES else to_range(images[index], network)
+        return lambda index: torch.where(gone[index][:, None], mean, left(index)).contiguous(memory_format=torch.channels_last)
     training.fit(network, pictures["train"], Protocol(**p["protocol"]), inputs=inputs("train"), log=lambda line: None)
     shown, labels = inputs("test"), pictures["test"].labels
     with torch.no_grad():
-        right = torch.cat([network(shown(index)).argmax(1).cpu() == labels[index] for index in torch.arange(len(labels)).split(500)])
+        right = torch.cat([network(shown(index.to(_device()))).argmax(1).cpu() == labels[index] for index in torch.arange(len(labels)).split(500)])
     return {"rows": [{"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": len(labels)}], "correct": results.pack(right)}
 
 
@@ -187,22 +208,20 @@ def _told(protocol: Protocol) -> dict:
     return {name: value for name, value in asdict(protocol).items() if name in KEYED or value != getattr(Protocol(), name)}
 
 
-def everything(**options) -> list[Cell]:
-    """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    the full protocol beside it (`check`), the holes alone, the baselines with a final threshold, the methods that this book
-    adds, their holes, the second seed with a threshold, a third seed."""
-    return [*plan(seeds=(1, 2), **options), *check(**options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options),
-            *holes(methods=ADDED, **options), *plan(methods=CUT, seeds=(2,), **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
+def everything(seeds: Sequence[int] = (1, 2, 3), **options) -> list[Cell]:
+    """The whole grid in the order that keeps a stopped run useful. By the paper's protocol: two seeds of the paper's methods,
+    of those that this book adds, of the baselines with a final threshold; the holes alone; all once more for every further
+    seed. Then the short protocol, to be ranked beside it: two seeds of the paper's methods, its holes, the baselines again."""
+    first, rest, full = seeds[:2], seeds[2:], {"protocol": FULL, **options}
+    grid = [c for methods in (PRINTED, ADDED, CUT) for c in plan(methods=methods, seeds=first, **full)] + holes(methods=PRINTED + ADDED, **full)
+    grid += [c for seed in rest for c in plan(methods=PRINTED + ADDED + CUT, seeds=(seed,), **full)]
+    grid += [*plan(seeds=first, **options), *holes(**options), *plan(methods=CUT, **options)]
+    return list({c.name: c for c in grid}.values())
 
 
 def holes(fractions: Sequence[float] = (.3, .7), **options) -> list[Cell]:
     """What the places of the first pixels tell by themselves, whatever is there: ROAR and KAR leave the same shapes."""
     return [c for c in plan(modes=(HOLES,), fractions=fractions, **options) if c.parameters["method"] != "none"]
-
-
-def check(**options) -> list[Cell]:
-    """The full protocol where the curves lie far apart, to be ranked beside the affordable one: ROAR at 0.7 and KAR at 0.3."""
-    return [*plan(modes=("roar",), fractions=(.7,), protocol=FULL, **options), *(c for c in plan(modes=("kar",), fractions=(.3,), protocol=FULL, **options) if c.parameters["method"] != "none")]
 
 
 def prepare(cells: Sequence[Cell], log: Callable = print) -> None:

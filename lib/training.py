@@ -40,12 +40,13 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
         checkpoint: Path | None = None, log=print) -> list[dict]:
     """Train in place on all of `data`; returns one row an epoch (epoch, loss, accuracy while training, seconds).
 
-    `inputs` maps places int64 [n] to what the model takes there; None: the pictures, in the model's range. With
+    `inputs` maps places int64 [n], on the model's device, to what it takes there; None: the pictures, in its range. With
     `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as if it had
     never stopped: the order of epoch e depends on seed and e alone.
     """
     device = next(model.parameters()).device
-    inputs = inputs or (lambda index: to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last))
+    inputs = inputs or (lambda index: to_range(data.images[index.cpu()].to(device), model).contiguous(memory_format=torch.channels_last))
+    labels = data.labels.to(device)
     model.train().to(memory_format=torch.channels_last)
     optimizer = getattr(torch.optim, protocol.optimizer)([p for p in model.parameters() if p.requires_grad], lr=protocol.lr)
     asked = {**asdict(protocol), "data": data.fingerprint}
@@ -54,10 +55,10 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
     step = _schedule(optimizer, protocol, steps, len(rows) * steps)
     for epoch in range(len(rows), protocol.epochs):
         start = time.perf_counter()
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)))
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0))).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * protocol.seed + epoch)  # of dropout and the like
-            loss, right = _epoch(model, optimizer, ((inputs(index), data.labels[index].to(device)) for index in order.split(protocol.batch_size)), protocol.bfloat16, step)
+            loss, right = _epoch(model, optimizer, ((inputs(index), labels[index]) for index in order.split(protocol.batch_size)), protocol.bfloat16, step)
         rows.append({"epoch": epoch + 1, "loss": loss / len(data), "accuracy": right / len(data), "seconds": time.perf_counter() - start})
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate ({protocol.lr}).")
@@ -86,8 +87,11 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int, 
 
 
 def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool, step: Callable[[], None]) -> tuple[float, int]:
-    """One step a batch (inputs, labels); returns the summed loss and how many were right before their step."""
-    loss_sum, right = 0.0, 0
+    """One step a batch (inputs, labels); returns the summed loss and how many were right before their step.
+
+    Both are summed where the model is and read once, since a GPU waits at every number that is read.
+    """
+    loss_sum = right = 0
     for images, labels in batches:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             logits = model(images)
@@ -96,9 +100,9 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16
         loss.backward()
         optimizer.step()
         step()
-        loss_sum += loss.item() * len(labels)
-        right += (logits.argmax(1) == labels).sum().item()
-    return loss_sum, right
+        loss_sum = loss_sum + loss.detach().double() * len(labels)
+        right = right + (logits.argmax(1) == labels).sum()
+    return float(loss_sum), int(right)
 
 
 def fit_last_layer(model: nn.Sequential, data: Dataset, protocol: Protocol, *, checkpoint: Path | None = None, log=print) -> list[dict]:
@@ -112,7 +116,7 @@ def fit_last_layer(model: nn.Sequential, data: Dataset, protocol: Protocol, *, c
     body, layer = model
     if protocol.trains == "last layer, frozen":
         features = outputs(model, data, body)
-        return fit(layer, data, protocol, inputs=lambda index: features[index.to(features.device)], checkpoint=checkpoint, log=log)
+        return fit(layer, data, protocol, inputs=lambda index: features[index], checkpoint=checkpoint, log=log)
     if protocol.trains != "last layer, released":
         raise ValueError(f"trains is {protocol.trains!r}; accepted are 'last layer, frozen' and 'last layer, released'.")
     learns = [(p, p.requires_grad) for p in body.parameters()]
