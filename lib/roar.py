@@ -298,6 +298,15 @@ def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
     return rows.groupby("method").mean() if set(rows["method"]) == {"none", *PRINTED} else rows.iloc[:0].set_index("method")
 
 
+def on_both() -> pd.DataFrame:
+    """Retrainings that were computed on a processor and again on a GPU, with the same first weights, pixels and order of pictures:
+    columns method, mode, fraction, seed, cpu, gpu (accuracies)."""
+    same = lambda c: results.key(c["parameters"], c["version"])
+    here, there = results.cells("roar_cpu"), {same(c): c for c in results.cells("roar")}
+    pairs = [(c, there[same(c)]) for c in here if same(c) in there]
+    return tidy([c for c, _ in pairs]).rename(columns={"accuracy": "cpu"}).assign(gpu=[c["rows"][0]["accuracy"] for _, c in pairs])
+
+
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
     """What each fraction counts in an area over the span, [F]: the trapezoid rule."""
     steps = np.diff(fractions)
@@ -371,6 +380,15 @@ def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
             change, wings = area - means[wide.index.get_loc("random")], 0. if method == "random" else reach
             rows.append({"method": method, "mode": mode, "seeds": wide.shape[1], "area": area, "area_low": area - half, "area_high": area + half, "difference": change, "low": change - wings, "high": change + wings})
     return pd.DataFrame(rows, columns=["method", "mode", "seeds", "area", "area_low", "area_high", "difference", "low", "high"])
+
+
+def mean_of_both(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+    """`against_random` of the mean of a method's ROAR and KAR areas (`areas`), one a seed; mode is "mean".
+
+    At one share both cut the picture along the same line. What the line gives away raises one area and lowers the other.
+    """
+    sides = found.pivot(index=["method", "seed"], columns="mode", values=rule).reindex(columns=MODES).loc[list(dict.fromkeys(found["method"]))]
+    return against_random(sides.mean(axis=1, skipna=False).dropna().rename(rule).reset_index().assign(mode="mean"), rule)
 
 
 def holm(p: Sequence[float]) -> list[float]:

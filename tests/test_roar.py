@@ -324,6 +324,25 @@ def test_differences_from_random_are_paired_by_seed():
     assert (roar.against_random(areas.iloc[:-1])["seeds"] == 2).all()  # the seeds that all methods have
 
 
+def test_the_mean_of_both_areas_by_hand():
+    """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's, and drops out."""
+    rows = [(m, mode, seed, area + (line if mode == "roar" else -line) + .01 * seed)
+            for m, area, line in (("saliency", .5, .1), ("random", .6, 0.), ("active", .4, 0.)) for mode in roar.MODES for seed in (1, 2)]
+    found = pd.DataFrame(rows, columns=["method", "mode", "seed", "span"])
+    mean = roar.mean_of_both(found)
+    assert mean["method"].tolist() == ["saliency", "random", "active"] and set(mean["mode"]) == {"mean"}
+    assert mean["difference"].tolist() == pytest.approx([-.1, 0, -.2]) and mean["area"].tolist() == pytest.approx([.515, .615, .415])
+    part = found[~((found["method"] == "active") & (found["mode"] == "kar") & (found["seed"] == 2))]
+    assert roar.mean_of_both(part)["seeds"].tolist() == [1, 1, 1]   # the seed that one method lacks is nobody's
+
+
+def test_retrainings_of_a_processor_find_their_twins_of_a_gpu(monkeypatch):
+    cell = lambda fraction, accuracy: {"parameters": {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1}, "version": 1, "rows": [{"accuracy": accuracy}]}
+    kept = {"roar_cpu": [cell(.1, .5), cell(.3, .4)], "roar": [cell(.9, .1), cell(.1, .6)]}
+    monkeypatch.setattr(roar.results, "cells", kept.get)
+    assert roar.on_both()[["fraction", "cpu", "gpu"]].to_numpy().tolist() == [[.1, .5, .6]]
+
+
 def test_holm_by_hand():
     assert roar.holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
     assert roar.holm([.6, .9]) == [1, 1] and roar.holm([]) == []
