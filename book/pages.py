@@ -14,7 +14,7 @@ from lib import experiments, figures, metrics, models, noise, published, reprodu
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
-         "variation": "Total variation", "sweep": "Threshold sweep", "adversarial": "Class sensitivity", "roar": "Retraining (ROAR and KAR)", "synthesis": "Synthesis", "shift": "Occluded pictures without retraining", "seconds": "Seconds a picture", "claims": "Claims in words"}
+         "variation": "Total variation", "sweep": "Threshold sweep", "adversarial": "Class sensitivity", "roar": "Retraining (ROAR and KAR)", "roar_cpu": "Retraining, again on a processor", "synthesis": "Synthesis", "shift": "Occluded pictures without retraining", "seconds": "Seconds a picture", "claims": "Claims in words"}
 
 
 def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:

@@ -51,10 +51,10 @@ def commit() -> str:
 
 
 def provenance() -> dict:
-    """What made a result: commit, date, versions, machine (with its GPU, where there is one), threads."""
+    """What made a result: commit, date, versions, machine (with its GPU, where one was used), threads."""
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {"commit": commit(), "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "python": platform.python_version(),
-            "torch": torch.__version__, "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""),
+            "torch": torch.__version__, "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""),
             "threads": torch.get_num_threads()}
 
 

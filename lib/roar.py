@@ -5,6 +5,7 @@ computes them through lib.results.map_cells; the tables follow from whatever is 
 """
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,9 @@ def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
 
 
 def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
+    if _device() != "cpu":
+        part = part._replace(model=copy.deepcopy(part.model).to(_device()))   # the caller's stays where it is
+
     def found(images):
         if method in crossed.CONTROLS:
             return crossed.CONTROLS[method][0](images.cpu(), generator)
@@ -89,8 +93,8 @@ def order(found: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _places_of(values: Tensor) -> Tensor:
-    """Each value's place in its row, the smallest first: uint16 like `values` [N,P]."""
-    return values.to(_device()).argsort(1).argsort(1).to("cpu", torch.int32).to(torch.uint16)
+    """Each value's place in its row, the smallest first and of equal ones the first: uint16 like `values` [N,P]."""
+    return values.to(_device()).argsort(dim=1, stable=True).argsort(1).to("cpu", torch.int32).to(torch.uint16)
 
 
 def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
@@ -123,7 +127,7 @@ def _device() -> str:
 @lru_cache(maxsize=1)
 def _studied(dataset: str, model: str, weights: str, count: int | None) -> dict[str, Subject]:
     """Network and pictures of both splits; a worker reads them once."""
-    return {split: subject(dataset, model, weights, split=split, count=count, device=_device()) for split in ("train", "test")}
+    return {split: subject(dataset, model, weights, split=split, count=count) for split in ("train", "test")}
 
 
 @lru_cache(maxsize=2)
@@ -154,8 +158,8 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
         images = pictures[split].images.to(_device())
         left = lambda index: torch.full((), network.white, device=_device()).expand(len(index), *images.shape[1:]) if p["mode"] == HOLES else to_range(images[index], network)
         return lambda index: torch.where(gone[index][:, None], mean, left(index)).contiguous(memory_format=torch.channels_last)
-    training.fit(network, pictures["train"], Protocol(**p["protocol"]), inputs=inputs("train"), log=lambda line: None)
-    shown, labels = inputs("test"), pictures["test"].labels
+    known, shown, labels = inputs("train"), inputs("test"), pictures["test"].labels
+    training.fit(network, pictures["train"], Protocol(**p["protocol"]), inputs=known, log=lambda line: None)
     with torch.no_grad():
         right = torch.cat([network(shown(index.to(_device()))).argmax(1).cpu() == labels[index] for index in torch.arange(len(labels)).split(500)])
     return {"rows": [{"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": len(labels)}], "correct": results.pack(right)}
@@ -210,10 +214,10 @@ def _told(protocol: Protocol) -> dict:
 
 def everything(**options) -> list[Cell]:
     """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    one by the paper's own, the holes alone, the baselines with a final threshold, the methods that this book adds, their holes,
-    the second seed with a threshold, the second by the paper's own protocol, a third seed."""
-    grid = [*plan(seeds=(1, 2), **options), *plan(protocol=FULL, **options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options),
-            *holes(methods=ADDED, **options), *plan(methods=CUT, seeds=(2,), **options), *plan(seeds=(2,), protocol=FULL, **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
+    the holes alone, the baselines with a final threshold, the methods that this book adds, their holes, the second seed with a
+    threshold, two seeds of the paper's methods by its own protocol, a third seed."""
+    grid = [*plan(seeds=(1, 2), **options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options), *holes(methods=ADDED, **options),
+            *plan(methods=CUT, seeds=(2,), **options), *plan(seeds=(1, 2), protocol=FULL, **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
     return list({c.name: c for c in grid}.values())
 
 
@@ -229,6 +233,7 @@ def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
             for who in _studied(p["dataset"], p["model"], p["weights"], p["count"]).values():
                 ranks(who, p["method"], stored=True)
                 log(f"ranks  {who.title}  {p['method']}")
+    torch.cuda.empty_cache()   # the workers need it; nothing where there is no GPU
 
 
 def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd.DataFrame:
@@ -298,12 +303,16 @@ def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
     return rows.groupby("method").mean() if set(rows["method"]) == {"none", *PRINTED} else rows.iloc[:0].set_index("method")
 
 
-def on_both() -> pd.DataFrame:
-    """Retrainings that were computed on a processor and again on a GPU, with the same first weights, pixels and order of pictures:
-    columns method, mode, fraction, seed, cpu, gpu (accuracies)."""
+def on_both(current: str | None = None) -> pd.DataFrame:
+    """Retrainings that were computed on a GPU and, with the same seed and order of pictures, on a processor, whose cells stand
+    aside in data/results/roar_cpu: columns method, mode, fraction, seed, cpu, gpu (accuracies).
+
+    `current`: of maps of these weights alone (their fingerprint). The two had different versions of torch.
+    """
     same = lambda c: results.key(c["parameters"], c["version"])
-    here, there = results.cells("roar_cpu"), {same(c): c for c in results.cells("roar")}
-    pairs = [(c, there[same(c)]) for c in here if same(c) in there]
+    wanted = lambda c: current in (None, c["parameters"]["weights_hash"])
+    gpu = {same(c): c for c in results.cells("roar") if "NVIDIA" in c["provenance"]["machine"]}
+    pairs = [(c, gpu[same(c)]) for c in results.cells("roar_cpu") if wanted(c) and same(c) in gpu]
     return tidy([c for c, _ in pairs]).rename(columns={"accuracy": "cpu"}).assign(gpu=[c["rows"][0]["accuracy"] for _, c in pairs])
 
 

@@ -45,7 +45,8 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
     never stopped: the order of epoch e depends on seed and e alone.
     """
     device = next(model.parameters()).device
-    inputs = inputs or (lambda index: to_range(data.images[index.cpu()].to(device), model).contiguous(memory_format=torch.channels_last))
+    where = device if inputs else data.images.device
+    inputs = inputs or (lambda index: to_range(data.images[index].to(device), model).contiguous(memory_format=torch.channels_last))
     labels = data.labels.to(device)
     model.train().to(memory_format=torch.channels_last)
     optimizer = getattr(torch.optim, protocol.optimizer)([p for p in model.parameters() if p.requires_grad], lr=protocol.lr)
@@ -55,7 +56,7 @@ def fit(model: nn.Module, data: Dataset, protocol: Protocol = Protocol(), *, inp
     step = _schedule(optimizer, protocol, steps, len(rows) * steps)
     for epoch in range(len(rows), protocol.epochs):
         start = time.perf_counter()
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0))).to(device)
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0))).to(where)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * protocol.seed + epoch)  # of dropout and the like
             loss, right = _epoch(model, optimizer, ((inputs(index), labels[index]) for index in order.split(protocol.batch_size)), protocol.bfloat16, step)
@@ -89,9 +90,9 @@ def _schedule(optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int, 
 def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16: bool, step: Callable[[], None]) -> tuple[float, int]:
     """One step a batch (inputs, labels); returns the summed loss and how many were right before their step.
 
-    Both are summed where the model is and read once, since a GPU waits at every number that is read.
+    Both are read at the end, since a GPU waits at every number that is read.
     """
-    loss_sum = right = 0
+    losses, right, counts = [], 0, []
     for images, labels in batches:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             logits = model(images)
@@ -100,9 +101,10 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches, bfloat16
         loss.backward()
         optimizer.step()
         step()
-        loss_sum = loss_sum + loss.detach().double() * len(labels)
+        losses.append(loss.detach())
+        counts.append(len(labels))
         right = right + (logits.argmax(1) == labels).sum()
-    return float(loss_sum), int(right)
+    return float(torch.stack(losses).cpu().double() @ torch.tensor(counts, dtype=torch.float64)), int(right)
 
 
 def fit_last_layer(model: nn.Sequential, data: Dataset, protocol: Protocol, *, checkpoint: Path | None = None, log=print) -> list[dict]:

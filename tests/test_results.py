@@ -261,4 +261,8 @@ def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
 
 def test_commit_outside_a_checkout(tmp_path, monkeypatch, fresh_commit):
     monkeypatch.setattr(results, "ROOT", tmp_path / "nowhere")
+    monkeypatch.delenv("SIGN_NOISE_COMMIT", raising=False)
     assert fresh_commit() == "unknown"
+    fresh_commit.cache_clear()
+    monkeypatch.setenv("SIGN_NOISE_COMMIT", "abc1234")
+    assert fresh_commit() == "abc1234"

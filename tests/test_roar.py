@@ -69,6 +69,10 @@ def test_ranks_of_edges_look_at_no_network(studied):
     assert (found.flatten(1).long().argmin(1) == strongest).float().mean() > .9 and torch.equal(found, roar.ranks(other, "edges"))
 
 
+def test_equal_values_keep_their_order_on_any_device():
+    assert roar._places_of(torch.tensor([[2., 1., 2., 1., float("-inf")]])).tolist() == [[3, 1, 4, 2, 0]]
+
+
 def test_a_final_threshold_leaves_the_first_twentieth_in_order_and_the_rest_to_chance(studied):
     who = Subject(models.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10")
     plain, cut = (roar.ranks(who, m).flatten(1).long() for m in ("saliency", "thresholded:saliency"))
@@ -158,12 +162,13 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = [c.parameters for c in roar.everything(dataset="shapes10")]
+    assert all(c.version == roar.RANKS_VERSION for c in roar.everything(dataset="shapes10"))
     assert len(plan) == 3 * (1 + 14 * 10) + 2 * 6 * 10 + 14 * 2 + 2 * (1 + 8 * 10) and len({c.name for c in roar.everything(dataset="shapes10")}) == len(plan)
     group = lambda p: "holes" if p["mode"] == roar.HOLES else "cut" if p["method"] in roar.CUT else "printed" if p["method"] in PRINTED else "added"
     order = [(p["protocol"]["epochs"], p["seed"], group(p)) for p in plan if p["method"] != "none"]
     blocks = [(*key, len(list(members))) for key, members in itertools.groupby(order)]
-    assert blocks == [(3, 1, "printed", 80), (3, 2, "printed", 80), (20, 1, "printed", 80), (3, 1, "holes", 16), (3, 1, "cut", 60), (3, 1, "added", 60), (3, 2, "added", 60),
-                      (3, 1, "holes", 12), (3, 2, "cut", 60), (20, 2, "printed", 80), (3, 3, "printed", 80), (3, 3, "added", 60)]
+    assert blocks == [(3, 1, "printed", 80), (3, 2, "printed", 80), (3, 1, "holes", 16), (3, 1, "cut", 60), (3, 1, "added", 60), (3, 2, "added", 60), (3, 1, "holes", 12),
+                      (3, 2, "cut", 60), (20, 1, "printed", 80), (20, 2, "printed", 80), (3, 3, "printed", 80), (3, 3, "added", 60)]
     assert {p["fraction"] for p in plan if p["mode"] == roar.HOLES} == {.3, .7}
     assert all(p["protocol"]["seed"] == p["seed"] for p in plan)
 
@@ -337,10 +342,16 @@ def test_the_mean_of_both_areas_by_hand():
 
 
 def test_retrainings_of_a_processor_find_their_twins_of_a_gpu(monkeypatch):
-    cell = lambda fraction, accuracy: {"parameters": {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1}, "version": 1, "rows": [{"accuracy": accuracy}]}
-    kept = {"roar_cpu": [cell(.1, .5), cell(.3, .4)], "roar": [cell(.9, .1), cell(.1, .6)]}
+    def cell(fraction, accuracy, machine="Linux x86_64, a processor", weights="w"):
+        return {"parameters": {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1, "weights_hash": weights}, "version": 1,
+                "provenance": {"machine": machine}, "rows": [{"accuracy": accuracy}]}
+    gpu = "Linux x86_64, a processor, NVIDIA H100"
+    kept = {"roar_cpu": [cell(.1, .5), cell(.3, .4), cell(.5, .3), cell(.1, .2, weights="old")],
+            "roar": [cell(.9, .1, gpu), cell(.1, .6, gpu), cell(.5, .3), cell(.1, .2, gpu, "old")]}   # 0.3 has no twin, 0.5 none of a GPU
     monkeypatch.setattr(roar.results, "cells", kept.get)
-    assert roar.on_both()[["fraction", "cpu", "gpu"]].to_numpy().tolist() == [[.1, .5, .6]]
+    assert roar.on_both("w")[["fraction", "cpu", "gpu"]].to_numpy().tolist() == [[.1, .5, .6]] and len(roar.on_both()) == 2
+    kept["roar_cpu"] = []
+    assert roar.on_both().empty
 
 
 def test_holm_by_hand():
