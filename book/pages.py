@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import claims as listed
-from lib import experiments, figures, metrics, models, noise, published, reproduce, reproduction, results, roar, subjects
+from lib import experiments, figures, metrics, models, noise, published, reproduce, reproduction, results, roar, roar_tables, subjects
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
@@ -122,7 +122,7 @@ def _noise_findings() -> list[str]:
 def _read_the_map() -> list[str]:
     """Whether networks retrained on a tenth of the pixels repeat the network whose maps chose them."""
     explained = [results.unpack(c["correct"]).numpy() for c in results.cells("correct") if (c["parameters"]["weights"], c["parameters"]["model"], c["parameters"]["split"], c["parameters"]["n"]) == ("cifar10", "rectgrad_cnn", "test", reproduction.WHOLE["cifar10"])]
-    shares = roar.repeated(explained[0], models.fingerprint(models.load("rectgrad_cnn", "cifar10"))) if explained else ()
+    shares = roar_tables.repeated(explained[0], models.fingerprint(models.load("rectgrad_cnn", "cifar10"))) if explained else ()
     if not len(shares):
         return []
     most = (shares["right"] - shares["wrong"]).idxmax()

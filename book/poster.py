@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from lib import attribution, experiments, figures, figures_noise, models, noise, results, roar, subjects
+from lib import attribution, experiments, figures, figures_noise, models, noise, results, roar_tables, subjects
 
 METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
 WHOLE = "#666666"
@@ -59,7 +59,7 @@ def listening(axis) -> None:
 def legibility(axis) -> None:
     """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
     explained = experiments.correct(subjects.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
-    shares = roar.repeated(explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
+    shares = roar_tables.repeated(explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):
         colour = WHOLE if method == "none" else figures_noise.colour(method)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, ranking, results, roar, synthesis
+from lib import attribution, experiments, hypothesis, metrics, models, noise, probes, ranking, results, roar, roar_tables, synthesis
 from lib.data import ROOT, patched
 from lib.experiments import SCORED
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
@@ -417,8 +417,8 @@ def listed() -> pd.DataFrame:
 
 @lru_cache
 def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
-    """`roar.flags` of these weights, read once."""
-    return roar.flags(current=weights_hash)
+    """`roar_tables.flags` of these weights, read once."""
+    return roar_tables.flags(current=weights_hash)
 
 
 def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
@@ -435,7 +435,7 @@ def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) ->
     """Area of RectGrad less the least of its rivals', resampled over seeds and, alike in all networks, over test pictures."""
     found, seeds = _current_flags(), _retrained_seeds()
     flags = np.stack([[found[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)]).astype(np.float32)  # [methods,seeds,fractions,N]
-    weights = roar.weights_of_span()
+    weights = roar_tables.weights_of_span()
     rng, drawn = np.random.default_rng(0), []
 
     def statistic(accuracy):  # [methods,seeds,fractions]

@@ -303,7 +303,7 @@ def copied(found: pd.DataFrame, classes: int = 10) -> Figure:
 
 def pairwise(found: pd.DataFrame, level: float = .05) -> Figure:
     """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less column, in points; a dot
-    where it is significant at `level` after correction. `found` as lib.roar.compared returns it; ValueError for a single method."""
+    where it is significant at `level` after correction. `found` as lib.roar_tables.compared returns it; ValueError for a single method."""
     modes = list(dict.fromkeys(found["mode"]))
     if not modes:
         raise ValueError("there is no pair of methods to compare; give at least two.")

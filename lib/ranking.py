@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import rankdata, ttest_1samp
 from torch import Tensor
 
-from lib import attribution, crossed, roar
+from lib import attribution, crossed, roar_tables
 from lib.metrics import spearman
 from lib.synthesis import METRICS
 
@@ -108,7 +108,7 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
                 again.append(spearman(drawn[first][r, a][pick], drawn[second][r, b][pick]))
             low, high = np.nanquantile(again, [.025, .975])
             rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both), "p": permutation_p(means[first][a], means[second][b])})
-    for row, corrected in zip(rows, roar.holm([r["p"] for r in rows])):
+    for row, corrected in zip(rows, roar_tables.holm([r["p"] for r in rows])):
         row["p_corrected"] = corrected
     return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"])
 
@@ -233,7 +233,7 @@ def judged(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = [{"network": network, "name": name, "metric": metric, "ahead": part["ahead"].min(), "held": part["held"].min(), "p": part["p"].max()}
             for network, table in tables.items() for (name, metric), part in table.groupby(["name", "metric"], sort=False)]
-    for row, corrected in zip(rows, roar.holm([r["p"] for r in rows])):
+    for row, corrected in zip(rows, roar_tables.holm([r["p"] for r in rows])):
         row |= {"p_corrected": corrected, "beats": bool(min(row["ahead"], row["held"]) > 0 and corrected < .05)}
     return pd.DataFrame(rows, columns=["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"])
 

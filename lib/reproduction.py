@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import data, experiments, metrics, models, noise, published, results, roar
+from lib import data, experiments, metrics, models, noise, published, results, roar, roar_tables
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject
 
@@ -72,12 +72,12 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
 
 
 def _areas_after_retraining(methods=roar.PRINTED) -> pd.DataFrame:
-    """`roar.against_random` of these methods on the committed network's grid, with columns row, column, printed and
+    """`roar_tables.against_random` of these methods on the committed network's grid, with columns row, column, printed and
     printed_difference (from the random baseline) of paper Noise's Table 1, and data; empty where nothing is stored."""
     if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
         return pd.DataFrame()
-    found = roar.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
-    against = roar.against_random(roar.areas(found[found["method"].isin((*methods, "none"))]))
+    found = roar_tables.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
+    against = roar_tables.against_random(roar_tables.areas(found[found["method"].isin((*methods, "none"))]))
     against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *methods).index))
     names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
     printed = {(n.row, n.column): n.published for n in published.numbers()}

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar
+from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar, roar_tables
 from lib.experiments import FILLS, over_batches, stored_or_computed
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject, batch, batch_size, subject
@@ -227,7 +227,7 @@ def retrained(who: Subject) -> dict[str, dict[str, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {}
     stored = _retrained_flags(who)
     for method, mode in dict.fromkeys((m, mode) for m, mode, _ in stored):
-        per_seed = np.stack([roar.weights_of_span() @ flags for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)])
+        per_seed = np.stack([roar_tables.weights_of_span() @ flags for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)])
         found.setdefault(mode, {})[method] = torch.from_numpy(per_seed if mode == "roar" else 1 - per_seed)
     return found
 
@@ -252,7 +252,7 @@ def after_retraining(one: Study) -> dict[str, Tensor]:
 
 
 def _retrained_flags(who: Subject) -> dict:
-    found = roar.flags(dataset=who.pictures.name, model=who.model_name, weights=who.weights, current=models.fingerprint(who.model))
+    found = roar_tables.flags(dataset=who.pictures.name, model=who.model_name, weights=who.weights, current=models.fingerprint(who.model))
     return {key: flags for key, flags in found.items() if key[0] in NETWORK or key[0] in crossed.CONTROLS}   # without thresholded baselines
 
 

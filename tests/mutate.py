@@ -22,9 +22,9 @@ SECONDS = 1800  # a run that takes longer counts as an error, not as caught
 
 A, B, M = "lib/attribution.py", "lib/backward_rules.py", "lib/metrics.py"
 N, H, P, C = "lib/noise.py", "lib/hypothesis.py", "lib/probes.py", "lib/claims.py"
-R, X, Y, K = "lib/roar.py", "lib/crossed.py", "lib/synthesis.py", "lib/ranking.py"
+R, T, X, Y, K = "lib/roar.py", "lib/roar_tables.py", "lib/crossed.py", "lib/synthesis.py", "lib/ranking.py"
 own = lambda file: f"tests/test_{Path(file).stem}.py"
-TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C, R, X, Y, K)}}
+TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C, R, T, X, Y, K)}}
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),
@@ -191,17 +191,17 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("spread about the corner", C, "sum(second - first**2 for first, second in moments)", "sum(second for first, second in moments)"),
     ("ROAR keeps what it should remove", R, 'return ~first if mode == "kar" else first', 'return first if mode == "kar" else ~first'),
     ("the holes alone show the pictures", R, 'if p["mode"] == HOLES else', 'if p["mode"] == "none" else'),
-    ("a curve of the holes joins those of ROAR", R, ' if c["parameters"]["mode"] != HOLES]', "]"),
+    ("a curve of the holes joins those of ROAR", T, ' if c["parameters"]["mode"] != HOLES]', "]"),
     ("the least important come first", R, "_places_of(-found.flatten(1))", "_places_of(found.flatten(1))"),
     ("ranks without the noise that breaks ties", R, "found = found + 1e-4 * torch.randn(found.shape, generator=generator)", "pass"),
     ("the test pictures keep their pixels", R, "stored_ranks)).to(_device())", "stored_ranks)).to(_device()) & (split == 'train')"),
     ("pixels turn black", R, "to_range(channel_mean(", "to_range(0 * channel_mean("),
     ("equal values in any order", R, "argsort(dim=1, stable=True)", "flip(1).argsort(dim=1, stable=True)"),
-    ("the mean of ROAR's area alone", R, "sides.mean(axis=1, skipna=False)", "sides['roar']"),
-    ("any cell of this key is a GPU's", R, 'if "NVIDIA" in c["provenance"]["machine"]', "if True"),
+    ("the mean of ROAR's area alone", T, "sides.mean(axis=1, skipna=False)", "sides['roar']"),
+    ("any cell of this key is a GPU's", T, 'if "NVIDIA" in c["provenance"]["machine"]', "if True"),
     ("the random baseline is the same for every seed", R, 'return 2 * seed +', "return"),
-    ("KAR's area lies under the curve", R, "1 - area for rule", "area for rule"),
-    ("Holm without its factor", R, "(len(p) - k) * p[i]", "p[i]"),
+    ("KAR's area lies under the curve", T, "1 - area for rule", "area for rule"),
+    ("Holm without its factor", T, "(len(p) - k) * p[i]", "p[i]"),
     ("both tails keep one", X, "(score > high) | (score < low)", "score > high"),
     ("RectGrad's parts are multiplied by the input", X, "    return _part(*attribution.against_rivals(model, images, target, None, \"RectGrad\", engine), part)", "    return images * _part(*attribution.against_rivals(model, images, target, None, \"RectGrad\", engine), part)"),
     ("the class is a rival of its own integrated gradients", X, "rival = (classes != target[:, None])", "rival = (classes != -1 - target[:, None])"),

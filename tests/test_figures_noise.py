@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from lib import crossed, figures, figures_noise, metrics, noise, roar, subjects
+from lib import crossed, figures, figures_noise, metrics, noise, roar, roar_tables, subjects
 from lib.attribution import METHODS
 from lib.figures_noise import REGIONS, short
 from lib.noise import COMPARED, TREATMENTS
@@ -309,7 +309,7 @@ def test_occluded_strip_removes_what_the_ranks_say():
 
 def test_a_single_method_has_no_pairs_to_draw():
     with pytest.raises(ValueError, match="at least two"):
-        figures_noise.pairwise(roar.compared(pd.DataFrame(columns=["method", "mode", "fraction", "seed", "accuracy"])))
+        figures_noise.pairwise(roar_tables.compared(pd.DataFrame(columns=["method", "mode", "fraction", "seed", "accuracy"])))
 
 
 def test_every_method_has_a_colour_of_its_own():

@@ -14,7 +14,7 @@ import torch
 from scipy.stats import t
 
 from conftest import HEADER, paths
-from lib import data, experiments, models, published, reproduce, reproduction, results, roar
+from lib import data, experiments, models, published, reproduce, reproduction, results, roar, roar_tables
 from lib.subjects import Subject
 from lib.training import Protocol
 
@@ -85,7 +85,7 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     rows += [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": h + s * .002} for m, h in heights.items() for f in roar.FRACTIONS for s in (0, 1)]
     frame = pd.DataFrame(rows)
     frame.attrs["test_data"] = JPEG
-    monkeypatch.setattr(roar, "stored", lambda protocol, current: frame)
+    monkeypatch.setattr(roar_tables, "stored", lambda protocol, current: frame)
     found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
     half = 2.776 * .002 / 2 ** .5 / 2 ** .5   # four methods of two seeds leave four degrees of freedom
     assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
@@ -96,12 +96,12 @@ def test_retrained_networks_are_judged_by_their_difference_from_random(printed, 
     with_threshold = pd.concat([frame, frame[frame["method"] == "saliency"].assign(method="thresholded:saliency", accuracy=lambda f: f["accuracy"] + .01)])
     with_threshold.attrs["test_data"] = JPEG
     with monkeypatch.context() as patch:
-        patch.setattr(roar, "stored", lambda protocol, current: with_threshold)
+        patch.setattr(roar_tables, "stored", lambda protocol, current: with_threshold)
         cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
         assert (cut["difference"].round(4), cut["cut_difference"].round(4), cut["verdict"], cut["cut_verdict"], cut["cut_seeds"]) == (.002, .012, "agree", "disagree", 2)
         one_seed = with_threshold[(with_threshold["seed"] == 0) | ~with_threshold["method"].str.startswith("thresholded")]
         one_seed.attrs["test_data"] = JPEG
-        patch.setattr(roar, "stored", lambda protocol, current: one_seed)
+        patch.setattr(roar_tables, "stored", lambda protocol, current: one_seed)
         cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
         assert cut["cut_difference"].round(4) == .012 and np.isnan(cut["cut_low"]) and (cut["verdict"], cut["cut_verdict"]) == ("agree", "")
     # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
@@ -121,7 +121,7 @@ def test_methods_that_the_paper_lacks_do_not_move_its_intervals(printed, monkeyp
     found = []
     for frame in frames:
         frame.attrs["test_data"] = JPEG
-        monkeypatch.setattr(roar, "stored", lambda protocol, current: frame)
+        monkeypatch.setattr(roar_tables, "stored", lambda protocol, current: frame)
         found.append(row("ROAR AUC", "RectGrad", "Table 1", "Noise"))
     assert found[0] == found[1] and "3 seeds" in found[0]["protocol"]
 

@@ -1,17 +1,15 @@
-"""lib.roar: what is removed, how a network is retrained on the rest, and what follows from the accuracies."""
+"""lib.roar: what is removed, and how a network is retrained on the rest."""
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.stats
 import torch
 from torch import nn
 
-from lib import attribution, crossed, data, metrics, models, noise, results, roar, shapes10
+from lib import attribution, crossed, data, metrics, models, noise, results, roar, roar_tables, shapes10
 from lib.data import Dataset, to_range
 from lib.roar import ADDED, FRACTIONS, FULL, MODES, PRINTED, SHORT
 from lib.subjects import Subject
@@ -90,16 +88,6 @@ def test_accuracy_is_told_apart_by_what_the_explained_network_gets_right():
     row = roar.tidy([content], explained).iloc[0]
     assert (row["where_right"], row["where_wrong"]) == (pytest.approx(1 / 3), .5) and "where_right" not in roar.tidy([content])
     assert np.isnan(roar.tidy([content], torch.ones(5, dtype=torch.bool)).iloc[0]["where_wrong"])
-
-
-def test_networks_that_repeat_the_explained_one(monkeypatch):
-    explained = np.array([True, True, False, False])
-    stored = {(m, "kar", s): np.array([[1, s == 1, 0, 1]] + [[0, 0, 0, 0]] * 4, dtype=bool) for m in PRINTED for s in (1, 2)} | {("none", "none", 1): np.array([[1, 1, 0, 0]], dtype=bool), ("active", "kar", 1): np.zeros((5, 4), bool)}
-    monkeypatch.setattr(roar, "flags", lambda current: stored)
-    found = roar.repeated(explained)
-    assert set(found.index) == {"none", *PRINTED} and found.loc["deeplift"].tolist() == [.75, .5] and found.loc["none"].tolist() == [1, 0]    # the first share alone, two seeds
-    stored = {key: f for key, f in stored.items() if key[0] != "deeplift"}
-    assert not len(roar.repeated(explained))
 
 
 def test_ranks_of_rectgrad_are_of_its_positive_part(studied):
@@ -242,7 +230,7 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
     assert torch.equal(results.unpack(found["correct"]), right)
     assert all(c.parameters["mode"] == "holes" for c in roar.holes(dataset="shapes10"))
     roar.run([*cells(fractions=(.5,)), *roar.holes(dataset="shapes10", methods=("random",), protocol=BRIEF)], workers=0)
-    assert set(roar.stored(BRIEF, "shapes10")["mode"]) == {"none", *MODES}   # no curve of ROAR or KAR
+    assert set(roar_tables.stored(BRIEF, "shapes10")["mode"]) == {"none", *MODES}   # no curve of ROAR or KAR
 
 
 def test_without_occlusion_it_is_plain_training(studied):
@@ -277,133 +265,7 @@ def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
     assert roar.run(plan, workers=0).equals(found)
     order = ["seed", "method", "mode"]
     current = plan[0].parameters["weights_hash"]
-    assert roar.stored(BRIEF, "shapes10", current=current).sort_values(order, ignore_index=True).equals(found.sort_values(order, ignore_index=True))
-    assert len(roar.stored(FULL, "shapes10")) == len(roar.stored(BRIEF, "shapes10", current="0" * 12)) == len(roar.stored(BRIEF)) == 0
-    whole = roar.flags(BRIEF, "shapes10")
+    assert roar_tables.stored(BRIEF, "shapes10", current=current).sort_values(order, ignore_index=True).equals(found.sort_values(order, ignore_index=True))
+    assert len(roar_tables.stored(FULL, "shapes10")) == len(roar_tables.stored(BRIEF, "shapes10", current="0" * 12)) == len(roar_tables.stored(BRIEF)) == 0
+    whole = roar_tables.flags(BRIEF, "shapes10")
     assert list(whole) == [("none", "none", 1)] and whole["none", "none", 1].mean() == found["accuracy"][0]   # half a curve is none
-
-
-# ---- what follows
-
-def made(accuracies: dict, whole=.7, seeds=(0,)) -> pd.DataFrame:
-    """Accuracies {(method, mode): [one a fraction]} as `tidy` returns them; a seed adds a hundredth of itself."""
-    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": whole} for s in seeds]
-    rows += [{"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": a + s / 100} for (m, mode), heights in accuracies.items() for f, a in zip(FRACTIONS, heights) for s in seeds]
-    return pd.DataFrame(rows)
-
-
-def test_areas_by_hand():
-    found = roar.areas(made({("saliency", "roar"): [.6, .5, .4, .3, .2], ("saliency", "kar"): [.2, .3, .4, .5, .6]})).set_index("mode")
-    assert found.loc["roar", "span"] == pytest.approx(.4)                                            # a straight line: its middle
-    assert found.loc["roar", "extended"] == pytest.approx(.05 * (.7 + .6) + .8 * .4 + .05 * (.2 + .1))
-    assert found.loc["kar", "span"] == pytest.approx(.6) and found.loc["kar", "extended"] == pytest.approx(1 - (.05 * (.1 + .2) + .8 * .4 + .05 * (.6 + .7)))
-
-
-def test_a_curve_that_lacks_a_fraction_has_no_area():
-    found = made({("saliency", "roar"): [.6, .5, .4, .3, .2], ("random", "roar"): [.6, .5, .4, .3, .2]})
-    assert roar.areas(found.drop(index=found.index[-1]))["method"].tolist() == ["saliency"]
-    assert len(roar.areas(found[found["method"] != "none"])) == 0  # nor one without the network that saw everything
-
-
-def test_random_rows_that_are_one_experiment_add_up_to_one():
-    """Table 1 prints .5562 and .4438: keeping a share at random is removing the rest."""
-    heights = [.65, .6, .5, .4, .25]
-    found = roar.areas(made({("random", "roar"): heights, ("random", "kar"): heights[::-1]})).set_index("mode")["span"]
-    assert found["roar"] + found["kar"] == pytest.approx(1)
-
-
-def test_differences_from_random_are_paired_by_seed():
-    """Intervals from the variance pooled over methods: of areas over seeds, of differences once each seed's mean is taken out."""
-    levels = {"random": (.5, .6, .7), "saliency": (.45, .56, .64), "rectgrad": (.4, .49, .61)}
-    areas = pd.DataFrame([{"method": m, "mode": "roar", "seed": s, "span": v} for m, values in levels.items() for s, v in enumerate(values)])
-    found, x = roar.against_random(areas).set_index("method"), np.array(list(levels.values()))
-    pooled = x.var(axis=1, ddof=1).mean() ** .5
-    half = scipy.stats.t.ppf(.975, 6) * pooled / 3 ** .5
-    assert found.loc["saliency", ["seeds", "area", "area_low", "area_high", "difference"]].tolist() == pytest.approx([3, .55, .55 - half, .55 + half, -.05])
-    rest = sum((x[m, s] - x[m].mean() - x[:, s].mean() + x.mean()) ** 2 for m in range(3) for s in range(3)) / 4
-    reach = scipy.stats.t.ppf(.975, 4) * (2 * rest / 3) ** .5
-    assert found.loc["saliency", ["low", "high"]].tolist() == pytest.approx([-.05 - reach, -.05 + reach])
-    assert found.loc["random", ["area", "difference", "low", "high"]].tolist() == pytest.approx([.6, 0, 0, 0])
-    one = roar.against_random(areas[areas["seed"] == 0]).set_index("method").loc["saliency"]
-    assert one["difference"] == pytest.approx(-.05) and one[["low", "high", "area_low"]].isna().all()  # of one seed no interval
-    assert (roar.against_random(areas.iloc[:-1])["seeds"] == 2).all()  # the seeds that all methods have
-
-
-def test_the_mean_of_both_areas_by_hand():
-    """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's, and drops out."""
-    rows = [(m, mode, seed, area + (line if mode == "roar" else -line) + .01 * seed)
-            for m, area, line in (("saliency", .5, .1), ("random", .6, 0.), ("active", .4, 0.)) for mode in roar.MODES for seed in (1, 2)]
-    found = pd.DataFrame(rows, columns=["method", "mode", "seed", "span"])
-    mean = roar.mean_of_both(found)
-    assert mean["method"].tolist() == ["saliency", "random", "active"] and set(mean["mode"]) == {"mean"}
-    assert mean["difference"].tolist() == pytest.approx([-.1, 0, -.2]) and mean["area"].tolist() == pytest.approx([.515, .615, .415])
-    part = found[~((found["method"] == "active") & (found["mode"] == "kar") & (found["seed"] == 2))]
-    assert roar.mean_of_both(part)["seeds"].tolist() == [1, 1, 1]   # the seed that one method lacks is nobody's
-
-
-def test_retrainings_of_a_processor_find_their_twins_of_a_gpu(monkeypatch):
-    def cell(fraction, accuracy, machine="Linux x86_64, a processor", weights="w"):
-        return {"parameters": {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1, "weights_hash": weights}, "version": 1,
-                "provenance": {"machine": machine}, "rows": [{"accuracy": accuracy}]}
-    gpu = "Linux x86_64, a processor, NVIDIA H100"
-    kept = {"roar_cpu": [cell(.1, .5), cell(.3, .4), cell(.5, .3), cell(.1, .2, weights="old")],
-            "roar": [cell(.9, .1, gpu), cell(.1, .6, gpu), cell(.5, .3), cell(.1, .2, gpu, "old")]}   # 0.3 has no twin, 0.5 none of a GPU
-    monkeypatch.setattr(roar.results, "cells", kept.get)
-    assert roar.on_both("w")[["fraction", "cpu", "gpu"]].to_numpy().tolist() == [[.1, .5, .6]] and len(roar.on_both()) == 2
-    kept["roar_cpu"] = []
-    assert roar.on_both().empty
-
-
-def test_holm_by_hand():
-    assert roar.holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
-    assert roar.holm([.6, .9]) == [1, 1] and roar.holm([]) == []
-
-
-def test_every_pair_is_compared_over_seeds_and_fractions():
-    rng = np.random.default_rng(0)
-    cube = rng.random((3, 2, 5)) / 100 + np.array([.5, .49, .3])[:, None, None]   # [methods,seeds,fractions]
-    rows = [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": cube[i, s, k]} for i, m in enumerate(("random", "saliency", "rectgrad")) for s in (0, 1) for k, f in enumerate(FRACTIONS)]
-    found = roar.compared(pd.DataFrame(rows))
-    assert list(zip(found["first"], found["second"])) == [("random", "saliency"), ("random", "rectgrad"), ("saliency", "rectgrad")] and (found["n"] == 10).all()
-    squares = sum((cube[m, s, k] - cube[m, :, k].mean() - cube[:, s, k].mean() + cube[:, :, k].mean()) ** 2 for m in range(3) for s in range(2) for k in range(5))
-    change = cube[0].mean() - cube[1].mean()
-    assert found.iloc[0]["difference"] == pytest.approx(change)
-    assert found.iloc[0]["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(change) / (2 * squares / 10 / 10) ** .5, 10))
-    assert found["p_corrected"].tolist() == pytest.approx(roar.holm(found["p"].tolist())) and found.iloc[1]["p_corrected"] < 1e-6
-
-
-def test_two_seeds_can_show_a_difference_among_fourteen_methods_and_noise_does_not():
-    rng, methods = np.random.default_rng(1), PRINTED + ADDED
-    rows = [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": .5 - .03 * (m == "rectgrad") + rng.normal(scale=.005)} for m in methods for s in (1, 2) for f in FRACTIONS]
-    found = roar.compared(pd.DataFrame(rows))
-    ours = (found["first"] == "rectgrad") | (found["second"] == "rectgrad")
-    assert len(found) == 91 and (found[ours]["p_corrected"] < .05).all() and not (found[~ours]["p_corrected"] < .05).any()
-
-
-def test_equal_accuracies_do_not_differ_and_one_seed_tells_nothing():
-    same = roar.compared(made({("random", "roar"): [.5] * 5, ("saliency", "roar"): [.5] * 5}, seeds=(0, 1)))
-    assert same["p"].tolist() == [1]
-    alone = roar.compared(made({("random", "roar"): [.5] * 5, ("saliency", "roar"): [.4] * 5}))
-    assert alone["difference"].tolist() == pytest.approx([.1]) and alone[["p", "p_corrected"]].isna().all(axis=None)
-
-
-def test_the_spread_over_methods_beside_the_spread_over_seeds():
-    rows = [{"method": m, "mode": "roar", "fraction": .5, "seed": s, "accuracy": level + (.01 if s else -.01)} for m, level in (("a", .3), ("b", .5)) for s in (0, 1)]
-    found, = roar.spread(pd.DataFrame(rows)).to_dict("records")
-    assert found["between"] == pytest.approx(.2 / 2 ** .5) and found["within"] == pytest.approx(.02 / 2 ** .5) and found["ratio"] == pytest.approx(10)
-    assert found["p"] == pytest.approx(scipy.stats.f_oneway([.29, .31], [.49, .51]).pvalue)
-    assert len(roar.spread(pd.DataFrame(rows[:1] + rows[2:3]))) == 0  # one seed has no spread
-
-
-def test_protocols_that_rank_alike_agree():
-    levels = dict(zip(PRINTED, np.linspace(.3, .6, 8)))
-    short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
-    full = short.assign(accuracy=short["accuracy"] ** 2)
-    found = roar.agreement(short, full[(full["mode"] == "roar") & (full["fraction"] == .7)])
-    assert found[["mode", "fraction", "methods"]].values.tolist() == [["roar", .7, 8]] and found[["correlation", "low", "high"]].iloc[0].tolist() == pytest.approx([1, 1, 1])
-    turned = full.assign(accuracy=-full["accuracy"])
-    assert roar.agreement(short, turned)["correlation"].tolist() == pytest.approx([-1] * 10)
-    mixed = full.assign(accuracy=np.random.default_rng(0).random(len(full)))
-    here = roar.agreement(short, mixed).iloc[0]
-    part = mixed[(mixed["mode"] == here["mode"]) & (mixed["fraction"] == here["fraction"])].set_index("method")["accuracy"]
-    assert here["correlation"] == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic) and here["low"] <= here["correlation"] <= here["high"]

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.testing import assert_close
 
-from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar, shapes10, synthesis
+from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar, roar_tables, shapes10, synthesis
 from lib.attribution import METHODS, to_map
 from lib.crossed import NEW
 from lib.data import Dataset, to_range
@@ -525,10 +525,10 @@ def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch
 
 @pytest.fixture
 def flags(monkeypatch, one):
-    """flags(stored): what `roar.flags` returns from now on, when it is asked for networks retrained on the maps of `one.who`."""
+    """flags(stored): what `roar_tables.flags` returns from now on, when it is asked for networks retrained on the maps of `one.who`."""
     def give(stored):
         wanted = {"dataset": "shapes10", "model": "rectgrad_cnn", "weights": "shapes10", "current": models.fingerprint(one.who.model)}
-        monkeypatch.setattr(roar, "flags", lambda **asked: stored if asked == wanted else pytest.fail(f"asked for {asked}"))
+        monkeypatch.setattr(roar_tables, "flags", lambda **asked: stored if asked == wanted else pytest.fail(f"asked for {asked}"))
     return give
 
 
