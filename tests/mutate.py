@@ -24,7 +24,7 @@ A, B, M = "lib/attribution.py", "lib/backward_rules.py", "lib/metrics.py"
 N, H, P, C = "lib/noise.py", "lib/hypothesis.py", "lib/probes.py", "lib/claims.py"
 R, T, X, Y, K = "lib/roar.py", "lib/roar_tables.py", "lib/crossed.py", "lib/synthesis.py", "lib/ranking.py"
 own = lambda file: f"tests/test_{Path(file).stem}.py"
-TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C, R, T, X, Y, K)}}
+TESTS = {**{file: (own(file), *(k for k in KERNELS if k != own(file))) for file in (A, B, M)}, **{file: (own(file),) for file in (N, H, P, C, R, X, Y, K)}, T: (own(T), own(R))}
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("active map keeps ties", A, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", A, "size * (own < smallest)", "size * (own <= smallest)"),

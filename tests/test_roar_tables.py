@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from lib import results, roar, roar_tables
+from lib import results, roar_tables
 from lib.roar import ADDED, FRACTIONS, MODES, PRINTED
 
 
@@ -67,7 +67,7 @@ def test_differences_from_random_are_paired_by_seed():
 def test_the_mean_of_both_areas_by_hand():
     """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's, and drops out."""
     rows = [(m, mode, seed, area + (line if mode == "roar" else -line) + .01 * seed)
-            for m, area, line in (("saliency", .5, .1), ("random", .6, 0.), ("active", .4, 0.)) for mode in roar.MODES for seed in (1, 2)]
+            for m, area, line in (("saliency", .5, .1), ("random", .6, 0.), ("active", .4, 0.)) for mode in MODES for seed in (1, 2)]
     found = pd.DataFrame(rows, columns=["method", "mode", "seed", "span"])
     mean = roar_tables.mean_of_both(found)
     assert mean["method"].tolist() == ["saliency", "random", "active"] and set(mean["mode"]) == {"mean"}
