@@ -137,8 +137,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     """One cell: the accuracy, on occluded test pictures, of a network trained from scratch on occluded training pictures.
 
     `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the training set; under `HOLES` all
-    others are white. Beside the rows,
-    "correct" keeps which test pictures were right, for resampling.
+    others are white. Beside the rows, "correct" keeps which test pictures were right, for resampling.
     """
     study = p["dataset"], p["model"], p["weights"], p["count"]
     both = _studied(*study)
