@@ -24,6 +24,7 @@ from lib.training import Protocol
 
 PRINTED = ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")  # Table 1
 ADDED = ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges")   # the last looks at no network
+LAST = ("deconvolution", "epsilon_lrp")               # what then is left of METHODS
 CUT = tuple(f"{noise.THRESHOLDED}{m}" for m in noise.BASELINES)   # section 5.3 opens by saying that its baselines have a final threshold
 FRACTIONS = (.1, .3, .5, .7, .9)
 MODES = ("roar", "kar")
@@ -211,10 +212,10 @@ def _told(protocol: Protocol) -> dict:
 
 def everything(**options) -> list[Cell]:
     """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    the holes alone, the baselines with a final threshold, the methods that this book adds, their holes, the second seed with a
-    threshold, two seeds of the paper's methods by its own protocol, a third seed."""
-    grid = [*plan(seeds=(1, 2), **options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options), *holes(methods=ADDED, **options),
-            *plan(methods=CUT, seeds=(2,), **options), *plan(seeds=(1, 2), protocol=FULL, **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
+    the holes alone, the baselines with a final threshold, the methods that this book adds, one seed of the last ones, the holes of
+    those added, the second seed with a threshold, two seeds of the paper's methods by its own protocol, the second seed of the last ones, a third seed."""
+    grid = [*plan(seeds=(1, 2), **options), *holes(**options), *plan(methods=CUT, **options), *plan(methods=ADDED, seeds=(1, 2), **options), *plan(methods=LAST, **options), *holes(methods=ADDED, **options),
+            *plan(methods=CUT, seeds=(2,), **options), *plan(seeds=(1, 2), protocol=FULL, **options), *plan(methods=LAST, seeds=(2,), **options), *plan(methods=PRINTED + ADDED, seeds=(3,), **options)]
     return list({c.name: c for c in grid}.values())
 
 
@@ -239,8 +240,13 @@ def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd
 
 
 def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.DataFrame:
-    """All of these cells computed now, in this process, and nothing stored."""
-    return tidy([{"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)} for one in cells], explained)
+    """`tidy` of all of these cells, computed now."""
+    return tidy(contents(cells), explained)
+
+
+def contents(cells: Sequence[Cell]) -> list[dict]:
+    """All of these cells computed now, in this process, and nothing stored: parameters, rows and "correct" of each."""
+    return [{"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)} for one in cells]
 
 
 def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFrame:

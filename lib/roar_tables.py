@@ -40,11 +40,16 @@ def flags(protocol: Protocol = SHORT, dataset: str = "cifar10", model: str = "re
 
     Of those that saw everything, ("none", "none", seed) -> bool [1,N].
     """
+    return curves_of(_stored_cells(protocol, dataset, model, weights, current))
+
+
+def curves_of(contents: Sequence[dict], fractions: Sequence[float] = FRACTIONS) -> dict[tuple[str, str, int], np.ndarray]:
+    """`flags` of these retrainings, as lib.roar.retrain returns them with their "parameters"."""
     curves: dict = {}
-    for c in _stored_cells(protocol, dataset, model, weights, current):
+    for c in contents:
         p = c["parameters"]
         curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(c["correct"]).numpy()
-    shares = {key: (0.,) if key[0] == "none" else FRACTIONS for key in curves}
+    shares = {key: (0.,) if key[0] == "none" else fractions for key in curves}
     return {key: np.stack([curve[f] for f in shares[key]]) for key, curve in curves.items() if set(curve) >= set(shares[key])}
 
 

@@ -219,36 +219,46 @@ def measured(one: Study, names: Sequence[str], parts: Sequence[str] = tuple(PART
     return found
 
 
-def retrained(who: Subject) -> dict[str, dict[str, Tensor]]:
+def retrained(who: Subject, flags: dict | None = None, fractions: Sequence[float] = roar.FRACTIONS) -> dict[str, dict[str, Tensor]]:
     """ROAR and KAR as `measured` returns metrics, [seeds,N]: each test picture's share of the area over the span (chapter 7).
 
-    Nothing where no network like this one was retrained on pictures occluded by its maps.
+    `flags`: which of the pictures of `who` retrained networks get right, as of `lib.roar_tables.curves_of`; None takes the
+    stored ones, of all test pictures, and nothing comes back where no network like this one was retrained.
     """
     found: dict[str, dict[str, Tensor]] = {}
-    stored = _retrained_flags(who)
-    for method, mode in dict.fromkeys((m, mode) for m, mode, _ in stored):
-        per_seed = np.stack([roar_tables.weights_of_span() @ flags for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)])
+    for (method, mode), curves in _by_method(_retrained_flags(who) if flags is None else flags).items():
+        per_seed = curves.transpose(0, 2, 1) @ roar_tables.weights_of_span(fractions)
         found.setdefault(mode, {})[method] = torch.from_numpy(per_seed if mode == "roar" else 1 - per_seed)
     return found
 
 
-def copying(who: Subject, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
+def copying(who: Subject, flags: dict | None = None, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
     """Do retrained networks repeat the explained one? Mode -> method -> [seeds,N], whose mean over pictures is how much more often
-    they are right where it is right than where it is wrong, mean over fractions."""
+    they are right where it is right than where it is wrong, mean over fractions; `flags` as in `retrained`."""
     explained = experiments.correct(who, stored=stored).numpy()
     share = explained / explained.mean() - ~explained / (~explained).mean()
     found: dict[str, dict[str, Tensor]] = {}
-    stored = _retrained_flags(who)
-    for method, mode in dict.fromkeys((m, mode) for m, mode, _ in stored):
-        found.setdefault(mode, {})[method] = torch.from_numpy(np.stack([flags.mean(0) * share for (m, kind, _), flags in sorted(stored.items()) if (m, kind) == (method, mode)]))
+    for (method, mode), curves in _by_method(_retrained_flags(who) if flags is None else flags).items():
+        found.setdefault(mode, {})[method] = torch.from_numpy(curves.mean(1) * share)
     return found
 
 
-def after_retraining(one: Study) -> dict[str, Tensor]:
-    """Which of the study's pictures networks retrained under ROAR get right, method -> bool [seeds,fractions,N]."""
-    stored = _retrained_flags(one.who)
-    methods = dict.fromkeys(m for m, mode, _ in stored if mode == "roar")
-    return {m: torch.from_numpy(np.stack([flags for (of, mode, _), flags in sorted(stored.items()) if (of, mode) == (m, "roar")]))[..., one.index] for m in methods}
+def after_retraining(one: Study, flags: dict | None = None, tested: Tensor | None = None) -> dict[str, Tensor]:
+    """Which of the study's pictures networks retrained under ROAR get right, method -> bool [seeds,fractions,N].
+
+    `flags` as in `retrained`, of the pictures `tested` of the test split in ascending order (None: of all of it), the study's among them.
+    """
+    at = one.index if tested is None else torch.searchsorted(tested, one.index)
+    if tested is not None and not torch.equal(tested[at.clamp(max=len(tested) - 1)], one.index):
+        raise ValueError(f"the study has pictures on which no network was tested; it may have some of those {len(tested)} alone.")
+    curves = _by_method(_retrained_flags(one.who) if flags is None else flags)
+    return {method: torch.from_numpy(found[..., at]) for (method, mode), found in curves.items() if mode == "roar"}
+
+
+def _by_method(flags: dict) -> dict[tuple[str, str], np.ndarray]:
+    """(method, mode) -> bool [seeds,fractions,N], without networks that saw whole pictures."""
+    kinds = dict.fromkeys((method, mode) for method, mode, _ in flags if mode in roar.MODES)
+    return {kind: np.stack([found for key, found in sorted(flags.items()) if key[:2] == kind]) for kind in kinds}
 
 
 def _retrained_flags(who: Subject) -> dict:

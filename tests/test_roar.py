@@ -40,7 +40,7 @@ def cells(**options):
 def test_the_grid_is_the_papers():
     assert PRINTED == ("random", "rectgrad", "saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")
     assert ADDED == ("rectgrad_prr", "positive", "negative", "active", "inactive", "edges") and FRACTIONS == (.1, .3, .5, .7, .9) and MODES == ("roar", "kar")
-    assert set(PRINTED[1:] + ADDED) <= {*attribution.METHODS, "edges"}
+    assert sorted(PRINTED[1:] + ADDED + roar.LAST) == sorted([*attribution.METHODS, "edges"])   # every method
     assert (FULL.epochs, FULL.batch_size, FULL.optimizer, FULL.lr, FULL.reshuffle) == (20, 100, "Adam", 1e-3, False)
     assert (SHORT.epochs, SHORT.batch_size, SHORT.optimizer, SHORT.lr, SHORT.schedule, SHORT.bfloat16) == (3, 128, "Adam", 2e-3, "one cycle", True)
 
@@ -151,12 +151,12 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = [c.parameters for c in roar.everything(dataset="shapes10")]
     assert all(c.version == roar.RANKS_VERSION for c in roar.everything(dataset="shapes10"))
-    assert len(plan) == 3 * (1 + 14 * 10) + 2 * 6 * 10 + 14 * 2 + 2 * (1 + 8 * 10) and len({c.name for c in roar.everything(dataset="shapes10")}) == len(plan)
-    group = lambda p: "holes" if p["mode"] == roar.HOLES else "cut" if p["method"] in roar.CUT else "printed" if p["method"] in PRINTED else "added"
+    assert len(plan) == 3 * (1 + 14 * 10) + 2 * 2 * 10 + 2 * 6 * 10 + 14 * 2 + 2 * (1 + 8 * 10) and len({c.name for c in roar.everything(dataset="shapes10")}) == len(plan)
+    group = lambda p: "holes" if p["mode"] == roar.HOLES else "cut" if p["method"] in roar.CUT else "printed" if p["method"] in PRINTED else "added" if p["method"] in ADDED else "last"
     order = [(p["protocol"]["epochs"], p["seed"], group(p)) for p in plan if p["method"] != "none"]
     blocks = [(*key, len(list(members))) for key, members in itertools.groupby(order)]
-    assert blocks == [(3, 1, "printed", 80), (3, 2, "printed", 80), (3, 1, "holes", 16), (3, 1, "cut", 60), (3, 1, "added", 60), (3, 2, "added", 60), (3, 1, "holes", 12),
-                      (3, 2, "cut", 60), (20, 1, "printed", 80), (20, 2, "printed", 80), (3, 3, "printed", 80), (3, 3, "added", 60)]
+    assert blocks == [(3, 1, "printed", 80), (3, 2, "printed", 80), (3, 1, "holes", 16), (3, 1, "cut", 60), (3, 1, "added", 60), (3, 2, "added", 60), (3, 1, "last", 20), (3, 1, "holes", 12),
+                      (3, 2, "cut", 60), (20, 1, "printed", 80), (20, 2, "printed", 80), (3, 2, "last", 20), (3, 3, "printed", 80), (3, 3, "added", 60)]
     assert {p["fraction"] for p in plan if p["mode"] == roar.HOLES} == {.3, .7}
     assert all(p["protocol"]["seed"] == p["seed"] for p in plan)
 

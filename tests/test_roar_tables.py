@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import torch
 
 from lib import results, roar_tables
 from lib.roar import ADDED, FRACTIONS, MODES, PRINTED
@@ -25,6 +26,14 @@ def test_networks_that_repeat_the_explained_one(monkeypatch):
     assert set(found.index) == {"none", *PRINTED} and found.loc["deeplift"].tolist() == [.75, .5] and found.loc["none"].tolist() == [1, 0]    # the first share alone, two seeds
     stored = {key: f for key, f in stored.items() if key[0] != "deeplift"}
     assert not len(roar_tables.repeated(explained))
+
+
+def test_curves_are_whole_or_left_out():
+    """Two fractions asked for: the method that lacks one is left out, as is a third fraction; what saw everything has one of its own."""
+    right = lambda *values: results.pack(torch.tensor(values, dtype=torch.bool))
+    one = lambda method, mode, fraction, *values: {"parameters": {"method": method, "mode": mode, "fraction": fraction, "seed": 1}, "correct": right(*values)}
+    found = roar_tables.curves_of([one("none", "none", 0., 1, 1), one("saliency", "roar", .7, 0, 1), one("saliency", "roar", .3, 1, 1), one("saliency", "roar", .5, 0, 0), one("saliency", "kar", .3, 1, 1)], (.3, .7))
+    assert {key: f.tolist() for key, f in found.items()} == {("none", "none", 1): [[True, True]], ("saliency", "roar", 1): [[True, True], [False, True]]}
 
 
 def test_areas_by_hand():

@@ -573,6 +573,23 @@ def test_after_retraining_are_the_studys_pictures_of_the_whole_split(one, flags)
                 assert row[:, n].tolist() == stored[method, "roar", seed][:, place].tolist()
 
 
+def test_retrainings_of_some_pictures_serve_a_study_of_some_of_these(one):
+    """`flags` given by hand, of 3 fractions and the test pictures 0, 2, 4, ... and the study's; nothing is read from what is stored."""
+    tested = torch.tensor(sorted({*range(0, 100, 2), *one.index.tolist()}))
+    rng = np.random.default_rng(0)
+    given = {("none", "none", 1): np.ones((1, len(tested)), bool), **{("saliency", mode, 1): rng.random((3, len(tested))) < .5 for mode in roar.MODES}}
+    after = synthesis.after_retraining(one, given, tested)
+    assert list(after) == ["saliency"]
+    for n, place in enumerate(one.index.tolist()):
+        assert after["saliency"][0, :, n].tolist() == given["saliency", "roar", 1][:, tested.tolist().index(place)].tolist()
+    with pytest.raises(ValueError, match=f"no network was tested; it may have some of those {len(tested) - 1} alone"):
+        synthesis.after_retraining(one, given, tested[tested != one.index[0]])
+    found = synthesis.retrained(one.who, given, (.1, .3, .9))   # the trapezoid counts the ends 1/8 and 3/8
+    right = given["saliency", "roar", 1]
+    assert_close(found["roar"]["saliency"][0], torch.from_numpy((right[0] / 8 + right[1] / 2 + right[2] * 3 / 8)))
+    assert list(found) == ["roar", "kar"]
+
+
 def test_the_mean_over_pictures_is_the_area_of_the_table(one, flags):
     rng = np.random.default_rng(0)
     stored = {("rectgrad", mode, seed): rng.random((5, 40)) < .6 for mode in roar.MODES for seed in (0, 1)}
