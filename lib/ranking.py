@@ -102,15 +102,20 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
             if len(both) < 4:
                 continue
             a, b = ([names[m].index(n) for n in both] for m in (first, second))
-            again = []
-            for r in range(resamples):
-                pick = rng.integers(len(both), size=len(both))
-                again.append(spearman(drawn[first][r, a][pick], drawn[second][r, b][pick]))
+            pick = rng.integers(len(both), size=(resamples, len(both)))
+            again = _spearman_rows(*(np.take_along_axis(side, pick, 1) for side in (drawn[first][:, a], drawn[second][:, b])))
             low, high = np.nanquantile(again, [.025, .975])
             rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both), "p": permutation_p(means[first][a], means[second][b])})
     for row, corrected in zip(rows, roar_tables.holm([r["p"] for r in rows])):
         row["p_corrected"] = corrected
     return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"])
+
+
+def _spearman_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of [R,M] with the same row of the other, [R]; NaN where all of one are equal."""
+    a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (rankdata(first, axis=1), rankdata(second, axis=1)))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
 
 
 @lru_cache
@@ -148,11 +153,9 @@ def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> p
         sign, density = METRICS[metric].better, plain_means([share[n] for n in names])
         own, random = (sign * plain_means(side) for side in sides)
         drawn = [sign * resampled_means(side, resamples, 0) for side in sides]
-        rng, again = np.random.default_rng(0), []
-        for r in range(resamples):
-            pick = rng.integers(len(names), size=len(names))
-            again.append((spearman(drawn[1][r, pick], density[pick]), spearman(drawn[0][r, pick], drawn[1][r, pick])))
-        low, high = np.nanquantile(again, [.025, .975], axis=0)
+        pick = np.random.default_rng(0).integers(len(names), size=(resamples, len(names)))
+        own_drawn, random_drawn = (np.take_along_axis(side, pick, 1) for side in drawn)
+        low, high = np.nanquantile([_spearman_rows(random_drawn, density[pick]), _spearman_rows(own_drawn, random_drawn)], [.025, .975], axis=1)
         gain = np.quantile(drawn[0] - drawn[1], .025, axis=0)
         rows.append({"metric": metric, "kept": spearman(random, density), "kept_low": low[0], "kept_high": high[0], "explained": spearman(own, random),
                      "explained_low": low[1], "explained_high": high[1], "beaten": int((gain <= 0).sum()), "of": len(names)})
@@ -251,7 +254,7 @@ def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tupl
     table = pd.DataFrame([{"step": step, "name": n, "value": v, "rank": r} for step, values in means.items() for n, v, r in zip(names, values, rankdata(values))])
     labels = list(steps)
     pairs = list(zip(labels, labels[1:]))
-    again = np.array([[spearman(a, b) for a, b in zip(drawn[first], drawn[second])] for first, second in pairs]).reshape(len(pairs), resamples)
+    again = np.array([_spearman_rows(drawn[first], drawn[second]) for first, second in pairs]).reshape(len(pairs), resamples)
     lowest = again == again.min(0) if pairs else again
     turns = [{"step": second, "correlation": spearman(means[first], means[second]), **dict(zip(("low", "high"), np.nanquantile(values, [.025, .975]))), "least": float((least / lowest.sum(0)).mean())}
              for (first, second), values, least in zip(pairs, again, lowest)]

@@ -44,6 +44,14 @@ def slow_rank(values, k, published, better):
 
 
 @pytest.mark.parametrize("better", [1, -1])
+def test_correlations_of_rows_are_those_of_each_row():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 4, (50, 6)).astype(float), rng.random((50, 6))    # with ties
+    first[0] = 2.                                                                      # and a row that says nothing
+    found = ranking._spearman_rows(first, second)
+    assert np.isnan(found[0]) and found[1:] == pytest.approx([spearman(a, b) for a, b in zip(first[1:], second[1:])])
+
+
 def test_ranks_against_a_slow_count(better):
     values = np.random.default_rng(0).integers(6, size=(3, 20, 9)).astype(float)    # many ties
     for published in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [1, 4, 5, 8], [7], []):
