@@ -11,6 +11,7 @@ import torch
 
 from lib import crossed, ranking
 from lib.attribution import METHODS
+from lib.metrics import spearman
 from lib.synthesis import METRICS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,14 +45,6 @@ def slow_rank(values, k, published, better):
 
 
 @pytest.mark.parametrize("better", [1, -1])
-def test_correlations_of_rows_are_those_of_each_row():
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 4, (50, 6)).astype(float), rng.random((50, 6))    # with ties
-    first[0] = 2.                                                                      # and a row that says nothing
-    found = ranking._spearman_rows(first, second)
-    assert np.isnan(found[0]) and found[1:] == pytest.approx([spearman(a, b) for a, b in zip(first[1:], second[1:])])
-
-
 def test_ranks_against_a_slow_count(better):
     values = np.random.default_rng(0).integers(6, size=(3, 20, 9)).astype(float)    # many ties
     for published in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [1, 4, 5, 8], [7], []):
@@ -721,3 +714,11 @@ def test_tables_of_nothing_have_their_columns():
     empty = ranking.tried({}, {}, (LOW,))
     assert list(empty.columns) == ["name", "metric", "parent", "ahead", "held", "held_low", "held_high", "p"]
     assert list(ranking.judged({"a": empty}).columns) == list(ranking.judged({}).columns) == ["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"]
+
+
+def test_correlations_of_rows_are_those_of_each_row():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 4, (50, 6)).astype(float), rng.random((50, 6))    # with ties
+    first[0] = 2.                                                                      # and a row that says nothing
+    found = ranking._spearman_rows(first, second)
+    assert np.isnan(found[0]) and found[1:] == pytest.approx([spearman(a, b) for a, b in zip(first[1:], second[1:])])
