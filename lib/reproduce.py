@@ -41,7 +41,6 @@ TRAINED = [
     ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
 ]
 TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}  # pictures of a train split, None for all; of the others 2,000
-SYNTHESIS = [("cifar10", "rectgrad_cnn", 2_000, 200), ("imagenette", "squeezenet1_1", 200, 60)]   # dataset, network, pictures, of these for what needs new maps
 WITNESS = "basic_cnn"                                   # the network in whose features distance is taken
 
 
@@ -157,13 +156,13 @@ def retrain(workers: int | None = None, scheduler: str | None = None, log: Calla
 
 def compute_synthesis(log: Callable = print) -> None:
     """Every stored cell of the synthesis but ROAR and KAR, which `retrain` computes: hours."""
-    for dataset, model, count, few in SYNTHESIS:
+    for dataset, model, count, few in synthesis.STUDIED:
         one = synthesis.study(dataset, model, count=count, few=few)
         synthesis.measured(one, [*synthesis.NETWORK, *crossed.CONTROLS, *(f"{synthesis.SHUFFLED}{m}" for m in attribution.METHODS)], stored=True, log=log)
         held_out = synthesis.study(dataset, model, count=count, few=few, held_out=True)
         synthesis.measured(held_out, synthesis.family(tuple(crossed.NEW)), synthesis.HELD_OUT, stored=True, log=log)
         synthesis.seconds(one.who, stored=True)
-    dataset, model, count, few = SYNTHESIS[0]
+    dataset, model, count, few = synthesis.STUDIED[0]
     one, training = synthesis.study(dataset, model, count=count, few=few), subject(dataset, model, split="train", count=synthesis.KNOWN)
     for method in ("random", *attribution.METHODS):
         synthesis.shift(one, training, synthesis.witness(one, WITNESS), method, stored=True)

@@ -47,6 +47,7 @@ METRICS = {
     "attack": Metric("other class", 1, "response"),
 }
 FAMILIES = {"deletion": "Deletion and insertion", "place": "Where a map lies", "retraining": "Retraining", "response": "What a map responds to"}
+STUDIED = [("cifar10", "rectgrad_cnn", 2_000, 200), ("imagenette", "squeezenet1_1", 200, 60)]   # what is published: dataset, network, pictures, of these for what needs new maps
 HELD_OUT = ("curves", "patch")                       # parts that are measured again on held-out pictures
 KNOWN = 10_000                                       # training pictures that distance is taken to
 REDRAWS = 3                                          # new weights of the output layer
@@ -219,14 +220,35 @@ def measured(one: Study, names: Sequence[str], parts: Sequence[str] = tuple(PART
     return found
 
 
+def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
+    """What is stored of a published study and of ROAR and KAR, as `measured` and `retrained` return it, without the pictures.
+
+    Held-out pictures are those on which no control was measured; they are left out, as are parts that have no control.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    cells = [c for c in results.cells("synthesis") if (c["parameters"]["dataset"].removesuffix("+patch").removesuffix("_masks"), c["parameters"]["model"]) == (dataset, model)]
+    where = lambda c: (c["parameters"]["part"], c["parameters"]["data"])
+    with_controls = {where(c) for c in cells if c["parameters"]["name"] in crossed.CONTROLS}
+    for c in cells:
+        for metric, packed in c["values"].items() if where(c) in with_controls else ():
+            found.setdefault(metric, {})[c["parameters"]["name"]] = results.unpack_values(packed).view(-1, c["parameters"]["n"])
+    if found and not models.card(model, dataset).get("body"):   # a pretrained body is not retrained
+        found |= _areas(_known_flags(dataset, model, dataset, models.fingerprint(models.load(model, dataset))), roar.FRACTIONS)
+    return found
+
+
 def retrained(who: Subject, flags: dict | None = None, fractions: Sequence[float] = roar.FRACTIONS) -> dict[str, dict[str, Tensor]]:
     """ROAR and KAR as `measured` returns metrics, [seeds,N]: each test picture's share of the area over the span (chapter 7).
 
     `flags`: which of the pictures of `who` retrained networks get right, as of `lib.roar_tables.curves_of`; None takes the
     stored ones, of all test pictures, and nothing comes back where no network like this one was retrained.
     """
+    return _areas(_retrained_flags(who) if flags is None else flags, fractions)
+
+
+def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tensor]]:
     found: dict[str, dict[str, Tensor]] = {}
-    for (method, mode), curves in _by_method(_retrained_flags(who) if flags is None else flags).items():
+    for (method, mode), curves in _by_method(flags).items():
         per_seed = curves.transpose(0, 2, 1) @ roar_tables.weights_of_span(fractions)
         found.setdefault(mode, {})[method] = torch.from_numpy(per_seed if mode == "roar" else 1 - per_seed)
     return found
@@ -262,7 +284,11 @@ def _by_method(flags: dict) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _retrained_flags(who: Subject) -> dict:
-    found = roar_tables.flags(dataset=who.pictures.name, model=who.model_name, weights=who.weights, current=models.fingerprint(who.model))
+    return _known_flags(who.pictures.name, who.model_name, who.weights, models.fingerprint(who.model))
+
+
+def _known_flags(dataset: str, model: str, weights: str, current: str) -> dict:
+    found = roar_tables.flags(dataset=dataset, model=model, weights=weights, current=current)
     return {key: flags for key, flags in found.items() if key[0] in NETWORK or key[0] in crossed.CONTROLS}   # without thresholded baselines
 
 

@@ -109,26 +109,27 @@ def _check_retrained(generator: torch.Generator, log: Callable) -> list[str]:
 
 
 def _check_synthesis(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
-    """Areas of one method of the synthesis on a few pictures, computed again: on average at most 0.01 off."""
-    stored = [c for c in results.cells("synthesis") if c["parameters"]["part"] == "curves" and c["parameters"]["name"] in synthesis.NETWORK]
+    """One part of the synthesis for one method on a few pictures, computed again: on average at most 0.01 off."""
+    stored = [c for c in results.cells("synthesis") if c["parameters"]["part"] in synthesis.OF_ONE_MAP and c["parameters"]["name"] in synthesis.NETWORK and c["parameters"]["model"] in {j[1] for j in synthesis.STUDIED}]
     if not stored:
         return []
     one = stored[int(torch.randint(len(stored), (), generator=generator))]
     p = one["parameters"]
     try:
-        both = [synthesis.study(p["dataset"], p["model"], p["weights"], count=p["n"], held_out=held).who for held in (False, True)]
+        whole = next(j for j in synthesis.STUDIED if j[1] == p["model"])
+        both = [getattr(synthesis.study(*whole[:2], count=whole[2], held_out=held), synthesis.PARTS[p["part"]][0]) for held in (False, True)]
     except (data.DataError, models.ModelError) as error:
         log(f"not checked: synthesis: {error}")
         return []
-    who = next((w for w in both if w.pictures.fingerprint == p["data"]), None)
+    who = next((w for w in both if w and w.pictures.fingerprint == p["data"]), None)
     if who is None:
         log("not checked: synthesis: these pixels are not those of the stored result")
         return []
     index = torch.randperm(p["n"], generator=generator)[:pictures]
-    again = synthesis.curves(who._replace(pictures=who.pictures.take(index)), p["name"], False)
-    off = max(float((again[metric] - results.unpack_values(one["values"][metric])[index]).abs().mean()) for metric in again)
-    log(f"{'ok  ' if off <= .01 else 'BAD '} synthesis  {who.title}  {p['name']}  off by {off:.4f}")
-    return [] if off <= .01 else [f"synthesis of {p['name']}, {p['model']}"]
+    again = synthesis.PARTS[p["part"]][1](who._replace(pictures=who.pictures.take(index)), p["name"], False)
+    off = max(float((again[metric] - results.unpack_values(one["values"][metric])[index]).abs().nanmean()) for metric in again)
+    log(f"{'ok  ' if off <= .01 else 'BAD '} synthesis  {who.title}  {p['part']} of {p['name']}  off by {off:.4f}")
+    return [] if off <= .01 else [f"{p['part']} of {p['name']}, {p['model']}, in the synthesis"]
 
 
 def verify(trained: list[tuple], cells: int = 6, pictures: int = 200, seed: int | None = None, log: Callable = print) -> bool:

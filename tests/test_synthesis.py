@@ -521,6 +521,23 @@ def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch
         monkeypatch.setattr(synthesis, "PARTS", {"responses": ("few", lambda *_: pytest.fail("computed again"))})
 
 
+def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch):
+    """A study under its dataset's name, the twin's and the mask's parts among it; pictures without a control are held out; retrained networks are added."""
+    given = {("saliency", "roar", 1): np.ones((5, 7), bool), ("thresholded:saliency", "roar", 1): np.ones((5, 7), bool)}
+    monkeypatch.setattr(roar_tables, "flags", lambda **asked: given)
+    assert synthesis.read("shapes10", "rectgrad_cnn") == {}
+    synthesis.measured(one, NAMES, stored=True)
+    synthesis.measured(one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(2, 5)))), ["saliency"], ("curves",), stored=True)
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("pictures were read"))
+    again = synthesis.read("shapes10", "rectgrad_cnn")
+    assert {metric: set(of) for metric, of in again.items()} == {metric: set(of) for metric, of in found.items()} | {"roar": {"saliency"}}
+    for metric, of in found.items():
+        for name, values in of.items():
+            assert_close(again[metric][name], values, **HALF)
+    assert again["roar"]["saliency"].tolist() == [[1] * 7]
+    assert synthesis.read("cifar10", "rectgrad_cnn") == synthesis.read("shapes10", "squeezenet1_1") == {}
+
+
 # ---- retraining
 
 @pytest.fixture

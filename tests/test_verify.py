@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from conftest import paths, snapshot
-from lib import claims, data, experiments, metrics, models, noise, probes, reproduce, reproduction, results, shapes10, verify
+from lib import claims, data, experiments, metrics, models, noise, probes, reproduce, reproduction, results, shapes10, synthesis, verify
 from lib.metrics import PAPER_FRACTIONS
 from lib.subjects import Subject
 from lib.training import Protocol
@@ -95,6 +95,24 @@ def test_verify_finds_a_card_that_promises_too_much(run_copy):
 def test_verify_finds_cells_of_other_weights(run_copy):
     tamper(run_copy, "deletion/*test-basic_cnn*-active-black-*.json", lambda content: content["parameters"].update(weights_hash="0" * 12))
     assert not verified(run_copy)[0]
+
+
+@pytest.mark.parametrize("part, metric", [("curves", "white_insertion"), ("outside", "outside"), ("patch", "patch")])
+def test_verify_recomputes_the_synthesis(part, metric, tmp_path, monkeypatch):
+    """A held-out map's cell is found by its pixels, a twin's and a mask's by its part; what was changed is noticed, other pixels are said."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    for module in (data, results):
+        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(synthesis, "STUDIED", [("shapes10", "rectgrad_cnn", 30, 5)])
+    one = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=part == "curves")
+    synthesis.measured(one, ["positive", "random"], (part,), stored=True)
+    check = lambda lines: verify._check_synthesis(16, torch.Generator().manual_seed(0), lines.append)
+    assert check(lines := []) == [] and f"{part} of positive" in lines[0] and lines[0].startswith("ok")
+    cell = f"synthesis/*-{part}-positive-*.json"
+    tamper(tmp_path, cell, lambda content: content["values"].update({metric: results.pack_values(results.unpack_values(content["values"][metric]) + .1)}))
+    assert check(lines := []) == [f"{part} of positive, rectgrad_cnn, in the synthesis"] and lines[0].startswith("BAD")
+    tamper(tmp_path, cell, lambda content: content["parameters"].update(data="0" * 12))
+    assert check(lines := []) == [] and "not those of the stored result" in lines[0]
 
 
 def test_verify_says_what_it_could_not_check(run_copy, monkeypatch):
