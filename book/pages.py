@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import claims as listed
-from lib import experiments, figures, metrics, models, noise, published, reproduce, reproduction, results, roar, roar_tables, subjects
+from lib import attribution, experiments, figures, metrics, models, noise, published, ranking, reproduce, reproduction, results, roar, roar_tables, subjects, synthesis
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
@@ -100,7 +100,7 @@ def findings() -> str:
     told = ("Area under the curve of unchanged predictions as pixels turn black, lower is better", "The same pixels turned white",
             "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
             "Area of its map under white deletion, and of the released code's, on {cifar10:,} pictures of CIFAR-10 and {imagenette} of Imagenette".format(**experiments.SCORED))
-    return "\n".join([f"- {counts()}", f"- {claim_counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts] + _noise_findings())
+    return "\n".join([f"- {counts()}", f"- {claim_counts()}"] + [f"- **{head}** {text}. {'; '.join(parts)}." for (head, parts), text in zip(lines.items(), told) if parts] + _noise_findings() + _synthesis_findings())
 
 
 def _noise_findings() -> list[str]:
@@ -129,6 +129,25 @@ def _read_the_map() -> list[str]:
     tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
     return [f"- **Retrained networks can read the map.** Of {len(roar.PRINTED) - 1} methods {noise.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
             f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. ROAR and KAR measure that, too."]
+
+
+def _synthesis_findings() -> list[str]:
+    """What both papers' metrics say of both papers' methods, for the networks on which all published methods are measured."""
+    agree, chance = [], []
+    for dataset, model, *_ in synthesis.STUDIED:
+        found = synthesis.read(dataset, model)
+        if not {*attribution.METHODS, "random"} <= set(found.get("black_deletion", ())):
+            continue
+        pairs = ranking.agreement(found, resamples=2)
+        across = pairs[[synthesis.METRICS[r.first].family != synthesis.METRICS[r.second].family for r in pairs.itertuples()]]
+        agree.append(f"{(across['p_corrected'] < .05).sum()} of {len(across)} ({model})")
+        mean = lambda metric, name: float(found[metric][name].double().nanmean())
+        for metric in ("black_deletion", "white_deletion", "roar"):
+            measured = [m for m in attribution.METHODS if m in found.get(metric, ())]
+            if measured:
+                chance.append(f"{synthesis.METRICS[metric].label} {sum(mean(metric, m) < mean(metric, 'random') for m in measured)} of {len(measured)} ({model})")
+    return [f"- **No metric stands for another.** Pairs of metrics of different kinds that rank the published methods alike, after correction: {' and '.join(agree)}.",
+            f"- **Random pixels are a hard rival.** Published methods that do better than random pixels: {'; '.join(chance)}."] if agree else []
 
 
 def _judged() -> pd.DataFrame:

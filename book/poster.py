@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from lib import attribution, experiments, figures, figures_noise, models, noise, results, roar_tables, subjects
+from lib import attribution, experiments, figures, figures_noise, figures_synthesis, models, noise, ranking, results, roar_tables, subjects, synthesis
 
 METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
 WHOLE = "#666666"
@@ -78,14 +78,22 @@ def legibility(axis) -> None:
 PANELS = (("Does the sign help?\nPixels turned black or white", sign), ("Is RectGrad clean,\nor only sparse?", background), ("Does a map listen?\nA new output layer", listening), ("Do retrained networks\nread the map?", legibility))
 
 
+def league(part: SubFigure) -> None:
+    """The place of every published method, and of the controls, under every metric."""
+    summary = ranking.summary(synthesis.read("cifar10", "rectgrad_cnn"))
+    figures_synthesis.league(summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots())
+    part.suptitle("Who ranks where? Every method under every metric of both papers: its place, and the 95 % interval of the place", x=.02, ha="left", fontsize=10, fontweight="bold")
+
+
 def poster() -> Figure:
-    """The maps above, a question and its answer in each panel below."""
+    """The maps above, a question and its answer in each panel below, the league at the bottom."""
     figures.style()
-    figure = plt.figure(figsize=(13.5, 7.4), layout="constrained")
+    figure = plt.figure(figsize=(13.5, 14.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=.12, h_pad=.08)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 2.4))
+    upper, middle, lower = figure.subfigures(3, 1, height_ratios=(1, 2.4, 3.1))
     maps(upper)
-    for axis, (title, draw) in zip(lower.subplots(1, len(PANELS)), PANELS):
+    league(lower)
+    for axis, (title, draw) in zip(middle.subplots(1, len(PANELS)), PANELS):
         draw(axis)
         axis.tick_params(axis="y", labelsize=8.5)
         axis.set_title(title, loc="left", fontweight="bold")

@@ -47,11 +47,11 @@ def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
     return figure
 
 
-def league(summary: pd.DataFrame) -> Figure:
-    """Who ranks where: a row for each name, a column for each metric, the rank written and its interval below it."""
+def league(summary: pd.DataFrame, axis=None) -> Figure:
+    """Who ranks where: a row for each name, a column for each metric, the rank written and its interval below it; on `axis` if there is one."""
     place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)).pivot(index="name", columns="metric", values="place")
     columns, order = [m for m in METRICS if m in place], ordered(summary)
-    figure, axis = plt.subplots(figsize=(2.6 + .74 * len(columns), .43 * len(order) + 1.5))
+    axis = axis or plt.subplots(figsize=(2.6 + .74 * len(columns), .43 * len(order) + 1.5))[1]
     sns.heatmap(place.loc[order, columns].clip(0, 1), cmap="PuOr_r", vmin=0, vmax=1, linewidths=1.2, ax=axis, cbar_kws={"shrink": .35, "aspect": 12, "ticks": [0, 1], "pad": .02})
     axis.collections[0].colorbar.set_ticklabels(["best", "last"])
     axis.collections[0].colorbar.ax.invert_yaxis()
@@ -71,7 +71,7 @@ def league(summary: pd.DataFrame) -> Figure:
     axis.set_xticklabels([f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'}" + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns], rotation=40, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
-    return figure
+    return axis.get_figure()
 
 
 def agreement(table: pd.DataFrame) -> Figure:
