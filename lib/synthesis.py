@@ -365,7 +365,7 @@ def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda images: _distances(seen(images), known) / plain
 
 
-def seconds(who: Subject, names: Sequence[str] = tuple(NETWORK), *, pictures: int = 16, repeats: int = 5, stored: bool = False) -> pd.DataFrame:
+def seconds(who: Subject, names: Sequence[str] = tuple(NETWORK), *, pictures: int = 8, repeats: int = 3, stored: bool = False) -> pd.DataFrame:
     """What a map costs: columns name, seconds (a picture; median over `repeats`), low, high (quartiles), gradients (ratio of medians to "saliency"'s).
 
     Methods take turns, so that what slows the machine for a while slows all of them.
