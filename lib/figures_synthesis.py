@@ -155,5 +155,5 @@ def shock(table: pd.DataFrame) -> Figure:
     axes[0].legend()
     axes[1].errorbar(table["fraction"], table["farther"], yerr=[(table["farther"] - table["low"]).clip(lower=0), (table["high"] - table["farther"]).clip(lower=0)], marker="o", color="#333333", capsize=3)
     axes[1].axhline(.5, color="#999999", linestyle=":")
-    axes[1].set(xlabel="share of pixels removed", ylabel="a failing picture moved farther")
+    axes[1].set(xlabel="share of pixels removed", ylabel="a failing picture moved farther", ylim=(min(.3, table["low"].min() - .02), max(.7, table["high"].max() + .02)))   # small departures from one half should look small
     return figure
