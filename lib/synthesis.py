@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar, roar_tables
 from lib.experiments import FILLS, over_batches, stored_or_computed
@@ -254,14 +255,13 @@ def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tenso
     return found
 
 
-def copying(who: Subject, flags: dict | None = None, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
-    """Do retrained networks repeat the explained one? Mode -> method -> [seeds,N], whose mean over pictures is how much more often
-    they are right where it is right than where it is wrong, mean over fractions; `flags` as in `retrained`."""
-    explained = experiments.correct(who, stored=stored).numpy()
-    share = explained / explained.mean() - ~explained / (~explained).mean()
+def where_wrong(who: Subject, flags: dict | None = None, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
+    """How often are retrained networks right where the explained one is wrong? Mode -> method -> [seeds,N], whose mean over
+    pictures is that share, mean over fractions; `flags` as in `retrained`. A network that repeats the explained one is not."""
+    wrong = ~experiments.correct(who, stored=stored).numpy()
     found: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(_retrained_flags(who) if flags is None else flags).items():
-        found.setdefault(mode, {})[method] = torch.from_numpy(curves.mean(1) * share)
+        found.setdefault(mode, {})[method] = torch.from_numpy(curves.mean(1) * (wrong / wrong.mean()))
     return found
 
 
@@ -317,7 +317,7 @@ def shift(one: Study, training: Subject, witness: Subject, name: str, fractions:
     "mean": areas of allegiance as paper Sign deletes, but to the training pictures' mean colour, [N]. Then the `fraction` most
     important pixels take that colour, in paper Noise's order: "same", "right" (bool [F,N]: is the prediction the old one, the
     label?) and "moved" ([F,N]): how much farther the picture lies from the training pictures than before, in the features of
-    another network, `witness`: mean distance to the five nearest, over the median of untouched pictures.
+    another network, `witness`, scaled to length 1: mean distance to the five nearest, over the median of untouched pictures.
     `name`: a method, whose equal values fall in another random order than ROAR's, or "random", which drops the very pixels
     of ROAR's first seed.
     """
@@ -340,7 +340,7 @@ def shift(one: Study, training: Subject, witness: Subject, name: str, fractions:
         found = {"mean": metrics.auc(PAPER_FRACTIONS, kept.double()), "moved": torch.stack(moved)}
         rows = [{"fraction": f, "same": a.double().mean().item(), "right": b.double().mean().item(), "moved": c.mean().item()} for f, a, b, c in zip(fractions, same, right, moved)]
         return {"rows": rows, "same": results.pack(torch.stack(same)), "right": results.pack(torch.stack(right)), **{k: results.pack_values(v) for k, v in found.items()}}
-    extra = {"name": name, "fractions": list(fractions), "training": training.pictures.fingerprint, "witness": models.fingerprint(witness.model), "maps": MAPS_VERSION}
+    extra = {"name": name, "fractions": list(fractions), "training": training.pictures.fingerprint, "witness": models.fingerprint(witness.model), "features": "unit length", "maps": MAPS_VERSION}
     content = stored_or_computed(stored, "shift", who, name, extra, compute)
     return {k: results.unpack(content[k]) for k in ("same", "right")} | {k: results.unpack_values(content[k]) for k in ("mean", "moved")}
 
@@ -358,8 +358,11 @@ def _random_pixels(one: Study, fraction: float) -> Tensor:
 
 
 def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function from pictures in bytes to their distance from the `known` ones, over the median distance of the witness's own."""
-    seen = lambda images: torch.cat([features(witness, data.to_range(part, witness.model)) for part in images.split(500)])
+    """A function from pictures in bytes to their distance from the `known` ones, over the median distance of the witness's own.
+
+    Features are scaled to length 1: holes make all of them smaller, so that as they are they come nearer to one another.
+    """
+    seen = lambda images: normalize(torch.cat([features(witness, data.to_range(part, witness.model)) for part in images.split(500)]), dim=1)
     known = seen(known)
     plain = _distances(seen(witness.pictures.images), known).median()
     return lambda images: _distances(seen(images), known) / plain

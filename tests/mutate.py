@@ -224,6 +224,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ("permutations on one side", K, "np.abs(a[_orders(len(a))] @ b) >= abs(a @ b) - 1e-9", "a[_orders(len(a))] @ b >= a @ b - 1e-9"),
     ("pictures that were wrong from the start count", K, "after[n][:, k].all(0) & whole", "after[n][:, k].all(0)"),
     ("retrained networks are read as if tested on all", Y, "one.index if tested is None else torch.searchsorted(tested, one.index)", "one.index"),
+    ("features keep their length", Y, "normalize(torch.cat([features(", "(lambda x, dim: x)(torch.cat([features("),
     ("held-out pictures are read as well", Y, "if where(c) in with_controls else ()", "if True else ()"),
     ("a few pictures are the first ones", Y, "who.pictures.sample(few)", "who.pictures.take(slice(0, few))"),
 )

@@ -563,18 +563,18 @@ def test_areas_of_every_test_picture_from_the_flags_of_retrained_networks(one, f
     assert synthesis.retrained(one.who) == synthesis.after_retraining(one) == {}
 
 
-def test_how_often_retrained_networks_repeat_the_explained_one(one, flags):
-    """Shares of right pictures where it is right, less where it is wrong, mean over fractions."""
+def test_how_often_retrained_networks_are_right_where_the_explained_one_is_wrong(one, flags):
+    """Never if they repeat it, always if they do the opposite, else the share of those pictures, mean over fractions."""
     explained = (experiments.predictions(one.who) == one.who.pictures.labels).numpy()
     assert 0 < explained.sum() < len(explained)
     rng = np.random.default_rng(0)
     copy, own = np.stack([explained] * 5), rng.random((5, len(explained))) < .5
     flags({("saliency", "roar", 1): copy, ("saliency", "kar", 1): ~copy, ("rectgrad", "roar", 2): own, ("rectgrad", "roar", 1): copy})
-    found = synthesis.copying(one.who)
-    assert found["roar"]["saliency"].mean() == pytest.approx(1) and found["kar"]["saliency"].mean() == pytest.approx(-1)
-    assert found["roar"]["rectgrad"].shape == (2, len(explained)) and found["roar"]["rectgrad"].mean(1).tolist() == pytest.approx([1, own[:, explained].mean() - own[:, ~explained].mean()])
+    found = synthesis.where_wrong(one.who)
+    assert found["roar"]["saliency"].mean() == 0 and found["kar"]["saliency"].mean() == pytest.approx(1)
+    assert found["roar"]["rectgrad"].shape == (2, len(explained)) and found["roar"]["rectgrad"].mean(1).tolist() == pytest.approx([0, own[:, ~explained].mean()])
     flags({("thresholded:saliency", "roar", 1): copy})
-    assert synthesis.copying(one.who) == {}
+    assert synthesis.where_wrong(one.who) == {}
 
 
 def test_after_retraining_are_the_studys_pictures_of_the_whole_split(one, flags):
@@ -682,7 +682,9 @@ def test_distances_are_to_the_five_nearest_in_any_number_of_rows():
 def slow_shift(odd, training, other, gone):
     """Of pictures whose pixels `gone` [N,H,W] take the training pictures' mean colour, one by one: is the prediction the old one, is it right, how far has the picture moved?"""
     mean = training.pictures.images.double().mean((0, 2, 3))
-    inner = lambda image: other.model[:-1](to_range(image[None], other.model))[0].detach().double().numpy()
+    def inner(image):
+        found = other.model[:-1](to_range(image[None], other.model))[0].detach().double().numpy()
+        return found / np.sqrt((found ** 2).sum())
     known = np.stack([inner(image) for image in training.pictures.images])
     nearest = lambda image: np.sort(np.sqrt(((known - inner(image)) ** 2).sum(1)))[:5].mean()
     untouched = [nearest(image) for image in odd.who.pictures.images]
@@ -811,7 +813,7 @@ def test_a_witness_is_another_network_with_the_studys_pictures(small):
 def test_distance_is_taken_in_the_features_of_the_witness(odd, other, training):
     """The witness's own range of pixels, five of its own pictures to scale with."""
     far = synthesis._far(other, training.pictures.images)
-    own = synthesis._distances(*(synthesis.features(other, to_range(x, other.model)) for x in (odd.who.pictures.images, training.pictures.images)))
+    own = synthesis._distances(*(torch.nn.functional.normalize(synthesis.features(other, to_range(x, other.model)), dim=1) for x in (odd.who.pictures.images, training.pictures.images)))
     assert (other.model.black, other.model.white) != (odd.who.model.black, odd.who.model.white)
     assert_close(far(odd.who.pictures.images), own / own.sort().values[2])
     assert far(odd.who.pictures.images).median() == 1
@@ -834,7 +836,7 @@ def clock(monkeypatch):
 
 
 def test_seconds_by_a_known_clock(one, clock):
-    found = synthesis.seconds(one.who, ("active", "rectgrad"), pictures=4)
+    found = synthesis.seconds(one.who, ("active", "rectgrad"), pictures=4, repeats=5)
     assert found["name"].tolist() == ["active", "rectgrad"] and clock == [("saliency", 4), ("active", 4), ("rectgrad", 4)] * 6    # in turns
     assert found[["seconds", "low", "high", "gradients"]].values.tolist() == [[4., 4., 4., 8.], [1., 1., 1., 2.]]
 
