@@ -57,7 +57,7 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     axis.collections[0].colorbar.ax.invert_yaxis()
     for r in summary.itertuples():
         x, y = columns.index(r.metric) + .5, order.index(r.name) + .5
-        ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - .5) > .36 else "#222222"
+        ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - .5) > .3 else "#222222"
         axis.text(x, y - .16, f"{r.rank:g}", ha="center", va="center", fontsize=9.5, color=ink)
         axis.text(x, y + .24, f"{np.floor(r.rank_low):.0f}–{np.ceil(r.rank_high):.0f}", ha="center", va="center", fontsize=7, color=ink)
     for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
@@ -71,6 +71,7 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     axis.set_xticklabels([f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'}" + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns], rotation=40, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
+    axis.grid(False)
     return axis.get_figure()
 
 
@@ -106,24 +107,25 @@ def agreement(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def shuffled(found: dict[str, dict[str, Tensor]], shown: Sequence[str] = ("black_deletion", "white_deletion", "outside", "black_insertion", "white_insertion", "variation")) -> Figure:
-    """What sparsity alone brings: for each method its value (dot) and that of its map with shuffled pixels (ring), by the share of pixels that are not zero."""
-    shown = [m for m in shown if m in found and any(n.startswith(SHUFFLED) for n in found[m])]
-    columns = min(3, len(shown))
-    figure, axes = plt.subplots(-(-len(shown) // columns), columns, figsize=(2.9 * columns, 2.5 * -(-len(shown) // columns)), squeeze=False)
-    for axis, metric in zip(axes.flat, shown):
-        for name in [n for n in found[metric] if f"{SHUFFLED}{n}" in found[metric] and n in attribution.METHODS]:
-            x, y, chance = (float(v.nanmean()) for v in (found["kept"][name], found[metric][name], found[metric][f"{SHUFFLED}{name}"]))
-            colour = HIGHLIGHTED.get(name, "#bbbbbb")
-            axis.plot([x, x], [y, chance], color=colour, linewidth=1, zorder=1 + (name in HIGHLIGHTED))
-            axis.scatter([x], [y], s=26, color=colour, zorder=3 + (name in HIGHLIGHTED), label=label(name) if name in HIGHLIGHTED else "others")
-            axis.scatter([x], [chance], s=26, facecolor="white", edgecolor=colour, zorder=2 + (name in HIGHLIGHTED))
-        axis.set(title=f"{METRICS[metric].label} ({'higher' if METRICS[metric].better > 0 else 'lower'} is better)", xlabel="share of pixels not zero", ylabel="value", xlim=(-.05, 1.05))
-    for axis in list(axes.flat)[len(shown):]:
-        axis.set_axis_off()
-    handles, names = axes.flat[0].get_legend_handles_labels()
-    unique = dict(zip(names, handles))
-    figure.legend(unique.values(), unique.keys(), ncols=min(len(unique), 2 + 2 * columns), loc="outside upper center")
+def shuffled(found: dict[str, dict[str, Tensor]], shown: Sequence[str] = ("black_deletion", "white_deletion", "black_insertion", "white_insertion", "outside", "variation")) -> Figure:
+    """What sparsity alone brings: a row for each method, the sparsest above, its value (dot) and that of its map with shuffled pixels (ring); a line for random numbers."""
+    pairs = {m: [n for n in found[m] if f"{SHUFFLED}{n}" in found[m] and n in attribution.METHODS] for m in shown if m in found}
+    pairs = {m: names for m, names in pairs.items() if names}
+    kept = {n: float(found["kept"][n].nanmean()) for n in dict.fromkeys(n for names in pairs.values() for n in names)}
+    order = sorted(kept, key=kept.get, reverse=True)
+    figure, axes = plt.subplots(1, len(pairs), figsize=(2.2 + 1.65 * len(pairs), .27 * len(order) + 1.1), sharey=True, squeeze=False)
+    for axis, (metric, names) in zip(axes[0], pairs.items()):
+        for name in names:
+            y, value, chance = order.index(name), *(float(found[metric][n].nanmean()) for n in (name, f"{SHUFFLED}{name}"))
+            colour = HIGHLIGHTED.get(name, "#888888")
+            axis.plot([value, chance], [y, y], color=colour, linewidth=1.4, zorder=2)
+            axis.scatter([value], [y], s=30, color=colour, zorder=4)
+            axis.scatter([chance], [y], s=30, facecolor="white", edgecolor=colour, zorder=3)
+        if "random" in found[metric]:
+            axis.axvline(float(found[metric]["random"].nanmean()), color="#333333", linestyle=":", linewidth=1, zorder=1)
+        axis.set(title=f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}", yticks=range(len(order)))
+        axis.grid(axis="y", visible=False)
+    axes[0, 0].set_yticklabels([f"{label(n)} ({kept[n]:.0%})" for n in order])
     return figure
 
 
@@ -147,13 +149,16 @@ def steps(table: pd.DataFrame) -> Figure:
 
 
 def shock(table: pd.DataFrame) -> Figure:
-    """Accuracy before and after retraining, and how likely a picture that fails has moved farther; `table` as lib.ranking.shock returns it."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.1))
+    """Accuracy before and after retraining, how far pictures move, and how likely one that fails has moved farther; `table` as lib.ranking.shock returns it."""
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
     axes[0].plot(table["fraction"], table["before"], marker="o", color="#D55E00", label="the network as it is")
     axes[0].plot(table["fraction"], table["retrained"], marker="o", color="#0072B2", label="retrained")
     axes[0].set(xlabel="share of pixels removed", ylabel="test accuracy, mean over methods", ylim=(0, None))
     axes[0].legend()
-    axes[1].errorbar(table["fraction"], table["farther"], yerr=[(table["farther"] - table["low"]).clip(lower=0), (table["high"] - table["farther"]).clip(lower=0)], marker="o", color="#333333", capsize=3)
-    axes[1].axhline(.5, color="#999999", linestyle=":")
-    axes[1].set(xlabel="share of pixels removed", ylabel="a failing picture moved farther", ylim=(min(.3, table["low"].min() - .02), max(.7, table["high"].max() + .02)))   # small departures from one half should look small
+    axes[1].plot(table["fraction"], table["moved"], marker="o", color="#333333")
+    axes[1].axhline(0, color="#999999", linestyle=":")
+    axes[1].set(xlabel="share of pixels removed", ylabel="farther from the training pictures")
+    axes[2].errorbar(table["fraction"], table["farther"], yerr=[(table["farther"] - table["low"]).clip(lower=0), (table["high"] - table["farther"]).clip(lower=0)], marker="o", color="#333333", capsize=3)
+    axes[2].axhline(.5, color="#999999", linestyle=":")
+    axes[2].set(xlabel="share of pixels removed", ylabel="probability that the failing\npicture moved farther", ylim=(min(.3, table["low"].min() - .02), max(.7, table["high"].max() + .02)))   # small departures from one half should look small
     return figure

@@ -286,7 +286,7 @@ def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, T
     pictures the network as it is gets right. Among these, where every retrained network is right, within a method and fraction:
     the probability that one which the network as it is gets wrong has moved farther than one which it gets right (0.5: distance
     explains nothing). Columns fraction, methods, before, retrained
-    (mean accuracies), failed (share of those pictures), farther (mean over methods) with low, high over pictures.
+    (mean accuracies), moved (mean over methods and pictures), failed (share of those pictures), farther (mean over methods) with low, high over pictures.
     """
     names = [n for n in right if n in moved and n in after]
     rng, rows = np.random.default_rng(0), []
@@ -300,6 +300,6 @@ def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, T
         again = np.array([mean(rng.multinomial(count, np.full(count, 1 / count))) for _ in range(resamples)])
         low, high = np.nanquantile(again, [.025, .975]) if not np.isnan(again).all() else (np.nan, np.nan)
         rows.append({"fraction": fraction, "methods": len(names), "before": float(np.mean([right[n][k].double().mean() for n in names])),
-                     "retrained": float(np.mean([after[n][:, k].double().mean() for n in names])), "failed": _mean_known([failed[there > 0].mean() for _, failed, there in cases if there.any()]),
+                     "retrained": float(np.mean([after[n][:, k].double().mean() for n in names])), "moved": float(np.mean([moved[n][k].double().mean() for n in names])), "failed": _mean_known([failed[there > 0].mean() for _, failed, there in cases if there.any()]),
                      "farther": mean(np.ones(count)), "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["fraction", "methods", "before", "retrained", "failed", "farther", "low", "high"])
+    return pd.DataFrame(rows, columns=["fraction", "methods", "before", "retrained", "moved", "failed", "farther", "low", "high"])

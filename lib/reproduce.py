@@ -164,7 +164,7 @@ def compute_synthesis(log: Callable = print) -> None:
         synthesis.seconds(one.who, stored=True)
     dataset, model, count, few = synthesis.STUDIED[0]
     one, training = synthesis.study(dataset, model, count=count, few=few), subject(dataset, model, split="train", count=synthesis.KNOWN)
-    for method in ("random", *attribution.METHODS):
+    for method in (*crossed.CONTROLS, *attribution.METHODS):
         synthesis.shift(one, training, synthesis.witness(one, WITNESS), method, stored=True)
         log(f"shift  {one.who.title}  {method}")
 

@@ -199,26 +199,28 @@ def shuffled_values(metrics=("white_deletion", "variation", "outside", "black_in
 
 def test_shuffled():
     found = shuffled_values()
-    found["white_deletion"] |= {"random": torch.zeros(1, 3), "rectgrad_active": torch.zeros(1, 3), "shuffled:rectgrad_active": torch.zeros(1, 3), C: torch.zeros(1, 3)}    # not published, or without a shuffled map
+    found["white_deletion"] |= {"random": torch.full((1, 3), .25), "rectgrad_active": torch.zeros(1, 3), "shuffled:rectgrad_active": torch.zeros(1, 3), C: torch.zeros(1, 3)}    # not published, or without a shuffled map
     found["black_deletion"] = {A: torch.zeros(1, 3)}    # nothing shuffled: not shown
-    figure = figures_synthesis.shuffled(found)
-    axes = drawn(figure)
-    assert [axis.get_title() for axis in axes] == ["white deletion (lower is better)", "off the object (lower is better)", "black insertion (higher is better)", "total variation (lower is better)"]
-    for axis, metric in zip(axes, ("white_deletion", "outside", "black_insertion", "variation")):
+    axes = drawn(figures_synthesis.shuffled(found))
+    assert [axis.get_title() for axis in axes] == ["white deletion ↓", "black insertion ↑", "off the object ↓", "total variation ↓"]
+    kept = {n: found["kept"][n].nanmean().item() for n in (A, B, E)}
+    order = sorted(kept, key=kept.get, reverse=True)    # rows go up, so the sparsest is above
+    assert labels(axes[0])[1] == [f"{label(n)} ({kept[n]:.0%})" for n in order]
+    for axis, metric in zip(axes, ("white_deletion", "black_insertion", "outside", "variation")):
         dots, rings = axis.collections[::2], axis.collections[1::2]
-        for k, (name, colour) in enumerate(((A, HIGHLIGHTED[A]), (B, HIGHLIGHTED[B]), (E, "#bbbbbb"))):
-            x, y, chance = (v.nanmean().item() for v in (found["kept"][name], found[metric][name], found[metric][f"shuffled:{name}"]))
-            assert dots[k].get_offsets().tolist() == [pytest.approx((x, y))] and rings[k].get_offsets().tolist() == [pytest.approx((x, chance))]
+        for k, (name, colour) in enumerate(((A, HIGHLIGHTED[A]), (B, HIGHLIGHTED[B]), (E, "#888888"))):
+            y, value, chance = order.index(name), *(found[metric][n].nanmean().item() for n in (name, f"shuffled:{name}"))
+            assert dots[k].get_offsets().tolist() == [pytest.approx((value, y))] and rings[k].get_offsets().tolist() == [pytest.approx((chance, y))]
             line = axis.get_lines()[k]
-            assert list(line.get_xdata()) == pytest.approx([x, x]) and list(line.get_ydata()) == pytest.approx([y, chance])
+            assert list(line.get_xdata()) == pytest.approx([value, chance]) and list(line.get_ydata()) == [y, y]
             assert same_color(dots[k].get_facecolor()[0], colour) and same_color(rings[k].get_edgecolor()[0], colour) and same_color(rings[k].get_facecolor()[0], "white") and same_color(line.get_color(), colour)
-        assert len(axis.collections) == 6 and len(axis.get_lines()) == 3
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["Saliency map", "RectGrad", "others"] and len(figure.axes) == 6
+        assert len(axis.collections) == 6 and len(axis.get_lines()) == 3 + (metric == "white_deletion")
+    assert upright_and_level(axes[0])[0] == [.25]    # random numbers
 
 
 def test_shuffled_in_one_panel():
     axis, = drawn(figures_synthesis.shuffled(shuffled_values(("variation",))))
-    assert axis.get_title() == "total variation (lower is better)" and (axis.get_xlabel(), axis.get_ylabel()) == ("share of pixels not zero", "value")
+    assert axis.get_title() == "total variation ↓"
     assert len(drawn(figures_synthesis.shuffled(shuffled_values(), ["outside", "variation"]))) == 2
 
 
@@ -282,7 +284,7 @@ def test_what_rungs_returns_can_be_drawn():
 # ---- distance
 
 def shocked(**columns):
-    return pd.DataFrame({"fraction": [.1, .5, .9], "methods": 3, "before": [.8, .5, .2], "retrained": [.9, .8, .4], "failed": [.1, .4, .7], "farther": [.6, .7, .8], "low": [.5, .65, .7], "high": [.75, .8, .85]} | columns)
+    return pd.DataFrame({"fraction": [.1, .5, .9], "methods": 3, "before": [.8, .5, .2], "retrained": [.9, .8, .4], "moved": [.1, .3, .2], "failed": [.1, .4, .7], "farther": [.6, .7, .8], "low": [.5, .65, .7], "high": [.75, .8, .85]} | columns)
 
 
 def whiskers(axis):
@@ -291,11 +293,12 @@ def whiskers(axis):
 
 
 def test_shock():
-    left, right = drawn(figures_synthesis.shock(shocked()))
+    left, middle, right = drawn(figures_synthesis.shock(shocked()))
     curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in left.get_lines()}
     assert curves == {"the network as it is": ([.1, .5, .9], [.8, .5, .2]), "retrained": ([.1, .5, .9], [.9, .8, .4])} and left.get_ylim()[0] == 0
     assert [t.get_text() for t in left.get_legend().get_texts()] == list(curves)
-    assert (left.get_xlabel(), right.get_xlabel()) == ("share of pixels removed",) * 2
+    assert [axis.get_xlabel() for axis in (left, middle, right)] == ["share of pixels removed"] * 3
+    assert list(next(line for line in middle.get_lines() if line.get_marker() == "o").get_ydata()) == [.1, .3, .2] and 0 in upright_and_level(middle)[1]
     marked, = (line for line in right.get_lines() if line.get_marker() == "o")
     assert list(marked.get_ydata()) == [.6, .7, .8] and whiskers(right) == [pytest.approx(pair) for pair in ((.5, .75), (.65, .8), (.7, .85))]
     assert .5 in upright_and_level(right)[1]    # where distance explains nothing
@@ -313,14 +316,14 @@ def test_an_interval_that_leaves_its_value_out_is_drawn():
             right[n] = moved[n] != 0
     table = ranking.shock(right, moved, after, (.5,), torch.ones(count, dtype=torch.bool))
     assert table["farther"].item() < table["low"].item()
-    _, axis = drawn(figures_synthesis.shock(table))
+    *_, axis = drawn(figures_synthesis.shock(table))
     marked, = (line for line in axis.get_lines() if line.get_marker() == "o")
     assert list(marked.get_ydata()) == table["farther"].tolist()
 
 
 def test_a_share_at_which_nobody_fails_leaves_a_gap():
     gap = shocked(farther=[np.nan, .7, .8], low=[np.nan, .65, .7], high=[np.nan, .8, .85])
-    _, axis = drawn(figures_synthesis.shock(gap))
+    *_, axis = drawn(figures_synthesis.shock(gap))
     marked, = (line for line in axis.get_lines() if line.get_marker() == "o")
     assert np.isnan(marked.get_ydata()[0]) and list(marked.get_ydata()[1:]) == [.7, .8]
 

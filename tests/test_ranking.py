@@ -617,7 +617,7 @@ def test_pictures_that_were_wrong_before_anything_was_removed_do_not_count():
 def test_shock_against_a_slow_reading():
     right, moved, after = shifts()
     table = shock(right, moved, after, (.1, .9), resamples=50)
-    assert list(table.columns) == ["fraction", "methods", "before", "retrained", "failed", "farther", "low", "high"] and table["fraction"].tolist() == [.1, .9] and table["methods"].tolist() == [3, 3]
+    assert list(table.columns) == ["fraction", "methods", "before", "retrained", "moved", "failed", "farther", "low", "high"] and table["fraction"].tolist() == [.1, .9] and table["methods"].tolist() == [3, 3]
     for k, row in table.iterrows():
         before, retrained, failed, farther = [], [], [], []
         for n in right:
@@ -626,6 +626,7 @@ def test_shock_against_a_slow_reading():
             wrong = [not right[n][k, i] for i in there]
             failed.append(np.mean(wrong)), farther.append(slow_farther([moved[n][k, i].item() for i in there], wrong, [1] * len(there)))
         assert row[["before", "retrained", "failed", "farther"]].tolist() == pytest.approx([np.mean(v) for v in (before, retrained, failed, farther)])
+        assert row["moved"] == pytest.approx(np.mean([moved[n][k].tolist() for n in right]))
         assert row["low"] < row["farther"] < row["high"]
 
 
