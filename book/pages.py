@@ -140,11 +140,11 @@ def _synthesis_findings() -> list[str]:
             continue
         pairs = ranking.agreement(found, resamples=2)
         across = pairs[[synthesis.METRICS[r.first].family != synthesis.METRICS[r.second].family for r in pairs.itertuples()]]
-        agree.append(f"{(across['p_corrected'] < .05).sum()} of {len(across)} ({model})")
+        agree.append(f"{((across['p_corrected'] < .05) & (across['correlation'] > 0)).sum()} of {len(across)} ({model})")
         mean = lambda metric, name: float(found[metric][name].double().nanmean())
         for metric in ("black_deletion", "white_deletion", "roar"):
             measured = [m for m in attribution.METHODS if m in found.get(metric, ())]
-            if measured:
+            if measured and "random" in found[metric]:
                 chance.append(f"{synthesis.METRICS[metric].label} {sum(mean(metric, m) < mean(metric, 'random') for m in measured)} of {len(measured)} ({model})")
     return [f"- **No metric stands for another.** Pairs of metrics of different kinds that rank the published methods alike, after correction: {' and '.join(agree)}.",
             f"- **Random pixels are a hard rival.** Published methods that do better than random pixels: {'; '.join(chance)}."] if agree else []

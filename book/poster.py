@@ -82,7 +82,7 @@ def league(part: SubFigure) -> None:
     """The place of every published method, and of the controls, under every metric."""
     summary = ranking.summary({m: of for m, of in synthesis.read("cifar10", "rectgrad_cnn").items() if not m.endswith("_score")})
     figures_synthesis.league(summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots())
-    part.suptitle("Who ranks where? Every method under every metric of both papers: its place, and the 95 % interval of the place", x=.02, ha="left", fontsize=10, fontweight="bold")
+    part.suptitle("Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals", x=.02, ha="left", fontsize=10, fontweight="bold")
 
 
 def poster() -> Figure:

@@ -222,6 +222,8 @@ def tried(found: dict[str, dict[str, Tensor]], held_out: dict[str, dict[str, Ten
                 continue
             for parent in parents:
                 first, held = (_known(METRICS[metric].better * (side[name].nanmean(0) - side[parent].nanmean(0))).numpy() for side in sides)
+                if min(len(first), len(held)) < 2:
+                    continue
                 test = ttest_1samp(held, 0, alternative="greater") if held.any() else None
                 low, high = ttest_1samp(held, 0).confidence_interval() if test else (0., 0.)
                 rows.append({"name": name, "metric": metric, "parent": parent, "ahead": float(first.mean()), "held": float(held.mean()), "held_low": float(low), "held_high": float(high), "p": float(test.pvalue) if test else 1.})
@@ -238,7 +240,7 @@ def judged(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             for network, table in tables.items() for (name, metric), part in table.groupby(["name", "metric"], sort=False)]
     for row, corrected in zip(rows, roar_tables.holm([r["p"] for r in rows])):
         row |= {"p_corrected": corrected, "beats": bool(min(row["ahead"], row["held"]) > 0 and corrected < .05)}
-    return pd.DataFrame(rows, columns=["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"])
+    return pd.DataFrame(rows, columns=["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"]).astype({"beats": bool})
 
 
 def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -91,6 +92,9 @@ def study(dataset: str, model: str, weights: str | None = "auto", *, count: int 
 
     Checked before any long work: ValueError where there are too few pictures to hold out.
     """
+    for what, value in (("images", count), ("few", few)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{what} is {value!r}; it must be a whole number of at least 1, or None for all.")
     whole = subject(dataset, model, weights)
     total = len(whole.pictures)
     size = total if count is None else min(count, total)
@@ -227,9 +231,12 @@ def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
     Held-out pictures are those on which no control was measured; they are left out, as are parts that have no control.
     """
     found: dict[str, dict[str, Tensor]] = {}
-    cells = [c for c in results.cells("synthesis") if (c["parameters"]["dataset"].removesuffix("+patch").removesuffix("_masks"), c["parameters"]["model"]) == (dataset, model)]
+    plain = lambda text: text.removesuffix("+patch").removesuffix("_masks")
+    cells = [c for c in results.cells("synthesis") if (plain(c["parameters"]["dataset"]), c["parameters"]["model"], plain(c["parameters"]["weights"]), c["parameters"]["maps"]) == (dataset, model, dataset, MAPS_VERSION)]
     where = lambda c: (c["parameters"]["part"], c["parameters"]["data"])
+    count = Counter(map(where, cells))   # of several sets of pictures, the one on which most names were measured
     with_controls = {where(c) for c in cells if c["parameters"]["name"] in crossed.CONTROLS}
+    with_controls = {max((w for w in with_controls if w[0] == part), key=lambda w: (count[w], w)) for part in {w[0] for w in with_controls}}
     for c in cells:
         for metric, packed in c["values"].items() if where(c) in with_controls else ():
             found.setdefault(metric, {})[c["parameters"]["name"]] = results.unpack_values(packed).view(-1, c["parameters"]["n"])
@@ -257,8 +264,10 @@ def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tenso
 
 def where_wrong(who: Subject, flags: dict | None = None, *, stored: bool = False) -> dict[str, dict[str, Tensor]]:
     """How often are retrained networks right where the explained one is wrong? Mode -> method -> [seeds,N], whose mean over
-    pictures is that share, mean over fractions; `flags` as in `retrained`. A network that repeats the explained one is not."""
+    pictures is that share, mean over fractions, 0 if they repeat it; nothing where it is always right. `flags` as in `retrained`."""
     wrong = ~experiments.correct(who, stored=stored).numpy()
+    if not wrong.any():
+        return {}
     found: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(_retrained_flags(who) if flags is None else flags).items():
         found.setdefault(mode, {})[method] = torch.from_numpy(curves.mean(1) * (wrong / wrong.mean()))

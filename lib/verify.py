@@ -121,7 +121,7 @@ def _check_synthesis(pictures: int, generator: torch.Generator, log: Callable) -
     except (data.DataError, models.ModelError) as error:
         log(f"not checked: synthesis: {error}")
         return []
-    who = next((w for w in both if w and w.pictures.fingerprint == p["data"]), None)
+    who = next((w for w in both if w and (w.pictures.fingerprint, w.weights) == (p["data"], p["weights"])), None)
     if who is None:
         log("not checked: synthesis: these pixels are not those of the stored result")
         return []

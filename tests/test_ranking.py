@@ -517,6 +517,16 @@ def test_pictures_without_a_number_are_not_tried():
     pd.testing.assert_frame_equal(ranking.tried(*some, ("attack",)), ranking.tried(*rest, ("attack",)))
 
 
+def test_one_picture_is_no_trial():
+    """And of no trial nothing is judged: a table that can be asked which of its rows won."""
+    found, held_out = sets("attack", first=(1., 1.), second=(1., 1.))
+    few = [{"attack": {name: v.where(torch.arange(40) == 3, torch.nan) for name, v in part["attack"].items()}} for part in (found, held_out)]
+    table = ranking.tried(*few, ("attack",))
+    assert len(table) == 0
+    judged = ranking.judged({"one": table})
+    assert len(judged[judged["beats"]]["name"]) == 0
+
+
 def test_all_seeds_are_tried():
     """The second seed undoes what the first one shows."""
     found, held_out = sets()

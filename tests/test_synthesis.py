@@ -521,13 +521,22 @@ def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch
         monkeypatch.setattr(synthesis, "PARTS", {"responses": ("few", lambda *_: pytest.fail("computed again"))})
 
 
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"count": -5}, {"few": 2.5}, {"few": True}])
+def test_a_study_of_no_number_of_pictures_is_refused(wrong):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1, or None for all"):
+        synthesis.study("shapes10", "rectgrad_cnn", **{"count": 5, "few": 5} | wrong)
+
+
 def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch):
     """A study under its dataset's name, the twin's and the mask's parts among it; pictures without a control are held out; retrained networks are added."""
     given = {("saliency", "roar", 1): np.ones((5, 7), bool), ("thresholded:saliency", "roar", 1): np.ones((5, 7), bool)}
     monkeypatch.setattr(roar_tables, "flags", lambda **asked: given)
     assert synthesis.read("shapes10", "rectgrad_cnn") == {}
     synthesis.measured(one, NAMES, stored=True)
-    synthesis.measured(one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(2, 5)))), ["saliency"], ("curves",), stored=True)
+    synthesis.measured(one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(2, 5)))), ["saliency", "positive", "rectgrad"], ("curves",), stored=True)    # held out: without a control
+    # other pictures with a control, but fewer names, and other weights
+    synthesis.measured(one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(1, 4)))), ["random"], ("curves",), stored=True)
+    synthesis.measured(one._replace(who=one.who._replace(weights="mine")), ["saliency", "random", "edges"], ("curves",), stored=True)
     monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("pictures were read"))
     again = synthesis.read("shapes10", "rectgrad_cnn")
     assert {metric: set(of) for metric, of in again.items()} == {metric: set(of) for metric, of in found.items()} | {"roar": {"saliency"}}
