@@ -104,11 +104,16 @@ def agreement(found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (
             a, b = ([names[m].index(n) for n in both] for m in (first, second))
             pick = rng.integers(len(both), size=(resamples, len(both)))
             again = _spearman_rows(*(np.take_along_axis(side, pick, 1) for side in (drawn[first][:, a], drawn[second][:, b])))
-            low, high = np.nanquantile(again, [.025, .975])
+            low, high = _interval(again)
             rows.append({"first": first, "second": second, "correlation": spearman(means[first][a], means[second][b]), "low": low, "high": high, "methods": len(both), "p": permutation_p(means[first][a], means[second][b])})
     for row, corrected in zip(rows, roar_tables.holm([r["p"] for r in rows])):
         row["p_corrected"] = corrected
     return pd.DataFrame(rows, columns=["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"])
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile interval of those that are not NaN; NaN of none."""
+    return tuple(np.nanquantile(values, [.025, .975])) if not np.isnan(values).all() else (np.nan, np.nan)
 
 
 def _spearman_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -155,7 +160,7 @@ def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> p
         drawn = [sign * resampled_means(side, resamples, 0) for side in sides]
         pick = np.random.default_rng(0).integers(len(names), size=(resamples, len(names)))
         own_drawn, random_drawn = (np.take_along_axis(side, pick, 1) for side in drawn)
-        low, high = np.nanquantile([_spearman_rows(random_drawn, density[pick]), _spearman_rows(own_drawn, random_drawn)], [.025, .975], axis=1)
+        low, high = zip(_interval(_spearman_rows(random_drawn, density[pick])), _interval(_spearman_rows(own_drawn, random_drawn)))
         gain = np.quantile(drawn[0] - drawn[1], .025, axis=0)
         rows.append({"metric": metric, "kept": spearman(random, density), "kept_low": low[0], "kept_high": high[0], "explained": spearman(own, random),
                      "explained_low": low[1], "explained_high": high[1], "beaten": int((gain <= 0).sum()), "of": len(names)})
@@ -257,8 +262,8 @@ def rungs(steps: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> tupl
     labels = list(steps)
     pairs = list(zip(labels, labels[1:]))
     again = np.array([_spearman_rows(drawn[first], drawn[second]) for first, second in pairs]).reshape(len(pairs), resamples)
-    lowest = again == again.min(0) if pairs else again
-    turns = [{"step": second, "correlation": spearman(means[first], means[second]), **dict(zip(("low", "high"), np.nanquantile(values, [.025, .975]))), "least": float((least / lowest.sum(0)).mean())}
+    lowest = again == np.fmin.reduce(again, axis=0) if pairs else again   # a step without an order (all methods alike) is no turn
+    turns = [{"step": second, "correlation": spearman(means[first], means[second]), **dict(zip(("low", "high"), _interval(values))), "least": float((least / lowest.sum(0).clip(1)).mean())}
              for (first, second), values, least in zip(pairs, again, lowest)]
     return table, pd.DataFrame(turns, columns=["step", "correlation", "low", "high", "least"])
 
@@ -300,7 +305,7 @@ def shock(right: dict[str, Tensor], moved: dict[str, Tensor], after: dict[str, T
         mean = lambda weights: _mean_known([_farther(far, failed, there * weights) for far, failed, there in cases])
         count = len(cases[0][0])
         again = np.array([mean(rng.multinomial(count, np.full(count, 1 / count))) for _ in range(resamples)])
-        low, high = np.nanquantile(again, [.025, .975]) if not np.isnan(again).all() else (np.nan, np.nan)
+        low, high = _interval(again)
         rows.append({"fraction": fraction, "methods": len(names), "before": float(np.mean([right[n][k].double().mean() for n in names])),
                      "retrained": float(np.mean([after[n][:, k].double().mean() for n in names])), "moved": float(np.mean([moved[n][k].double().mean() for n in names])), "failed": _mean_known([failed[there > 0].mean() for _, failed, there in cases if there.any()]),
                      "farther": mean(np.ones(count)), "low": low, "high": high})

@@ -536,6 +536,13 @@ def test_all_seeds_are_tried():
 
 # ---- where the order turns
 
+def test_a_step_in_which_all_are_alike_turns_nothing():
+    steps = {"one": flat({A: 3, B: 1, C: 2}), "two": flat({A: 1, B: 1, C: 1}), "three": flat({A: 1, B: 3, C: 2}), "four": flat({A: 3, B: 1, C: 2})}
+    with np.errstate(all="raise"):
+        _, turns = ranking.rungs(steps, resamples=20)
+    assert turns["correlation"].isna().tolist() == [True, True, False] and turns["least"].tolist() == [0, 0, 1]
+
+
 def test_rungs_by_hand():
     steps = {"one": flat({A: 3, B: 1, C: 2, D: 4}), "two": flat({D: 40, A: 10, C: 20, B: 10, "random": 5}), "three": flat({A: 1, B: 3, C: 2, "edges": 0, D: 0})}
     table, turns = ranking.rungs(steps, resamples=50)
