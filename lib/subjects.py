@@ -116,6 +116,12 @@ def accept(namespace: dict, *names: str) -> None:
         raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
 
 
+def check_count(name: str, value, all_of: bool = True) -> None:
+    """Raise ValueError for what is neither a whole number of at least 1 nor None, which is all of them, if `all_of`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if all_of else ''}.")
+
+
 def _check_run(seed, device) -> None:
     """Raise ValueError for a seed that is none, or a device that is not here."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -143,9 +149,8 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
     Of several pairs with `weights="auto"`, those whose network was never trained on the dataset are left out.
     """
     as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
-    for name, value in (("images", count), ("batch_size", batch_size)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if name == 'images' else ''}.")
+    check_count("images", count)
+    check_count("batch_size", batch_size, all_of=False)
     _check_run(seed, device)
     for name, value in (("dataset", dataset), ("model", model), ("weights", weights)):
         if isinstance(value, (list, tuple)) and not value:

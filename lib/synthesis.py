@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from lib import attribution, crossed, data, experiments, metrics, models, noise, probes, results, roar, roar_tables
 from lib.experiments import FILLS, over_batches, stored_or_computed
 from lib.metrics import PAPER_FRACTIONS
-from lib.subjects import Subject, batch, batch_size, subject
+from lib.subjects import Subject, batch, batch_size, check_count, subject
 
 NETWORK = attribution.METHODS | crossed.NEW          # methods that look at a network
 SHUFFLED = "shuffled:"                               # before a method's name: its map with pixels in other places
@@ -92,9 +92,8 @@ def study(dataset: str, model: str, weights: str | None = "auto", *, count: int 
 
     Checked before any long work: ValueError where there are too few pictures to hold out.
     """
-    for what, value in (("images", count), ("few", few)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"{what} is {value!r}; it must be a whole number of at least 1, or None for all.")
+    check_count("images", count)
+    check_count("few", few)
     whole = subject(dataset, model, weights)
     total = len(whole.pictures)
     size = total if count is None else min(count, total)

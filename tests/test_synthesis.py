@@ -523,7 +523,7 @@ def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"count": -5}, {"few": 2.5}, {"few": True}])
 def test_a_study_of_no_number_of_pictures_is_refused(wrong):
-    with pytest.raises(ValueError, match="must be a whole number of at least 1, or None for all"):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1 or None for all"):
         synthesis.study("shapes10", "rectgrad_cnn", **{"count": 5, "few": 5} | wrong)
 
 
