@@ -146,8 +146,8 @@ def _synthesis_findings() -> list[str]:
             measured = [m for m in attribution.METHODS if m in found.get(metric, ())]
             if measured and "random" in found[metric]:
                 chance.append(f"{synthesis.METRICS[metric].label} {sum(mean(metric, m) < mean(metric, 'random') for m in measured)} of {len(measured)} ({model})")
-    return [f"- **No metric stands for another.** Pairs of metrics of different kinds that rank the published methods alike, after correction: {' and '.join(agree)}.",
-            f"- **Random pixels are a hard rival.** Published methods that do better than random pixels: {'; '.join(chance)}."] if agree else []
+    return [f"- **Do metrics agree?** Pairs of metrics of different kinds that rank the published methods alike beyond chance, after correction: {' and '.join(agree)}.",
+            f"- **Random pixels are a hard rival.** Published methods whose mean is better than that of random pixels: {'; '.join(chance)}."] if agree else []
 
 
 def _judged() -> pd.DataFrame:

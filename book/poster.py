@@ -79,7 +79,7 @@ PANELS = (("Does the sign help?\nPixels turned black or white", sign), ("Is Rect
 
 
 def league(part: SubFigure) -> None:
-    """The place of every published method, and of the controls, under every metric."""
+    """The places of the published methods and the controls; the scores, nearly alike to deletion, are left out."""
     summary = ranking.summary({m: of for m, of in synthesis.read("cifar10", "rectgrad_cnn").items() if not m.endswith("_score")})
     figures_synthesis.league(summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots())
     part.suptitle("Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals", x=.02, ha="left", fontsize=10, fontweight="bold")
