@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -81,15 +82,22 @@ def to_range(images: torch.Tensor, model) -> torch.Tensor:
     return images.to(torch.float32, copy=True).mul_((model.white - model.black) / 255).add_(model.black)
 
 
-def find(name: str) -> Path | None:
-    """The folder of dataset `name` under SIGN_NOISE_DATA, else under data/raw/, else None."""
+def bases() -> list[Path]:
+    """The folders in which datasets are looked for: that of SIGN_NOISE_DATA, where it is set, then data/raw/."""
     named = os.environ.get("SIGN_NOISE_DATA")
     if named and not Path(named).is_dir():
-        raise DataError(f"SIGN_NOISE_DATA names {named!r}, which is not a folder; set it to the folder that holds cifar10/, or unset it.")
-    for base in ([Path(named)] if named else []) + [ROOT / "data" / "raw"]:
-        if (base / name).is_dir():
-            return base / name
-    return None
+        raise DataError(f"SIGN_NOISE_DATA names {named!r}, which is not a folder; set it to the folder that holds the datasets, or unset it.")
+    return ([Path(named)] if named else []) + [ROOT / "data" / "raw"]
+
+
+def base_name(base: Path) -> str:
+    """What to call one of `bases`."""
+    return "data/raw" if base == ROOT / "data" / "raw" else "SIGN_NOISE_DATA"
+
+
+def find(name: str) -> Path | None:
+    """The folder called `name` in the first of `bases` that has one, else None."""
+    return next((base / name for base in bases() if (base / name).is_dir()), None)
 
 
 def read_image(path: Path, size: int | None = None, *, upright: bool = False) -> np.ndarray:
@@ -194,25 +202,12 @@ def locate(name: str, layout: str) -> tuple[Path, str]:
     folder = find(name)
     if folder is None:
         raise DataError(f"{name} is neither under SIGN_NOISE_DATA nor under data/raw; put it at <SIGN_NOISE_DATA>/{name}/{layout}.")
-    return folder, f"{'data/raw' if folder.parent == ROOT / 'data' / 'raw' else 'SIGN_NOISE_DATA'}/{name}"
+    return folder, f"{base_name(folder.parent)}/{name}"
 
 
 def _cifar10(split: str, size: int | None) -> Dataset:
-    if find("cifar10") is not None:
-        folder, source = locate("cifar10", "")
-        return replace(read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES), source=f"{source}/{split}")
-    from torchvision.datasets import CIFAR10
-    raw = ROOT / "data" / "raw"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        original = CIFAR10(raw, train=split == "train", download=True)
-    except Exception as error:
-        raise DataError(
-            f"cifar10 is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed ({type(error).__name__}); "
-            "put it at <SIGN_NOISE_DATA>/cifar10/{train,test}/<class>/ or run where torchvision can download it.") from None
-    pixels = original.data if size is None else np.stack([np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BILINEAR)) for p in original.data])
-    pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return Dataset("cifar10", split, pixels, torch.tensor(original.targets), CIFAR10_CLASSES, "torchvision download")
+    from lib import cifar10
+    return cifar10.load(split, size)
 
 
 def _shapes10(split: str, size: int | None) -> Dataset:
@@ -263,21 +258,51 @@ def _imagenet(name: str):
     return load
 
 
-PATCH = 10  # side of the random patch, in pixels
+PATCH = 10   # side of the random patch, in pixels
+JPEG = 75    # quality of the lossy copy
 
 
 def patched(data: Dataset, seed: int = 0) -> Dataset:
     """Every picture with one random RGB patch, uniform, drawn by `seed`, in its upper left corner (paper Noise, section 3.1)."""
     images = data.images.clone()
     images[:, :, :PATCH, :PATCH] = torch.randint(256, (3, PATCH, PATCH), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-    return replace(data, name=f"{data.name.removesuffix('+patch')}+patch", images=images)
+    return replace(data, name=f"{plain_name(data.name)}+patch", images=images)
+
+
+def recompressed(data: Dataset) -> Dataset:
+    """Every picture through JPEG at quality 75 with colours at half resolution: what a lossy copy of the data costs. Its pixels
+    depend on the JPEG library that is installed."""
+    def copy(picture: np.ndarray) -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "JPEG", quality=JPEG, subsampling="4:2:0")
+        return np.asarray(Image.open(file))
+    images = stack([copy(picture) for picture in data.images.permute(0, 2, 3, 1).numpy()])
+    return replace(data, name=f"{data.name}+jpeg{JPEG}", images=images)
+
+
+_ALTERED = {"+patch": patched, f"+jpeg{JPEG}": recompressed}   # behind a name: the same pictures, changed on the spot
+
+
+def plain_name(name: str) -> str:
+    """The name of a dataset without what changes its pictures: "cifar10" of "cifar10+patch". One suffix is taken off, no more."""
+    suffix = _suffix(name)
+    return name.removesuffix(suffix) if suffix else name
+
+
+def _suffix(name: str) -> str | None:
+    return next((suffix for suffix in _ALTERED if name.endswith(suffix)), None)
+
+
+def known(name: str) -> bool:
+    """Is it the name of a dataset, altered or not, and no path?"""
+    return plain_name(str(name)) in _LOADERS
 
 
 _LOADERS = {"shapes10": _shapes10, "cifar10": _cifar10, "cifar10_rest": _cifar10_rest, "cifar10_masks": _cifar10_masks,
             **{name: _imagenet(name) for name in ("imagenette", "photos", "imagenet_samples", "rectgrad_samples")}}
 _SPLITS = {name: ("train", "test") for name in ("shapes10", "cifar10", "cifar10_rest")} | {
     "imagenette": ("train", "val", "test"), "rectgrad_samples": ("test", *FIGURES)}
-_ACCEPTED = f"{', '.join(_LOADERS)}, any of these with +patch, and imagefolder:<path>"
+_ACCEPTED = f"{', '.join(_LOADERS)}, any of these with one of {' and '.join(_ALTERED)} behind it, and imagefolder:<path>"
 
 
 def check(name: str, split: str = "test") -> None:
@@ -289,16 +314,19 @@ def check(name: str, split: str = "test") -> None:
         if not name.partition(":")[2] or not folder.is_dir():
             raise DataError(f"{name!r} names {folder}, which is not a folder; it needs one sub-folder of pictures for each class.")
         return
-    if name.removesuffix("+patch") not in _LOADERS:
+    if not known(name):
         raise DataError(f"unknown dataset {name!r}; accepted are {_ACCEPTED}.")
-    splits = _SPLITS.get(name.removesuffix("+patch"), ("test",))
+    splits = _SPLITS.get(plain_name(name), ("test",))
     if split not in splits:
         raise DataError(f"{name} has no split {split!r}; accepted are {', '.join(splits[:-2] + (' and '.join(splits[-2:]),))}.")
 
 
 def load(name: str, split: str = "test", *, size: int | None = None, count: int | None = None, seed: int = 0) -> Dataset:
     """The split of a dataset: a name of `_LOADERS`, with "+patch" behind it one whose pictures all have the same random patch
-    in their corner, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
+    in their corner, with "+jpeg75" one that went through JPEG, or `imagefolder:<path>` (its `<split>` sub-folder where it has one).
+
+    CIFAR-10 is taken from cifar-10-batches-bin/, cifar-10-batches-py/ or class folders cifar10/{train,test}/<class>/, in this
+    order, under SIGN_NOISE_DATA, then under data/raw/, else from torchvision's download.
 
     `size` stretches pictures to size x size, imagenette's by default to 224 (its "val" is called "test" too); photos, imagenet_samples and rectgrad_samples are scaled and cut to it, by
     default 224, so that shapes stay as they are. `count` keeps a fixed random subset drawn with `seed`.
@@ -312,6 +340,6 @@ def load(name: str, split: str = "test", *, size: int | None = None, count: int 
         folder = Path(name.partition(":")[2]).expanduser()
         data = read_folder(name, split, folder / split if (folder / split).is_dir() else folder, size)
     else:
-        data = _LOADERS[name.removesuffix("+patch")](split, size)
-        data = patched(data) if name.endswith("+patch") else data
+        data = _LOADERS[plain_name(name)](split, size)
+        data = _ALTERED[_suffix(name)](data) if _suffix(name) else data
     return data.sample(count, seed)

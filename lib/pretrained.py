@@ -5,7 +5,6 @@ squeezenet1_1 and efficientnet_lite0 lie inside installed packages, so these two
 """
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import imagenet
+from lib import imagenet, plain_pickle
 
 # what each network needs: (importable name, name on the Python index, extra of pyproject.toml), weights last
 _PACKAGES = {
@@ -145,18 +144,6 @@ def _folder(module: str) -> Path | None:
     return Path(found.origin).parent if found and found.origin else None  # what an uninstalled package leaves behind has no origin
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits what a pickle of NumPy arrays needs and nothing else: a pickle may name any function to be called."""
-
-    def find_class(self, module, name):
-        from numpy._core.multiarray import _reconstruct
-        admitted = {("numpy.core.multiarray", "_reconstruct"): _reconstruct, ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-                    ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
-        if (module, name) not in admitted:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return admitted[module, name]
-
-
 def squeezenet_state(file: Path) -> dict[str, Tensor]:
     """Keras layers {name: [kernel HWIO, bias]} of a pickle as the state of `build("squeezenet1_1", ...)`; raises ModelError."""
     from torchvision.models import squeezenet1_1
@@ -166,8 +153,7 @@ def squeezenet_state(file: Path) -> dict[str, Tensor]:
         ours = [key for key, module in squeezenet1_1(weights=None).named_modules() if isinstance(module, nn.Conv2d)]
     state = {key: torch.tensor(values)[:, None, None] for key, values in zip(("mean", "std"), _CAFFE)}
     try:
-        with open(file, "rb") as opened:
-            layers = _ArraysOnly(opened).load()
+        layers = plain_pickle.read(file)
         for key, layer in zip(ours, theirs, strict=True):
             kernel, bias = (torch.from_numpy(np.array(part, np.float32)) for part in layers[layer])
             state |= {f"body.{key}.weight": kernel.permute(3, 2, 0, 1).contiguous(), f"body.{key}.bias": bias}

@@ -126,7 +126,7 @@ def table() -> pd.DataFrame:
 
 def _whole_cells() -> dict:
     """The stored accuracies and deletion areas of whole test splits, and what follows from the retrained networks."""
-    whole = lambda p: p["split"] == "test" and p["n"] == WHOLE.get(p["dataset"].removesuffix("+patch"))
+    whole = lambda p: p["split"] == "test" and p["n"] == WHOLE.get(data.plain_name(p["dataset"]))
     return {name: [c for c in results.cells(name) if whole(c["parameters"])] for name in ("accuracy", "deletion")} | {"retrained": _retrained()}
 
 

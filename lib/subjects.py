@@ -53,7 +53,7 @@ def _tag(dataset: str, model: str, weights: str | None) -> str | None:
     if model not in models.BUILDERS:
         ours = models.card(str(model), dataset)  # a new last layer, trained on the dataset
         return dataset if ours else None if str(model).startswith("python:") else "imagenet"
-    if dataset.removesuffix("+patch") not in data._LOADERS:
+    if not data.known(dataset):
         raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
     return dataset
 
@@ -136,7 +136,7 @@ def _check_run(seed, device) -> None:
 
 def _untrained(dataset: str, model: str, weights: str | None) -> bool:
     """Is one of our own networks, or a pretrained one on other classes than ImageNet's, meant without weights for this dataset?"""
-    if weights != "auto" or str(dataset).removesuffix("+patch") not in data._LOADERS:
+    if weights != "auto" or not data.known(dataset):
         return False
     if model in models.BUILDERS:
         return not (models.WEIGHTS / f"{model}-{dataset}.safetensors").is_file()
@@ -173,7 +173,7 @@ def picture(name: str | Path, model: str, weights: str | None = "auto", *, size:
         raise ValueError(f"size is {size!r}; it must be a whole number of pixels of at least 1.")
     name = str(name)
     dataset, _, number = name.rpartition(":")
-    ours = dataset.removesuffix("+patch") in data._LOADERS
+    ours = data.known(dataset)
     tag = _tag(dataset if ours else name, model, weights)
     models.check(model, tag)
     pictures = _nth(dataset, number, size) if ours else _own(name, size)
