@@ -47,10 +47,17 @@ def convnext_tiny(classes: int) -> nn.Module:
 
 
 def rectgrad_cnn(classes: int) -> nn.Module:
-    """Paper Noise's CIFAR-10 CNN (appendix F.2): two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1]."""
+    """Paper Noise's CIFAR-10 CNN (appendix F.2): two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1].
+
+    Its first weights are Glorot-uniform and its biases zero, as the released layers (TensorFlow's) draw them.
+    """
     def pair(before, width):
         return [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     model = nn.Sequential(*pair(3, 32), *pair(32, 64), nn.Flatten(), nn.Linear(64 * 8 * 8, 256), nn.ReLU(), nn.Linear(256, classes))
+    for module in model:
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
     model.black, model.white = -1.0, 1.0
     return model
 

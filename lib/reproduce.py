@@ -25,7 +25,7 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10", Protocol(seed=0)),
     ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
-    ("resnet18", "cifar10", "cifar10", Protocol(seed=0, bfloat16=True)),
+    ("resnet18", "cifar10", "cifar10", Protocol(seed=0)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
     ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),
     ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
@@ -131,10 +131,10 @@ def run(names: list[str], log: Callable = print) -> None:
 def compute_noise(log: Callable = print) -> None:
     """Every stored cell of paper Noise's experiments, the quick ones first; maps are kept under data/cache/maps/."""
     plain, twin = (subject(d, "rectgrad_cnn") for d in ("cifar10", "cifar10+patch"))
-    for tag, plan in (("cifar10", {"steps": 100, "orders": 50}), ("cifar10_rest", {"steps": 25, "orders": 20})):
+    for tag in ("cifar10", "cifar10_rest"):
         masked = noise.correct(subject("cifar10_masks", "rectgrad_cnn", tag))
         noise.amounts(masked, "outside", stored=True)
-        hypothesis.occlusion(noise.per_class(masked, 10), **plan, bfloat16=True, stored=True, log=log)
+        hypothesis.occlusion(noise.per_class(masked, 10), stored=True, log=log)
     probes.sanity(subject("cifar10", "rectgrad_cnn", count=200), stored=True, log=log)
     for who, measure in ((twin, "patch"), (plain, "variation"), (subject("cifar10", "rectgrad_cnn", split="train", count=10_000), "variation")):
         noise.amounts(who, measure, stored=True)

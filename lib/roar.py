@@ -29,7 +29,7 @@ CUT = tuple(f"{noise.THRESHOLDED}{m}" for m in noise.BASELINES)   # section 5.3 
 FRACTIONS = (.1, .3, .5, .7, .9)
 MODES = ("roar", "kar")
 HOLES = "holes"       # a third way to retrain: the first pixels gone and all others white, so that nothing but their places is seen
-FULL = Protocol(epochs=20, batch_size=100, optimizer="Adam", bfloat16=True, reshuffle=False)  # paper Noise, appendix F.2
+FULL = Protocol(epochs=20, batch_size=100, optimizer="Adam", reshuffle=False)  # paper Noise, appendix F.2
 SHORT = Protocol(epochs=3, batch_size=128, optimizer="Adam", lr=2e-3, bfloat16=True, schedule="one cycle")
 PROTOCOLS = {"quick": replace(SHORT, epochs=4, batch_size=32, bfloat16=False), "short": SHORT, "full": FULL}
 CHUNK = 1000          # pictures in one stored piece of ranks
