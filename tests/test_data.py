@@ -221,12 +221,15 @@ def test_a_folder_of_another_layout_is_named(layout, words, tmp_path, cache):
     (lambda: load("rectgrad_samples", "figure 4"), ["rectgrad_samples", "'figure 4'", "test, threshold, interclass, intraclass and adversarial"]),
     (lambda: load("nosuch+patch"), ["'nosuch+patch'", "shapes10", "+patch", "imagefolder:<path>"]),
     (lambda: load("+patch"), ["'+patch'"]),
-    (lambda: load("shapes10+patch+patch"), ["'shapes10+patch+patch'"]),
+    (lambda: load("shapes10+patch+patch"), ["'shapes10+patch+patch'", "one of +patch and +jpeg75"]),
+    (lambda: load("shapes10+patch+jpeg75"), ["'shapes10+patch+jpeg75'", "one of +patch and +jpeg75"]),
+    (lambda: load("shapes10+jpeg75+patch"), ["'shapes10+jpeg75+patch'"]),
+    (lambda: load("shapes10+jpeg90"), ["'shapes10+jpeg90'", "+jpeg75"]),
     (lambda: load("shapes10", count=0), ["count is 0", "at least 1"]),
     (lambda: load("shapes10", count=-1), ["count is -1"]),
     (lambda: load("shapes10", count=2.5), ["count is 2.5"]),
     (lambda: load("imagefolder:"), ["imagefolder:", "folder"]),
-], ids=["dataset", "split", "cifar10 split", "patch split", "photos split", "figure", "patched", "patch alone", "patched twice", "count 0", "count -1", "count 2.5", "imagefolder of nothing"])
+], ids=["dataset", "split", "cifar10 split", "patch split", "photos split", "figure", "patched", "patch alone", "patched twice", "both suffixes", "both, the other way", "another quality", "count 0", "count -1", "count 2.5", "imagefolder of nothing"])
 def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, words):
     refused(call, *words)
 
@@ -284,28 +287,6 @@ def test_other_class_folders_are_refused_before_any_picture_is_decoded(tmp_path,
     monkeypatch.setenv("SIGN_NOISE_DATA", str(cifar10_tree(tmp_path / "mine", CIFAR10_CLASSES[:9])))
     monkeypatch.setattr(data, "_decode", lambda *_: pytest.fail("decoding 50,000 pictures came first"))
     refused(lambda: load("cifar10"), "airplane")
-
-
-def test_without_data_or_network_the_remedy_is_named(monkeypatch, no_data):
-    def fails(*_, **__):
-        raise OSError("no network\nat all")
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", fails)
-    refused(lambda: load("cifar10"), "cifar10", "SIGN_NOISE_DATA", no_data, "download failed")
-
-
-@pytest.mark.parametrize("split, size", [("train", None), ("test", None), ("test", 16)])
-def test_a_download_is_like_a_folder(split, size, monkeypatch, no_data):
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-
-    def downloaded(root, train, download):
-        assert Path(root) == no_data and train == (split == "train") and download
-        return SimpleNamespace(data=pixels, targets=[3, 0, 9])
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", downloaded)
-    pictures = load("cifar10", split, size=size)
-    assert pictures.labels.tolist() == [3, 0, 9] and pictures.classes == CIFAR10_CLASSES and pictures.source == "torchvision download"
-    assert pictures.images.shape == (3, 3, size or 32, size or 32)
-    if size is None:
-        assert torch.equal(pictures.images, torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
 # ---- the cache
@@ -460,6 +441,20 @@ def test_the_patch_does_not_touch_the_global_random_numbers(monkeypatch):
     before = torch.get_rng_state()
     load("shapes10+patch")
     assert torch.equal(before, torch.get_rng_state())
+
+
+# ---- the lossy copy
+
+def test_the_lossy_copy_is_each_picture_through_jpeg(monkeypatch):
+    monkeypatch.setattr(shapes10, "SPLITS", {"train": 5, "test": 5})
+    plain, copy = load("shapes10"), load("shapes10+jpeg75")
+    assert copy.name == "shapes10+jpeg75" and copy.fingerprint != plain.fingerprint and copy.fingerprint == load("shapes10+jpeg75").fingerprint
+    assert torch.equal(copy.labels, plain.labels) and torch.equal(copy.masks, plain.masks) and copy.classes == plain.classes
+    off = (copy.images.float() - plain.images.float()).abs().mean()
+    assert 1 < off < 20                                                          # near, and not the same
+    colours = [pictures.images.float() - pictures.images.float().mean(1, keepdim=True) for pictures in (plain, copy)]
+    fine = [(part[..., ::2] - part[..., 1::2]).abs().mean() for part in colours]   # colours have half the resolution
+    assert fine[1] < .8 * fine[0]
 
 
 # ---- the masked pictures

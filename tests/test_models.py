@@ -486,8 +486,7 @@ def test_squeezenet_is_given_bgr_bytes_less_their_mean(images, inside):
 @needs_packages
 def test_squeezenet_kernels_are_those_of_the_file(network):
     """HWIO as Keras stores them, OIHW as torch does."""
-    with open(pretrained.path("squeezenet1_1"), "rb") as file:
-        layers = pretrained._ArraysOnly(file).load()
+    layers = plain_pickle.read(pretrained.path("squeezenet1_1"))
     body = network("squeezenet1_1").body
     for ours, theirs in ((body.features[0], "conv1"), (body.features[9].expand3x3, "fire6/expand3x3"), (body.classifier[1], "conv10")):
         kernel, bias = layers[theirs]
