@@ -19,8 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from notebooks.run import PROFILES, QUICK, annotate, chapters, write  # noqa: E402
+from notebooks.run import PROFILES, QUICK, annotate, chapters, networks_behind, profile_values, write  # noqa: E402
 
+REPLACED = "**This chapter is older than its networks.** Some of those it rests on have been trained anew since, on CIFAR-10's original pixels; its numbers are recomputed at the next release of the book."
 STALE = "**This chapter is older than its code.** Its source has changed since these results were computed; they are recomputed at the next release of the book."
 
 
@@ -44,6 +45,11 @@ def code(notebook) -> list[str]:
     """The code cells that papermill did not inject."""
     return [cell.source for cell in notebook.cells
             if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def replaced(notebook, values: dict, root: Path = ROOT) -> bool:
+    """Was a published chapter, executed with these parameters, made with other networks than those that are committed?"""
+    return dict(notebook.metadata.get("networks", {})) != networks_behind(values, root)
 
 
 ROOM = 90   # characters that a row of a table has room for on a page, a column's padding counted as two
@@ -109,6 +115,8 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
         notebook = nbformat.read(stored, as_version=4)
         if profile == "quick":
             annotate(notebook, QUICK)
+        elif replaced(notebook, profile_values("paper", root)[name], root):
+            annotate(notebook, REPLACED, "warning")
         elif code(notebook) != code(nbformat.read(source, as_version=4)):
             annotate(notebook, STALE, "warning")
         write(notebook, target / "book" / source.name)

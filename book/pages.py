@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from lib import claims as listed
-from lib import attribution, experiments, figures, metrics, models, noise, published, ranking, reproduce, reproduction, results, roar, roar_tables, subjects, synthesis
+from lib import attribution, experiments, figures, metrics, models, noise, published, ranking, reproduce, reproduction, results, roar, roar_tables, subjects, synthesis, table1
 
 ORDER = {"accuracy": "Accuracy", "fresh_statistics": "Accuracy with fresh batch-norm statistics", "precision": "bfloat16 against float32", "signs": "Shares of the signs", "deletion": "Deletion curves", "scores": "Score curves", "soft": "Soft replacement", "kept_pixels": "Kept pixels", "printed": "Printed against released", "insertion": "Insertion",
          "occlusion": "Feature-map occlusion", "sanity": "Sanity checks", "patch": "Attribution in the patch", "outside": "Attribution outside the mask",
-         "variation": "Total variation", "sweep": "Threshold sweep", "adversarial": "Class sensitivity", "roar": "Retraining (ROAR and KAR)", "roar_cpu": "Retraining, again on a processor", "synthesis": "Synthesis", "shift": "Occluded pictures without retraining", "seconds": "Seconds a picture", "claims": "Claims in words"}
+         "variation": "Total variation", "sweep": "Threshold sweep", "adversarial": "Class sensitivity", "roar": "Retraining (ROAR and KAR)", "synthesis": "Synthesis", "shift": "Occluded pictures without retraining", "seconds": "Seconds a picture", "claims": "Claims in words"}
 
 
 def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
@@ -33,9 +33,9 @@ def counts() -> str:
     """One sentence: how many of the printed numbers are computed, and how many agree."""
     table = _printed()
     done = table.dropna(subset=["reproduced"])
-    waiting, open_yet = (table.verdict == "needs a download").sum(), len(table) - len(done)
+    waiting, open_yet, random = (table.verdict == "needs a download").sum(), len(table) - len(done), done.verdict.isna().sum()
     return (f"Of the {len(table)} numbers that the two papers print in their tables, and as accuracies in an appendix, {len(done)} are computed: "
-            f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not; {waiting} need weights that must be downloaded{f', {open_yet - waiting} are not computed yet' if open_yet > waiting else ''}. "
+            f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not{f', {random} are random baselines, which others are measured against' if random else ''}; {waiting} need weights that must be downloaded{f', {open_yet - waiting} are not computed yet' if open_yet > waiting else ''}. "
             f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree.")
 
 
@@ -51,20 +51,21 @@ def scoreboard() -> str:
     """A table for each printed table, every number with value, interval and verdict, or why it has none."""
     parts = []
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
+        if (paper, name) == ("Noise", "Table 1"):
+            parts.append(f"## Paper {paper}, {name}\n\n{_table1()}")
+            continue
         how = [f"*{column}: {part.iloc[0]['data']}; {part.iloc[0]['protocol']}.*" for column, part in rows.dropna(subset=["reproduced"]).groupby("column", sort=False)]
         how += [f"*Other pretrained networks, with no printed number of their own:*\n\n{_table(others)}"] if (others := _stand_ins(paper, name)) else []
-        how += [f"*Differences from the random baseline if the baselines have the final threshold that opens section 5.3 ([chapter 7](07_roar_kar.ipynb)); the rows above rank whole maps:*\n\n{_table(cut)}"] if (paper, name) == ("Noise", "Table 1") and (cut := _thresholded()) else []
         parts.append("\n\n".join([f"## Paper {paper}, {name}", _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")), *how]))
     return "\n\n".join(parts)
 
 
-def _thresholded() -> list[dict]:
-    """The rows of paper Noise's Table 1 whose baselines were retrained under a final threshold, too."""
-    beside = reproduction.beside_retrained()
-    rows = [] if beside is None else [r for r in beside.itertuples() if pd.notna(r.cut_difference)]
-    seeds = lambda count: f"{count:.0f} seed{'s' if count > 1 else ''}"
-    return [{"Row": r.row, "Column": r.column, "Printed": f"{r.printed_difference:+.4f}", "Whole maps": f"{r.difference:+.3f}", "Thresholded": f"{r.cut_difference:+.3f}",
-             "95 % interval": f"{r.cut_low:+.3f} to {r.cut_high:+.3f}" if pd.notna(r.cut_low) else "", "Verdict": r.cut_verdict or f"none on {seeds(r.cut_seeds)}"} for r in rows]
+def _table1() -> str:
+    """Table 1 of paper Noise in its two readings, and what was known when the first was chosen to be judged."""
+    beside = table1.beside()
+    if beside is None:
+        return "*Not computed yet.*"
+    return f"{figures.two_readings(beside).data}\n\n{table1.known_before()}"
 
 
 def _stand_ins(paper: str, name: str) -> list[dict]:
@@ -79,16 +80,23 @@ def _one(experiment: str, **where) -> pd.DataFrame:
     return table
 
 
+def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
+    """Area under the test curve by (map, fill), the mean over a network's seeds, as on the scoreboard."""
+    cells = [c for c in results.cells("deletion") if {"dataset": dataset, "model": model, "split": "test"}.items() <= c["parameters"].items() and c["parameters"]["weights"] in tags and reproduction.current(c["parameters"])]
+    rows = pd.DataFrame([{"map": c["parameters"]["map"], "fill": c["parameters"]["fill"], "auc": c["rows"][0]["auc"]} for c in cells], columns=["map", "fill", "auc"])
+    return rows.groupby(["map", "fill"])["auc"].mean()
+
+
 def findings() -> str:
     """The findings so far, one line each, for the networks whose results are stored."""
     lines = {"The sign matters, on most networks.": [], "The wrong colour mostly does less harm.": [], "A gradient is right about directions and silent about distances.": [], "Equation 6 as printed is not what was run.": []}
     area, crossed, promise, printed = lines.values()
     for column, (dataset, model, tags) in {**reproduction.COLUMNS, **reproduction.STAND_INS}.items():
         who = {"dataset": dataset, "model": model, "weights": tags[0], "split": "test"}
-        auc, soft, rules = _one("deletion", **who), _one("soft", **who), _one("printed", map="inactive", **who)
-        if len(auc) < len(experiments.MAPS) * len(experiments.FILLS):
+        value = _areas(dataset, model, tags)
+        soft, rules = _one("soft", **who), _one("printed", map="inactive", **who)
+        if len(value) < len(experiments.MAPS) * len(experiments.FILLS):
             continue  # or not finished
-        value = auc.set_index(["map", "fill"])["auc"]
         area.append(f"{column}: original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, active {value['active', 'black']:.3f}")
         crossed.append(f"{column}: positive {value['positive', 'white']:.3f}, active {value['active', 'white']:.3f}")
         if not len(soft) or not len(rules):
@@ -108,7 +116,7 @@ def _noise_findings() -> list[str]:
     outside, sanity, stated = _one("outside", weights="cifar10"), _one("sanity", mode="cascading", depth=1), _judged().dropna(subset=["value"]).groupby("id")["value"].agg(["first", "max"])
     lines = []
     if {"noise-patch-untruthful", "noise-firing-alike"} <= set(stated.index):
-        lines.append(f"- **Networks hardly filter, but they do listen.** Firing rates on object and background differ by at most {stated.loc['noise-firing-alike', 'max']:.3f} in a layer. Exchange a patch that never told the class for another, and {1 - stated.loc['noise-patch-untruthful', 'first']:.0%} of the predictions change: saliency on it is irrelevant to the task, but not wholly untrue of the network.")
+        lines.append(f"- **Units fire almost alike on object and background, and yet networks listen.** Firing rates on the two differ by at most {stated.loc['noise-firing-alike', 'first']:.3f} in a layer of `rectgrad_cnn`. Exchange a patch that never told the class for another, and {1 - stated.loc['noise-patch-untruthful', 'first']:.0%} of the predictions change: saliency on it is irrelevant to the task, but not wholly untrue of the network.")
     if len(outside):
         share = outside[outside["share"] & (outside["treatment"] == "matched")].set_index("method")["mean"]
         rest = share.drop(list(noise.RECTGRAD))
@@ -158,7 +166,9 @@ def claim_counts() -> str:
     """One sentence: how many claims in words were measured, and how they came out."""
     table = _judged().drop_duplicates("id")
     found = table["verdict"].value_counts()
-    return (f"Of {len(table)} claims that the two papers make in words, {found.sum()} are measured so far: "
+    sentences = table.groupby(["paper", "quotation"]).ngroups
+    waiting = len(table) - found.sum()
+    return (f"Of {len(table)} claims that the two papers make in words ({sentences} sentences; some claim several things), {found.sum()} are measured{f', {waiting} wait for a network' if waiting else ''}: "
             f"{found.get('holds', 0)} hold, {found.get('does not hold', 0)} do not, {found.get('depends', 0)} depend on the network or are too close to call.")
 
 
@@ -198,7 +208,7 @@ def overview(model: str = "basic_cnn", classes: tuple[int, ...] = (2, 4, 5, 7, 9
     figures.style()
     altered = metrics.delete(images, maps["active"], fraction, who.model.black)
     figure = figures.gallery(who, places, maps, (f"{fraction:.0%} active\nto black", altered, kept))
-    figures.signed(figure, f"{model}, cifar10 test (JPEG copy), drawn by seed 0", "paper").savefig(Path(__file__).parent / "_static" / "overview.png", dpi=150)
+    figures.signed(figure, f"{model}, cifar10 test, drawn by seed 0", "paper").savefig(Path(__file__).parent / "_static" / "overview.png", dpi=150)
 
 
 PARTS = {"counts": counts, "claim_counts": claim_counts, "claims": claims, "scoreboard": scoreboard, "findings": findings, "costs": costs}

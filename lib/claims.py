@@ -177,8 +177,7 @@ def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
 @_claim("noise-object-larger-impact", MASKED)
 def _(who):
     hundred = noise.per_class(noise.correct(who), 10)
-    plan = {"steps": 100, "orders": 50} if who.weights == "cifar10" else {"steps": 25, "orders": 20}
-    table = hypothesis.occlusion(hundred, **plan, bfloat16=True, stored=True).query("region == 'difference'")
+    table = hypothesis.occlusion(hundred, stored=True).query("region == 'difference'")
     least = table.loc[table["margin"].idxmin()]
     return float(least.margin), float(least.low), float(least.high)
 
@@ -539,12 +538,14 @@ def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
 
 
 def table() -> pd.DataFrame:
-    """One row a claim and network: the list's columns, network, n, value, low, high, verdict (of the claim over the networks measured)."""
+    """One row a claim and network: the list's columns, network, n, value, low, high, verdict (of the claim over all of its
+    networks; none while one of them is not measured)."""
     stored, rows = results.cells("claims"), []
     for claim in listed().to_dict("records"):
         found = list(_measured(claim["id"], stored))
         verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in found if row}
-        verdict = verdicts.pop() if len(verdicts) == 1 else "depends" if verdicts else ""
+        whole = verdicts and all(row for _, row in found)
+        verdict = "" if not whole else verdicts.pop() if len(verdicts) == 1 else "depends"
         rows += [{**claim, "network": network, **{k: round(v, 4) for k, v in row.items()}, "verdict": verdict} for network, row in found] or [{**claim, "verdict": ""}]
     columns = [*listed().columns, "network", "n", "value", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})

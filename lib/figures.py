@@ -71,7 +71,9 @@ def table(frame: pd.DataFrame, **formats: str) -> Markdown:
 
 
 def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
-    """One table after another, each under its name where there are several."""
+    """One table after another, each under its name where there are several; a line that says so where there is none."""
+    if not frames:
+        return Markdown(NOTHING)
     return Markdown("\n\n".join((f"**{name}**\n\n" if len(frames) > 1 else "") + table(frame).data for name, frame in frames.items()))
 
 
@@ -83,6 +85,21 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
              "verdict": r.verdict, "at tolerance 0": r.verdict_at_zero} for r in frame.itertuples()]
     how = "; ".join(f"{published.network(part.iloc[0]['table'], column)}: {part.iloc[0]['data']}, {part.iloc[0]['protocol']}" for column, part in frame.groupby("column", sort=False))
     return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{how}.*")
+
+
+def two_readings(beside: pd.DataFrame) -> Markdown:
+    """Table 1 of paper Noise in two readings, as of `lib.table1.beside`: areas, and in brackets their differences from the random
+    baseline with the half-width of the interval."""
+    def area(method, value: float, difference: float, low: float, high: float) -> str:
+        if pd.isna(value):
+            return ""
+        return f"{value:.3f}" if method == "random" else f"{value:.3f} ({give_or_take(difference, low, high, '+.3f')})"
+    rows = [{"row": r.row, "column": r.column, "printed": f"{r.printed:.4f}" + ("" if r.row == "Random" else f" ({r.printed_difference:+.4f})"),
+             "the text: thresholded baselines": area(r.text_method, r.text_area, r.text_difference, r.text_low, r.text_high), "verdict": r.text_verdict,
+             "released code: whole maps": area(r.method, r.area, r.difference, r.low, r.high), "its verdict": r.verdict} for r in beside.itertuples()]
+    seeds = int(beside[["seeds", "text_seeds"]].max(axis=None))
+    return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*{beside['epochs'].iloc[0]} epochs a network, {seeds} seeds; in brackets the difference from the random baseline, with the half-width of its 95 % interval over seeds. "
+                    "Verdicts are on that difference; the random baseline has none, being what the others are measured against.*")
 
 
 def give_or_take(value: float, low: float, high: float, spec: str = ".3f") -> str:
@@ -98,8 +115,13 @@ def wide(frame: pd.DataFrame, index: str | list[str], columns: str, values: str)
     return found.loc[[tuple(r) if len(keys) > 1 else r[0] for r in order.values.tolist()], list(dict.fromkeys(frame[columns]))].rename_axis(columns=None).reset_index()
 
 
+NOTHING = "*There is nothing to show for what is studied here.*"   # an empty Markdown would show as the name of its class
+
+
 def lines(*sentences: str) -> Markdown:
     """Sentences as a Markdown list: the summary of a chapter, its numbers filled in by code."""
+    if not sentences:
+        return Markdown(NOTHING)
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
 
 
@@ -172,6 +194,37 @@ def learning_curves(cards: dict[str, dict]) -> Figure:
     axis.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
     axis.legend(loc="lower right")
     return figure
+
+
+def trainings(found: pd.DataFrame) -> Figure:
+    """Test accuracies of single trainings, as of `lib.variants.trainings`: a dot each, a row for each setting of each network, the
+    printed accuracy dashed."""
+    settings = ["pixels", "initial_weights", "order", "precision"]
+    parts = [(model, part) for model, part in found.groupby("model", sort=False) if model in PRINTED_ACCURACY]
+    heights = [part[settings].drop_duplicates().shape[0] for _, part in parts]
+    figure, axes = plt.subplots(len(parts), 1, figsize=(6.7, .9 + .3 * sum(heights) + .5 * len(parts)), height_ratios=[h + 1 for h in heights], squeeze=False)
+    for axis, (model, part) in zip(axes[:, 0], parts):
+        labels = []
+        for y, (setting, group) in enumerate(part.groupby(settings, sort=False)):
+            axis.plot(group["test_accuracy"], [-y] * len(group), "o", color="#0072B2", markersize=5, alpha=.7)
+            labels.append(", ".join(setting).replace("Glorot uniform and zero biases", "Glorot's weights").replace("PyTorch's default", "PyTorch's weights").replace("JPEG copy (quality 75)", "JPEG copy"))
+        axis.axvline(PRINTED_ACCURACY[model], color="#666666", linestyle="--", linewidth=1)
+        axis.set(yticks=range(0, -len(labels), -1), yticklabels=labels, ylim=(-len(labels) + .4, .6))
+        axis.set_title(model, loc="left", fontweight="bold")
+    axes[-1, 0].set_xlabel("test accuracy")
+    return figure
+
+
+PRINTED_ACCURACY = {name: next(n.published for n in published.numbers() if n.row == "Accuracy" and n.column == column)
+                    for name, column in (("rectgrad_cnn", "CIFAR-10"), ("basic_cnn", "CIFAR-10 CNN"), ("resnet18 CIFAR-10", "CIFAR-10 ResNet-18"))}
+
+
+def effects_table(effects: pd.DataFrame, twice: pd.DataFrame) -> Markdown:
+    """What each setting moves, as of `lib.variants.effects`, in points of accuracy, and how far the same seed moves when it is run twice."""
+    rows = [{"network": r.model, "changed": r.what, "trainings": f"{r.n_before} and {r.n_after}", "accuracy": f"{r.before:.3f} to {r.after:.3f}",
+             "moves by (95 % interval)": f"{100 * r.change:+.1f} ({interval(100 * r.low, 100 * r.high, '+.1f')})", "": "within luck" if r.within_luck else "more than luck"} for r in effects.itertuples()]
+    apart = f"The same seed run twice on a GPU, {len(twice)} times: {100 * twice['apart'].min():.1f} to {100 * twice['apart'].max():.1f} points apart." if len(twice) else ""
+    return Markdown(f"{table(pd.DataFrame(rows)).data}\n\n*In points of accuracy; intervals by a t-distribution on the spread of trainings that differ in seed or run alone, pooled over the settings of a network. {apart}*")
 
 
 def gallery(who: Subject, places: Tensor, maps: dict[str, Tensor], after: tuple[str, Tensor, Sequence[bool]] | None = None) -> Figure:

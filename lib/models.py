@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -106,21 +107,24 @@ def check(name: str, weights: str | None = None) -> None:
 
 def weights_path(name: str, weights: str) -> Path:
     """The file behind `weights`: a path, or the tag of a committed file (`cifar10` is data/weights/<name>-cifar10.safetensors)."""
-    path = Path(str(weights)).expanduser()
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
-        path = WEIGHTS / f"{name}-{weights}.safetensors"
+    path = _weights_file(name, weights)
     if not path.is_file():
         ours = sorted(f.stem.removeprefix(f"{name}-") for f in WEIGHTS.glob(f"{name}-*.safetensors"))
         raise ModelError(f"no weights {weights!r} for {name}: {path} is not there; accepted are {', '.join(ours + ['a path to .safetensors, .pt or .pth'])}.")
     return path
 
 
+def _weights_file(name: str, weights: str) -> Path:
+    path = Path(str(weights)).expanduser()
+    return path if path.suffix in (".safetensors", ".pt", ".pth") else WEIGHTS / f"{name}-{weights}.safetensors"
+
+
 def card(name: str, weights: str) -> dict:
-    """What is known of committed weights: data, classes, protocol, seed, epochs, accuracies, commit, licence; {} without a card."""
-    try:
-        path = weights_path(name, weights).with_suffix(".json")
-    except ModelError:
-        return {}
+    """What is known of committed weights: data, classes, protocol, seed, epochs, accuracies, commit, licence; {} without a card.
+
+    Of some networks the card alone is kept.
+    """
+    path = _weights_file(name, weights).with_suffix(".json")
     try:
         return json.loads(path.read_text()) if path.is_file() else {}
     except ValueError as error:
@@ -261,6 +265,23 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def committed(name: str, weights: str) -> str:
+    """Fingerprint of committed weights; read once, since sixty numbers ask for it. Where their body cannot be downloaded, or their
+    card alone is kept, the card's; "" where there is neither."""
+    return _committed(name, weights, WEIGHTS)
+
+
+@lru_cache
+def _committed(name: str, weights: str, folder: Path) -> str:
+    stated = card(name, weights).get("weights_hash", "")
+    if not _weights_file(name, weights).is_file() and weights != "imagenet":
+        return stated
+    try:
+        return fingerprint(load(name, weights))
+    except DownloadError:
+        return stated
 
 
 def save(model: nn.Module, path: Path, about: dict, *, half: bool = False, base: nn.Module | None = None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 import torch
 
 from lib import attribution, claims, crossed, data, experiments, hypothesis, models, noise, probes, reproduction, results, roar, synthesis, training, verify
-from lib.subjects import Subject, batch_size, subject
+from lib.subjects import batch_size, subject
 from lib.training import Protocol
 
 _FROZEN, _RELEASED = (Protocol(trains=f"last layer, {how}") for how in ("frozen", "released"))  # paper Sign's pretrained networks
@@ -26,6 +26,8 @@ TRAINED = [
     ("basic_cnn", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("basic_cnn", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("resnet18", "cifar10", "cifar10", Protocol(seed=0)),
+    ("resnet18", "cifar10", "cifar10-seed1", Protocol(seed=1)),
+    ("resnet18", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
     ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),
     ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
@@ -39,7 +41,10 @@ TRAINED = [
     ("rectgrad_cnn", "cifar10_rest", "cifar10_rest", _NOISE),
     ("rectgrad_cnn", "cifar10", "cifar10-seed1", replace(_NOISE, seed=1)),
     ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
+    ("rectgrad_cnn", "cifar10", "cifar10-bfloat16", replace(_NOISE, bfloat16=True)),   # what precision and a lossy copy cost
+    ("rectgrad_cnn", "cifar10+jpeg75", "cifar10+jpeg75", _NOISE),
 ]
+CARD_ALONE = [("resnet18", "cifar10-seed1"), ("resnet18", "cifar10-seed2")]   # whose 23 MB of weights are not committed
 TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}  # pictures of a train split, None for all; of the others 2,000
 WITNESS = "basic_cnn"                                   # the network in whose features distance is taken
 
@@ -47,7 +52,7 @@ WITNESS = "basic_cnn"                                   # the network in whose f
 def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable = print) -> None:
     """Train, evaluate and write weights and card, unless they are there; goes on from the last finished epoch."""
     path = models.WEIGHTS / f"{model}-{tag}.safetensors"
-    if path.exists():
+    if path.exists() or (model, tag) in CARD_ALONE and models.card(model, tag):
         return
     last_layer = protocol.trains != "all"
     if last_layer:
@@ -77,6 +82,9 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     """
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
+    if (model, tag) in CARD_ALONE and not (models.WEIGHTS / f"{model}-{tag}.safetensors").is_file():
+        log(f"kept as a card and cells: {model} {tag}")
+        return
     whole = of("test")
     size = batch_size(whole)
     log(f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}")
@@ -93,23 +101,6 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
         log(f"{experiment.__name__}  {few.title}  done")
     for pairs in (experiments.PRINTED_PAIRS, experiments.PAIRS):  # first what the paper draws
         experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), pairs=pairs, batch_size=size, stored=True, log=log)
-
-
-def constant_rate(log: Callable = print) -> None:
-    """Does the cooldown explain what ResNet-18 does on Imagenette? Accuracy and areas of the network as it was before it.
-
-    Its weights are not kept; the checkpoint that they come from is trained again where it is not there, which takes hours. The
-    areas are those of 500 pictures.
-    """
-    job = next(j for j in TRAINED if j[:3] == ("resnet18", "imagenette", "imagenette"))
-    protocol = replace(job[3], epochs=31, schedule="constant")
-    pictures, held_out = data.load("imagenette", "train"), data.load("imagenette", "test")
-    network = models.load("resnet18", classes=pictures.classes, seed=protocol.seed)
-    training.fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / "resnet18-imagenette-constant-seed0.pt", log=log)
-    before = Subject(network, held_out, "resnet18", reproduction.CONSTANT[0])
-    for who in (before, experiments.refreshed(before)._replace(weights=reproduction.CONSTANT[1])):
-        experiments.accuracy(who, batch_size=batch_size(who), stored=True)
-        experiments.allegiances(who._replace(pictures=held_out.sample(500)), batch_size=batch_size(who), stored=True, log=log)
 
 
 def run(names: list[str], log: Callable = print) -> None:
@@ -190,8 +181,6 @@ def main(arguments: list[str] | None = None) -> int:
                 retrain(chosen.workers, chosen.scheduler)
                 compute_synthesis()
                 claims.measure()
-            if not chosen.models or "resnet18" in chosen.models:
-                constant_rate()
         if chosen.what == "retrain":
             retrain(chosen.workers, chosen.scheduler)
         reproduction.CSV.parent.mkdir(parents=True, exist_ok=True)

@@ -1,21 +1,18 @@
 """The table of the papers' printed numbers beside ours, from stored cells alone: which cells belong to a number, and what stands beside it."""
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from lib import data, experiments, metrics, models, noise, published, results, roar, roar_tables
-from lib.metrics import PAPER_FRACTIONS
+from lib import data, experiments, models, published, results, table1
 from lib.subjects import Subject
 
 # columns of the papers' tables that are computed here: (dataset, model, tags of the weights, one a seed)
 COLUMNS = {
     "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
-    "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10",)),
+    "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "Imagenette CNN": ("imagenette", "basic_cnn", ("imagenette",)),
     "Imagenette ResNet-18": ("imagenette", "resnet18", ("imagenette",)),
     "Imagenette ResNet-18 pretrained": ("imagenette", "resnet18", ("imagenette-released",)),
@@ -26,11 +23,11 @@ COLUMNS = {
 # pretrained networks that need no download, beside those of the paper that do: printed nowhere, so no verdict
 STAND_INS = {"SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)), "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",))}
 WHOLE = {"cifar10": 10_000, "imagenette": 3_856}        # pictures of a whole test split
-CONSTANT = ("imagenette-constant", "imagenette-constant-fresh")   # ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with fresh ones; weights not kept
-RETRAINED = {"roar": "ROAR AUC", "kar": "KAR AOC"}      # the printed columns of paper Noise's Table 1, for one network
+CONSTANT = results.RESULTS / "constant_rate.csv"   # ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with fresh ones
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
 CSV = results.RESULTS / "reproduction.csv"
-CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
+OTHER = ["other_reading", "other_reproduced", "other_low", "other_high", "other_verdict"]   # of Table 1 of paper Noise
+CSV_COLUMNS = ["paper", "table", "row", "column", "published", "reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero", *OTHER]
 
 
 def _seeds(values: list[float], lows: list[float], highs: list[float]) -> tuple[float, float, float]:
@@ -50,13 +47,14 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     if number.column not in COLUMNS | STAND_INS:
         return {}
     dataset, model, tags = (COLUMNS | STAND_INS)[number.column]
+    tags = tuple(tag for tag in tags if models.card(model, tag))   # the seeds that were trained; of some the card alone is kept
     accuracy = number.row == "Accuracy"
     wanted = {"dataset": dataset, "split": "test", "model": model} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
     found = [c for c in cells["accuracy" if accuracy else "deletion"]
              if wanted.items() <= c["parameters"].items() and c["parameters"]["weights"] in tags and current(c["parameters"])]
     pixels = [c["parameters"]["data"] for c in found]
     found = [c for c in found if c["parameters"]["data"] == max(pixels, key=lambda p: (pixels.count(p), p))]
-    if sorted(c["parameters"]["weights"] for c in found) != sorted(tags):
+    if not tags or sorted(c["parameters"]["weights"] for c in found) != sorted(tags):
         return {}
     rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
     value, low, high = _seeds(*([r[name] for r in rows] for name in (field, "low", "high")))
@@ -71,50 +69,26 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
             "verdict_at_zero": published.verdict(number.published, value, low, high, 0)}
 
 
-def _areas_after_retraining(methods=roar.PRINTED) -> pd.DataFrame:
-    """`roar_tables.against_random` of these methods on the committed network's grid, with columns row, column, printed and
-    printed_difference (from the random baseline) of paper Noise's Table 1, and data; empty where nothing is stored."""
-    if not (models.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
-        return pd.DataFrame()
-    found = roar_tables.stored(roar.SHORT, current=_committed("rectgrad_cnn", "cifar10", models.WEIGHTS))
-    against = roar_tables.against_random(roar_tables.areas(found[found["method"].isin((*methods, "none"))]))
-    against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *methods).index))
-    names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1"))))
-    printed = {(n.row, n.column): n.published for n in published.numbers()}
-    keys = [(names[r.method.removeprefix(noise.THRESHOLDED)], RETRAINED[r.mode]) for r in against.itertuples()]
-    return against.assign(row=[row for row, _ in keys], column=[column for _, column in keys], printed=[printed[k] for k in keys],
-                          printed_difference=[printed[k] - printed["Random", k[1]] for k in keys], data=f"cifar10 test, {data.described(found.attrs['test_data'])}")
-
-
-def _judged(r) -> tuple[float, float, float, float]:
-    """What a verdict on a row of `_areas_after_retraining` compares: printed, value, low, high."""
-    return (r.printed, r.area, r.area_low, r.area_high) if r.method == "random" else (r.printed_difference, r.difference, r.low, r.high)
-
-
 def _retrained() -> dict[tuple[str, str], dict]:
-    """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span, judged by their difference from
-    the random baseline; the random baseline itself by its level."""
-    rows = {}
-    for r in (r for r in _areas_after_retraining().itertuples() if r.seeds > 1):
-        judged = _judged(r)
-        rows[r.row, r.column] = {"reproduced": round(r.area, 6), "low": round(r.area_low, 6), "high": round(r.area_high, 6), "n": WHOLE["cifar10"], "data": r.data,
-                                 "model": "rectgrad_cnn", "protocol": f"Adam, one cycle to {roar.SHORT.lr:g}, batch {roar.SHORT.batch_size}, {roar.SHORT.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random, of random itself on the level",
-                                 "verdict": published.verdict(*judged, published.TOLERANCE["ROAR/KAR"]), "verdict_at_zero": published.verdict(*judged, 0)}
+    """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span by the text's reading, and by the
+    released code's under names that begin with other_."""
+    protocol, found = table1.readings()
+    rows: dict[tuple[str, str], dict] = {}
+    for reading, table in found.items():
+        for r in table.itertuples():
+            how = f"{protocol.optimizer}, {protocol.schedule} {protocol.lr:g}, batch {protocol.batch_size}, {protocol.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random"
+            area = {"reproduced": round(r.area, 6), "low": round(r.area_low, 6), "high": round(r.area_high, 6)}
+            row = rows.setdefault((r.row, r.column), {"n": WHOLE["cifar10"], "data": r.data, "model": "rectgrad_cnn", "protocol": how})
+            if reading == table1.TEXT:
+                row |= area | {"verdict": r.verdict, "verdict_at_zero": r.verdict_at_zero}
+            else:
+                row |= {"other_reading": table1.READ[reading], "other_verdict": r.verdict, **{f"other_{name}": value for name, value in area.items()}}
     return rows
 
 
 def current(parameters: dict) -> bool:
     """Was the cell computed with the weights that are committed now?"""
-    return parameters["weights_hash"] == _committed(parameters["model"], parameters["weights"], models.WEIGHTS)
-
-
-@lru_cache
-def _committed(model: str, weights: str, folder: Path) -> str:
-    """Fingerprint of committed weights; read once, since sixty numbers ask for it. Where their body cannot be downloaded, the card's."""
-    try:
-        return models.fingerprint(models.load(model, weights))
-    except models.DownloadError:
-        return models.card(model, weights).get("weights_hash", "")
+    return parameters["weights_hash"] == models.committed(parameters["model"], parameters["weights"])
 
 
 def table() -> pd.DataFrame:
@@ -163,32 +137,14 @@ def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame 
     return rows if len(rows) else None
 
 
-def beside_constant_rate() -> pd.DataFrame | None:
-    """ResNet-18 on Imagenette with and without the cooldown of its learning rate: accuracy on the whole test split, areas of the
-    same 500 pictures. Columns row, fill, printed, weights, value, difference, low, high (from the committed weights, paired over
-    pictures; of an accuracy without interval); None where not computed."""
-    cells = {name: [c for c in results.cells(name) if (c["parameters"]["dataset"], c["parameters"]["model"], c["parameters"]["split"]) == ("imagenette", "resnet18", "test")] for name in ("accuracy", "deletion")}
-    rows = []
-    for number in (n for n in published.numbers() if n.column == "Imagenette ResNet-18"):
-        found = {weights: _by_picture(number, weights, cells) for weights in ("imagenette", *CONSTANT)}
-        if any(values is None for values in found.values()):
-            continue
-        for weights, values in found.items():
-            change = values - found["imagenette"]
-            low, high = metrics.bootstrap(change) if len(change) > 1 and weights in CONSTANT else (np.nan, np.nan)
-            rows.append({"row": number.row.lower(), "fill": FILL_OF.get(number.table, ""), "printed": number.published, "weights": weights, "value": values.mean().item(), "difference": change.mean().item(), "low": low, "high": high})
-    return pd.DataFrame(rows) if rows else None
+def beside_constant_rate() -> pd.DataFrame:
+    """ResNet-18 on Imagenette with and without the cooldown of its learning rate, measured once on weights that are not kept:
+    accuracy on the whole test split, areas of the same 500 pictures.
 
-
-def _by_picture(number: published.Number, weights: str, cells: dict) -> torch.Tensor | None:
-    """Areas of the 500 pictures, [500], or the accuracy of all, [1]; None where not computed."""
-    accuracy, whole = number.row == "Accuracy", WHOLE["imagenette"]
-    wanted = {"weights": weights, "n": 500 if weights in CONSTANT and not accuracy else whole} | ({} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]})
-    found = next((c for c in cells["accuracy" if accuracy else "deletion"] if wanted.items() <= c["parameters"].items() and (weights in CONSTANT or current(c["parameters"]))), None)
-    if found is None or accuracy:
-        return found and torch.tensor([found["rows"][0]["accuracy"]], dtype=torch.float64)
-    areas = metrics.auc(PAPER_FRACTIONS, results.unpack(found["kept"]))
-    return areas if weights in CONSTANT else areas[data.drawn(whole, 500)]
+    Columns row, fill, printed, network, value, difference, low, high (from the committed weights, paired over pictures; of an
+    accuracy without interval), pictures, commit, date.
+    """
+    return pd.read_csv(CONSTANT).fillna({"fill": ""})
 
 
 def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
@@ -201,21 +157,6 @@ def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
         if len(found) > 1:
             rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)})
     return pd.DataFrame(rows, columns=["map", "fill", "least", "most"])
-
-
-def beside_retrained() -> pd.DataFrame | None:
-    """Table 1 of paper Noise beside ours: columns method, mode, row, printed, printed_difference (from the random baseline),
-    seeds, area, difference, low, high, verdict, and the last six again, as cut_seeds and so on, of baselines under a final
-    threshold (NaN and "" where there are none; no verdict on one seed). None where there are no two seeds."""
-    found = _areas_after_retraining()
-    if not len(found) or found["seeds"].min() < 2:
-        return None
-    judge = lambda r: "" if np.isnan(r.low) else published.verdict(*_judged(r), published.TOLERANCE["ROAR/KAR"])
-    shown = ["row", "column", "seeds", "area", "difference", "low", "high", "verdict"]
-    cut = _areas_after_retraining(("random", *roar.CUT)).query("method != 'random'")
-    cut = cut.assign(verdict=[judge(r) for r in cut.itertuples()])[shown] if len(cut) else pd.DataFrame(columns=shown)
-    found = found.assign(verdict=[judge(r) for r in found.itertuples()])
-    return found.merge(cut.rename(columns={c: f"cut_{c}" for c in cut if c not in ("row", "column")}), on=["row", "column"], how="left").fillna({"cut_verdict": ""})
 
 
 def beside_pretrained(tables: list[str]) -> pd.DataFrame:

@@ -64,19 +64,6 @@ def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
     return rows.groupby("method").mean() if set(rows["method"]) == {"none", *PRINTED} else rows.iloc[:0].set_index("method")
 
 
-def on_both(current: str | None = None) -> pd.DataFrame:
-    """Retrainings that were computed on a GPU and, with the same seed and order of pictures, on a processor, whose cells stand
-    aside in data/results/roar_cpu: columns method, mode, fraction, seed, cpu, gpu (accuracies).
-
-    `current`: of maps of these weights alone (their fingerprint). The two had different versions of torch.
-    """
-    same = lambda c: results.key(c["parameters"], c["version"])
-    wanted = lambda c: current in (None, c["parameters"]["weights_hash"])
-    gpu = {same(c): c for c in results.cells("roar") if "NVIDIA" in c["provenance"]["machine"]}
-    pairs = [(c, gpu[same(c)]) for c in results.cells("roar_cpu") if wanted(c) and same(c) in gpu]
-    return tidy([c for c, _ in pairs]).rename(columns={"accuracy": "cpu"}).assign(gpu=[c["rows"][0]["accuracy"] for _, c in pairs])
-
-
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
     """What each fraction counts in an area over the span, [F]: the trapezoid rule."""
     steps = np.diff(fractions)

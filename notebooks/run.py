@@ -208,6 +208,13 @@ def write(notebook, path: Path) -> None:
     os.replace(part, path)
 
 
+def networks_behind(values: dict, root: Path = ROOT) -> dict[str, str]:
+    """Of the committed networks that these parameters name by architecture and data, file -> fingerprint of the weights."""
+    named = {item for value in values.values() for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)}
+    cards = {path.stem: json.loads(path.read_text(encoding="utf8")) for path in sorted((root / "data" / "weights").glob("*.json"))}
+    return {stem: card["weights_hash"] for stem, card in cards.items() if card["model"] in named and card["dataset"].partition("+")[0] in named}
+
+
 def execute(notebook: Path, values: dict, failed: Path):
     """Run one chapter; returns it executed. Where it fails, the notebook stays at `failed` for a look."""
     import nbformat
@@ -255,6 +262,8 @@ def run(wanted: list[str], profile: str, by_hand: dict, *, out: Path | None = No
         tidy(executed, nbformat.read(notebook, as_version=4), "set by hand" if by_hand else f"{profile} profile")
         if not refresh:
             annotate(executed, note)
+        elif profile == "paper":
+            executed.metadata["networks"] = networks_behind(values, root)   # the book says where they have been replaced since
         write(executed, target / notebook.name)
         shown = os.path.relpath(target / notebook.name)
         print(f"{name}: {profile} profile, {time.perf_counter() - start:.1f} s, {shown}", flush=True)

@@ -190,7 +190,7 @@ def clean():
 
 # ---- a whole run of lib.reproduce, on drawn pictures and small networks; imports within, since kernels need none of it
 
-HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero"   # of reproduction.csv
+HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero,other_reading,other_reproduced,other_low,other_high,other_verdict"   # of reproduction.csv
 
 
 def small(classes: int) -> nn.Module:
@@ -220,7 +220,7 @@ def plan(patch):
                                 (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), (reproduction, "STAND_INS", {})):
         patch.setattr(module, name, value)
     patch.setattr(experiments, "SCORED", {"shapes10": 10})
-    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None), patch.setattr(reproduce, "constant_rate", lambda: None)
+    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None)
     patch.setattr(reproduce, "compute_synthesis", lambda: None)   # these name their data; see test_reproduce.py
 
 

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from lib import data, imagenet, models, pretrained
+from lib import data, imagenet, models, plain_pickle, pretrained
 from lib.models import WEIGHTS, ModelError, fingerprint, load, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")

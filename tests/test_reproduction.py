@@ -14,25 +14,26 @@ import torch
 from scipy.stats import t
 
 from conftest import HEADER, paths
-from lib import data, experiments, models, published, reproduce, reproduction, results, roar, roar_tables
+from lib import data, experiments, models, published, reproduce, reproduction, results, roar, roar_tables, table1
 from lib.subjects import Subject
 from lib.training import Protocol
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-EMPTY = ["reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero"]
+EMPTY = ["reproduced", "low", "high", "n", "data", "model", "protocol", "verdict", "verdict_at_zero", *reproduction.OTHER]
 CNN, RESNET = "CIFAR-10 CNN", "CIFAR-10 ResNet-18"
-JPEG = next(iter(json.loads((data.ROOT / "data" / "manifest.json").read_text())["fingerprints"]))
+ORIGINAL = "815bee49b921"
 SEEDS = ("cifar10", "cifar10-seed1", "cifar10-seed2")
 PLAIN, PATCHED = "CIFAR-10", "CIFAR-10 with random patch"
 
 
 @pytest.fixture
 def printed(tmp_path, monkeypatch):
-    """Weights of every network of the table, with cards, and no cell yet."""
+    """Weights of every network of the table, with cards, and no cell yet; of networks whose card alone is kept, none."""
     paths(monkeypatch, tmp_path)
     protocols = {(model, tag): protocol for model, _, tag, protocol in reproduce.TRAINED}
-    for k, (name, tag) in enumerate((name, tag) for _, name, tags in reproduction.COLUMNS.values() for tag in tags):
+    kept = [(name, tag) for _, name, tags in reproduction.COLUMNS.values() for tag in tags if (name, tag) not in reproduce.CARD_ALONE]
+    for k, (name, tag) in enumerate(kept):
         network = models.load(name, classes=data.CIFAR10_CLASSES, seed=k)
         models.save(network, tmp_path / "weights" / f"{name}-{tag}.safetensors", {"classes": list(data.CIFAR10_CLASSES), "protocol": asdict(protocols[name, tag])})
     return tmp_path
@@ -41,7 +42,7 @@ def printed(tmp_path, monkeypatch):
 def put(network, tag, value, half=.004, *, experiment="accuracy", **parameters):
     """Store a cell of one network: its accuracy, or the area under a curve if `map` and `fill` are given."""
     name = "auc" if experiment == "deletion" else "accuracy"
-    about = {"dataset": "cifar10", "split": "test", "n": 10_000, "data": JPEG, "model": network, "weights": tag}
+    about = {"dataset": "cifar10", "split": "test", "n": 10_000, "data": ORIGINAL, "model": network, "weights": tag}
     about["weights_hash"] = models.fingerprint(models.load(network, tag))
     results.cell(experiment, "-".join(map(str, (network, tag, *parameters.values()))), about | parameters,
                  lambda: {"rows": [{name: value, "low": value - half, "high": value + half}]})
@@ -79,51 +80,108 @@ def test_pretrained_numbers_stand_beside_what_stands_in_for_them(printed):
     assert beside["Small pretrained, here"].fillna("").tolist() == ["", "", "0.200 (0.180 to 0.230)", ""]
 
 
-def test_retrained_networks_are_judged_by_their_difference_from_random(printed, monkeypatch):
-    heights = {"random": .5, "rectgrad": .48, "saliency": .502, "guided_backprop": .47}
-    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7} for s in (0, 1)]
-    rows += [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": h + s * .002} for m, h in heights.items() for f in roar.FRACTIONS for s in (0, 1)]
+def grid(heights: dict[str, float], seeds=(1, 2), step: float = .002) -> pd.DataFrame:
+    """A table of retrainings: accuracies that are the same at every fraction, of ROAR and of KAR, seed by seed `step` apart."""
+    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7} for s in seeds]
+    rows += [{"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": h + s * step}
+             for m, h in heights.items() for mode in roar.MODES for f in roar.FRACTIONS for s in seeds]
     frame = pd.DataFrame(rows)
-    frame.attrs["test_data"] = JPEG
-    monkeypatch.setattr(roar_tables, "stored", lambda protocol, current: frame)
-    found = {name: row("ROAR AUC", name, "Table 1", "Noise") for name in ("Random", "RectGrad", "Saliency map", "Guided backpropagation")}
-    half = 2.776 * .002 / 2 ** .5 / 2 ** .5   # four methods of two seeds leave four degrees of freedom
-    assert found["RectGrad"]["reproduced"] == .481 and found["RectGrad"]["high"] - found["RectGrad"]["low"] == pytest.approx(2 * half, abs=2e-4)
-    beside = reproduction.beside_retrained()
-    assert beside["row"].tolist() == list(found) and beside["verdict"].tolist() == [found[name]["verdict"] for name in found]
-    assert beside["printed_difference"].round(4).tolist() == [0, -.0177, .0006, -.0058] and beside["difference"].round(4).tolist() == [0, -.02, .002, -.03]
-    assert beside["cut_area"].isna().all() and set(beside["cut_verdict"]) == {""}
-    with_threshold = pd.concat([frame, frame[frame["method"] == "saliency"].assign(method="thresholded:saliency", accuracy=lambda f: f["accuracy"] + .01)])
-    with_threshold.attrs["test_data"] = JPEG
-    with monkeypatch.context() as patch:
-        patch.setattr(roar_tables, "stored", lambda protocol, current: with_threshold)
-        cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
-        assert (cut["difference"].round(4), cut["cut_difference"].round(4), cut["verdict"], cut["cut_verdict"], cut["cut_seeds"]) == (.002, .012, "agree", "disagree", 2)
-        one_seed = with_threshold[(with_threshold["seed"] == 0) | ~with_threshold["method"].str.startswith("thresholded")]
-        one_seed.attrs["test_data"] = JPEG
-        patch.setattr(roar_tables, "stored", lambda protocol, current: one_seed)
-        cut = reproduction.beside_retrained().set_index("row").loc["Saliency map"]
-        assert cut["cut_difference"].round(4) == .012 and np.isnan(cut["cut_low"]) and (cut["verdict"], cut["cut_verdict"]) == ("agree", "")
-    # printed differences from random: RectGrad -.0177, saliency +.0006, Guided Backpropagation -.0058; here -.02, +.002, -.03, without spread
-    assert [found[name]["verdict"] for name in found] == ["disagree", "agree", "agree", "disagree"]
-    assert found["RectGrad"]["verdict_at_zero"] == "disagree" and "2 seeds" in found["RectGrad"]["protocol"] and "JPEG" in found["RectGrad"]["data"]
-    assert blank(row("ROAR AUC", "DeepLIFT", "Table 1", "Noise")) and blank(row("KAR AOC", "RectGrad", "Table 1", "Noise"))
-    frame = frame[frame["seed"] == 0]
-    frame.attrs["test_data"] = JPEG
-    assert blank(row("ROAR AUC", "RectGrad", "Table 1", "Noise")) and reproduction.beside_retrained() is None  # one seed has no interval
+    frame.attrs["test_data"] = ORIGINAL
+    return frame
+
+
+WHOLE_MAPS = dict(zip(roar.PRINTED, (.5, .48, .502, .47, .5, .49, .495, .5)))
+UNDER_THRESHOLD = dict(zip(roar.CUT, (.512, .497, .5, .48, .48, .5)))
+
+
+def stored_at(monkeypatch, **by_epochs):
+    """Let `roar_tables.stored` return the table of each protocol: `short`, `full`."""
+    empty = grid({})
+    tables = {roar.SHORT: by_epochs.get("short", empty), roar.FULL: by_epochs.get("full", empty)}
+    monkeypatch.setattr(roar_tables, "stored", lambda protocol, current: tables[protocol])
+
+
+def noise_row(name: str, column: str = "ROAR AUC"):
+    return row(column, name, "Table 1", "Noise")
+
+
+def test_both_readings_of_table_1_are_judged_by_their_difference_from_random(printed, monkeypatch):
+    stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD))
+    saliency, rectgrad, guided = (noise_row(name) for name in ("Saliency map", "RectGrad", "Guided backpropagation"))
+    # printed differences from random: saliency +.0006, RectGrad -.0177, Guided Backpropagation -.0058
+    assert (saliency["reproduced"], saliency["other_reproduced"]) == pytest.approx((.515, .505)) and (saliency["verdict"], saliency["other_verdict"]) == ("disagree", "agree")
+    assert (guided["reproduced"], guided["other_reproduced"]) == pytest.approx((.5, .473)) and (guided["verdict"], guided["other_verdict"]) == ("agree", "disagree")
+    assert rectgrad["reproduced"] == rectgrad["other_reproduced"] and rectgrad["verdict"] == rectgrad["other_verdict"] == "agree" and rectgrad["verdict_at_zero"] == "disagree"
+    assert noise_row("Saliency map", "KAR AOC")["reproduced"] == pytest.approx(1 - .515)
+    half = t.ppf(.975, 8) * .002 / 2 ** .5 / 2 ** .5   # eight methods of two seeds leave eight degrees of freedom
+    assert saliency["high"] - saliency["low"] == pytest.approx(2 * half, abs=2e-6)
+    assert "3 epochs, 2 seeds" in saliency["protocol"] and "original pixels" in saliency["data"] and saliency["other_reading"].startswith("the released code")
+
+
+def test_the_random_baseline_has_levels_and_no_verdict(printed, monkeypatch):
+    stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD))
+    for column, level in (("ROAR AUC", .503), ("KAR AOC", .497)):
+        found = noise_row("Random", column)
+        assert (found["reproduced"], found["other_reproduced"]) == pytest.approx((level, level))
+        assert found["verdict"] == found["verdict_at_zero"] == found["other_verdict"] == ""
+
+
+def test_readings_never_mix_protocols(printed, monkeypatch):
+    """Both by twenty epochs where both are whole, else both by three; where only one is whole anywhere, it stands alone."""
+    whole, cut = grid(WHOLE_MAPS), grid(WHOLE_MAPS | UNDER_THRESHOLD)
+    stored_at(monkeypatch, full=whole, short=cut)
+    assert table1.readings()[0] == roar.SHORT and "3 epochs" in noise_row("DeepLIFT")["protocol"]
+    stored_at(monkeypatch, full=cut, short=cut)
+    assert table1.readings()[0] == roar.FULL and "20 epochs" in noise_row("DeepLIFT")["protocol"]
+    missing = cut[cut["method"] != "thresholded:deeplift"]
+    missing.attrs["test_data"] = ORIGINAL
+    stored_at(monkeypatch, full=whole, short=missing)
+    protocol, found = table1.readings()
+    assert protocol == roar.FULL and list(found) == ["released code"]
+    alone = noise_row("DeepLIFT")
+    assert pd.isna(alone["reproduced"]) and pd.isna(alone["verdict"]) and alone["other_reproduced"] == pytest.approx(.503) and "20 epochs" in alone["protocol"]
+    stored_at(monkeypatch)
+    assert table1.readings()[1] == {} and blank(noise_row("DeepLIFT")) and table1.beside() is None
+
+
+def test_one_seed_makes_no_row(printed, monkeypatch):
+    stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD, seeds=(1,)))
+    assert blank(noise_row("RectGrad")) and table1.beside() is None
 
 
 def test_methods_that_the_paper_lacks_do_not_move_its_intervals(printed, monkeypatch):
-    heights = {"random": .5, "rectgrad": .48, "positive": .3}
-    rows = [{"method": "none", "mode": "none", "fraction": 0., "seed": s, "accuracy": .7} for s in (1, 2, 3)]
-    rows += [{"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": h + s * .002 * (m != "positive" or s)} for m, h in heights.items() for f in roar.FRACTIONS for s in (1, 2, 3) if (m, s) != ("positive", 3)]
-    frames = [pd.DataFrame(rows), pd.DataFrame([r for r in rows if r["method"] != "positive"])]
     found = []
-    for frame in frames:
-        frame.attrs["test_data"] = JPEG
-        monkeypatch.setattr(roar_tables, "stored", lambda protocol, current: frame)
-        found.append(row("ROAR AUC", "RectGrad", "Table 1", "Noise"))
-    assert found[0] == found[1] and "3 seeds" in found[0]["protocol"]
+    for more in ({}, {"positive": .3}):
+        frame = grid(WHOLE_MAPS | UNDER_THRESHOLD)
+        odd = grid(more, step=.05)
+        frame = pd.concat([frame, odd[odd["method"] != "none"]])
+        frame.attrs["test_data"] = ORIGINAL
+        stored_at(monkeypatch, short=frame)
+        found.append(noise_row("RectGrad"))
+    assert found[0] == found[1]
+
+
+def test_table_1_stands_beside_print_in_its_own_order(printed, monkeypatch):
+    stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD))
+    beside = table1.beside()
+    numbers = [n for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1")]
+    assert beside[["row", "column", "printed"]].values.tolist() == [[n.row, n.column, n.published] for n in numbers]
+    saliency = beside.set_index(["row", "column"]).loc[("Saliency map", "ROAR AUC")]
+    assert (saliency["method"], saliency["text_method"], saliency["epochs"]) == ("saliency", "thresholded:saliency", 3)
+    assert (saliency["difference"], saliency["text_difference"], saliency["printed_difference"]) == pytest.approx((.002, .012, .0006))
+    stored_at(monkeypatch, full=grid(WHOLE_MAPS))
+    alone = table1.beside()
+    assert alone["text_area"].isna().all() and set(alone["text_verdict"]) == {""} and alone["area"].notna().all()
+
+
+def test_how_near_each_reading_comes_and_how_near_nothing_would(printed, monkeypatch):
+    stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD))
+    printed_differences = {"ROAR AUC": (.0006, -.0058, -.0026, -.0154, -.0134, -.0043), "KAR AOC": (.0017, -.0168, .0006, -.0262, -.0253, -.0510)}
+    def near(differences):
+        return sum(abs(p - s * d) <= .01 + 1e-12 for s, column in ((1, "ROAR AUC"), (-1, "KAR AOC")) for p, d in zip(printed_differences[column], differences))
+    text, released = ([h - .5 for h in heights] for heights in (UNDER_THRESHOLD.values(), [WHOLE_MAPS[m] for m in roar.PRINTED[2:]]))
+    assert table1.within_tolerance() == {"text": (near(text), near([0] * 6), 12), "released code": (near(released), near([0] * 6), 12)}
+    assert near([0] * 6) == 6
 
 
 def row(column, name="Accuracy", table="Table 1", paper="Sign"):
@@ -158,7 +216,7 @@ def test_one_network(printed):
     put("resnet18", "cifar10", .76)
     found = row(RESNET)
     assert (found["reproduced"], found["low"], found["high"], found["n"]) == (.76, .756, .764, 10_000)
-    assert found["data"].startswith("cifar10 test, ") and "JPEG" in found["data"] and found["model"] == "resnet18"
+    assert found["data"].startswith("cifar10 test, ") and "original pixels" in found["data"] and found["model"] == "resnet18"
     assert "50 epochs" in found["protocol"] and "1 seed" in found["protocol"] and "seeds" not in found["protocol"]
     assert (found["verdict"], found["verdict_at_zero"]) == ("agree", "agree")  # .0031 away, half-width .004
     assert blank(row(CNN)) and reproduction.table()["reproduced"].notna().sum() == 1
@@ -236,6 +294,18 @@ def test_cells_of_weights_that_were_replaced_are_ignored(printed):
     assert blank(row(RESNET))
 
 
+def test_a_seed_whose_card_alone_is_kept_counts_like_any_other(printed):
+    put("resnet18", "cifar10", .75)
+    card = models.card("resnet18", "cifar10") | {"weights_hash": "abcdefabcdef"}
+    for tag, accuracy in zip(SEEDS[1:], (.76, .74)):
+        (printed / "weights" / f"resnet18-{tag}.json").write_text(json.dumps(card))
+        assert blank(row(RESNET))   # a card without its cell leaves the number blank
+        about = {"dataset": "cifar10", "split": "test", "n": 10_000, "data": ORIGINAL, "model": "resnet18", "weights": tag}
+        results.cell("accuracy", tag, about | {"weights_hash": "abcdefabcdef"}, lambda: {"rows": [{"accuracy": accuracy, "low": accuracy - .004, "high": accuracy + .004}]})
+    found = row(RESNET)
+    assert found["reproduced"] == .75 and "3 seeds" in found["protocol"] and found["high"] - found["low"] > .04
+
+
 def test_seeds_are_beside_each_other_by_map(printed):
     for tag, area in zip(SEEDS, (.14, .12, .15)):
         put("basic_cnn", tag, area, experiment="deletion", map="negative", fill="white")
@@ -243,27 +313,21 @@ def test_seeds_are_beside_each_other_by_map(printed):
     assert reproduction.over_seeds().to_dict("records") == [{"map": "negative", "fill": "white", "least": .12, "most": .15}]
 
 
-def test_the_network_before_its_cooldown_stands_beside_itself_on_the_same_pictures(printed, monkeypatch):
-    monkeypatch.setattr(reproduction, "current", lambda p: True)
-    about = {"dataset": "imagenette", "split": "test", "data": "fe", "model": "resnet18", "weights_hash": "0"}
-    chosen = torch.randperm(3_856, generator=torch.Generator().manual_seed(0))[:500].sort().values
-    whole = torch.zeros(13, 3_856, dtype=torch.bool)
-    whole[:, chosen[:100]] = True                      # a fifth of the 500 keeps its prediction throughout
-    part = torch.zeros(13, 500, dtype=torch.bool)
-    part[:, :150] = True
-    assert reproduction.beside_constant_rate() is None
-    for weights, n, kept in (("imagenette", 3_856, whole), (reproduction.CONSTANT[0], 500, part), (reproduction.CONSTANT[1], 500, ~part)):
-        results.cell("deletion", weights, about | {"weights": weights, "n": n, "map": "active", "fill": "black"}, lambda: {"rows": [{"auc": .5}], "kept": results.pack(kept)})
-        results.cell("accuracy", weights, about | {"weights": weights, "n": 3_856}, lambda: {"rows": [{"accuracy": n / 10_000}]})
-    accuracy, area = (part for _, part in reproduction.beside_constant_rate().groupby("row"))
-    assert (accuracy[["printed", "value"]].values == [[.8357, .3856], [.8357, .05], [.8357, .05]]).all() and accuracy["difference"].tolist() == pytest.approx([0, -.3356, -.3356]) and accuracy["low"].isna().all()
-    assert area[["row", "fill", "printed"]].values.tolist() == [["active", "black", .14]] * 3 and area["weights"].tolist() == ["imagenette", *reproduction.CONSTANT]
-    assert area["value"].tolist() == pytest.approx([.18, .27, .63]) and area["difference"].tolist() == pytest.approx([0, .09, .45])
-    assert area["low"].isna().tolist() == [True, False, False] and 0 < area["low"].iloc[1] < .09 < area["high"].iloc[1] < .13
+def test_the_network_before_its_cooldown_stands_beside_itself():
+    """Measured once, on weights that are not kept: the file is whole, and its rows speak of the printed numbers."""
+    found = reproduction.beside_constant_rate()
+    assert found["network"].unique().tolist() == ["after the cooldown", "before it", "before it, fresh statistics"]
+    assert found.groupby("network")["row"].apply(list).map(tuple).nunique() == 1 and len(found) == 3 * 7
+    printed = {(n.row.lower(), reproduction.FILL_OF.get(n.table, "")): n.published for n in published.numbers() if n.column == "Imagenette ResNet-18"}
+    assert [printed[r.row, r.fill] for r in found.itertuples()] == found["printed"].tolist()
+    after = found[found["network"] == "after the cooldown"].set_index(["row", "fill"])
+    for r in found.itertuples():
+        assert r.difference == pytest.approx(r.value - after.loc[(r.row, r.fill), "value"], abs=2e-5)
+        assert np.isnan(r.low) == (r.row == "accuracy" or r.network == "after the cooldown") and (np.isnan(r.low) or r.low < r.difference < r.high)
 
 
 def test_other_pixels_are_no_other_seed(printed):
-    """The JPEG copy and the original of CIFAR-10 give one network two cells of one name."""
+    """Class folders and the original order of CIFAR-10 give one network two cells of one name."""
     put("basic_cnn", SEEDS[0], .63)
     put("basic_cnn", SEEDS[1], .63)
     put("basic_cnn", SEEDS[0], .70, data="0" * 12)

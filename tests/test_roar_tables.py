@@ -85,19 +85,6 @@ def test_the_mean_of_both_areas_by_hand():
     assert roar_tables.mean_of_both(part)["seeds"].tolist() == [1, 1, 1]   # the seed that one method lacks is nobody's
 
 
-def test_retrainings_of_a_processor_find_their_twins_of_a_gpu(monkeypatch):
-    def cell(fraction, accuracy, machine="Linux x86_64, a processor", weights="w"):
-        return {"parameters": {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1, "weights_hash": weights}, "version": 1,
-                "provenance": {"machine": machine}, "rows": [{"accuracy": accuracy}]}
-    gpu = "Linux x86_64, a processor, NVIDIA H100"
-    kept = {"roar_cpu": [cell(.1, .5), cell(.3, .4), cell(.5, .3), cell(.1, .2, weights="old")],
-            "roar": [cell(.9, .1, gpu), cell(.1, .6, gpu), cell(.5, .3), cell(.1, .2, gpu, "old")]}   # 0.3 has no twin, 0.5 none of a GPU
-    monkeypatch.setattr(results, "cells", kept.get)
-    assert roar_tables.on_both("w")[["fraction", "cpu", "gpu"]].to_numpy().tolist() == [[.1, .5, .6]] and len(roar_tables.on_both()) == 2
-    kept["roar_cpu"] = []
-    assert roar_tables.on_both().empty
-
-
 def test_holm_by_hand():
     assert roar_tables.holm([.01, .04, .03, .005]) == pytest.approx([.03, .06, .06, .02])
     assert roar_tables.holm([.6, .9]) == [1, 1] and roar_tables.holm([]) == []

@@ -206,8 +206,7 @@ def test_committed_cells_are_whole_and_of_the_committed_weights():
         p = content["parameters"]
         assert file.stem.endswith(results.key(p, content["version"])) and content["experiment"] == file.parent.name
         if (p["model"], p["weights"]) not in current:
-            kept = p["weights"] not in reproduction.CONSTANT   # of weights that are not kept, all cells must name the same
-            current[p["model"], p["weights"]] = models.fingerprint(models.load(p["model"], p["weights"])) if kept else p["weights_hash"]
+            current[p["model"], p["weights"]] = models.committed(p["model"], p["weights"])
         assert p["weights_hash"] == current[p["model"], p["weights"]], file.name
 
 
@@ -220,4 +219,4 @@ def test_committed_areas_follow_from_their_flags():
         assert row["auc"] == pytest.approx(metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9), file.name
         if k % 10 == 0:  # the bootstrap takes its time
             again, = experiments.auc_rows({(p["map"], p["fill"]): kept})
-            assert (row["low"], row["high"]) == pytest.approx((again["low"], again["high"]), abs=1e-9), file.name
+            assert (row["low"], row["high"]) == pytest.approx((again["low"], again["high"]), abs=5e-5), file.name  # a step of the quantile, where another machine sums in another order
