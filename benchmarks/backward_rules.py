@@ -4,6 +4,7 @@
 
 The plain gradient is `saliency`: one forward pass, one backward pass to the input. Ratios of interleaved repeats.
 """
+
 from __future__ import annotations
 
 import sys
@@ -16,8 +17,14 @@ import timing  # noqa: E402
 from lib import attribution, data, models  # noqa: E402
 
 METHODS = {
-    "guided_backprop": {}, "deconvolution": {}, "epsilon_lrp": {}, "rectgrad": {}, "rectgrad without padding trick": {"padding_trick": False},
-    "rectgrad q=50": {"q": 50.0}, "rectgrad_prr": {}, "deeplift": {},
+    "guided_backprop": {},
+    "deconvolution": {},
+    "epsilon_lrp": {},
+    "rectgrad": {},
+    "rectgrad without padding trick": {"padding_trick": False},
+    "rectgrad q=50": {"q": 50.0},
+    "rectgrad_prr": {},
+    "deeplift": {},
 }
 
 
@@ -29,22 +36,29 @@ def main():
         runs = {"saliency": lambda: attribution.saliency(model, images)}
         for label, options in METHODS.items():
             function = attribution.METHODS[label.split()[0]].function
-            runs[label] = lambda function=function, options=options: function(model, images, **options)
+            runs[label] = lambda function=function, options=options: function(
+                model, images, **options
+            )
         runs |= peers(model, images)
         seconds = timing.interleaved(runs, chosen.repeats, clock)
         for label in list(runs)[1:]:
-            print(f"{name}  {label} over saliency: {timing.ratio(seconds[label], seconds['saliency'])}")
+            print(
+                f"{name}  {label} over saliency: {timing.ratio(seconds[label], seconds['saliency'])}"
+            )
 
 
 def peers(model, images):
     """Captum's methods on the same pictures, where it takes the network."""
     from captum.attr import DeepLift, GuidedBackprop
+
     with torch.no_grad():
         target = model(images).argmax(1)
     found = {}
     for label, peer in (("captum guided_backprop", GuidedBackprop), ("captum deeplift", DeepLift)):
+
         def run(peer=peer):
             return peer(model).attribute(images.clone().requires_grad_(), target=target)
+
         try:
             run()
         except (AssertionError, RuntimeError) as error:

@@ -5,6 +5,7 @@ CUDA graph and replayed, as 49 of the stored 20-epoch cells were computed ("step
 
 One process cannot keep a large GPU busy with so small a network; many that share it can, and then capture gains nothing.
 """
+
 import argparse
 import statistics
 import sys
@@ -20,12 +21,14 @@ from lib import models, training
 
 def captured(model, optimizer, images, labels):
     """A function that takes one step on what `images` and `labels` hold; the three steps that warm up are taken back."""
+
     def step():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             logits = model(images)
         cross_entropy(logits.float(), labels).backward()
         optimizer.step()
+
     before = [p.detach().clone() for p in model.parameters()]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -47,19 +50,32 @@ def captured(model, optimizer, images, labels):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("torch sees no CUDA device here; this benchmark needs one.")
-    images, labels = torch.rand(100, 3, 32, 32, device="cuda") * 2 - 1, torch.randint(10, (100,), device="cuda")
-    new = lambda: models.load("rectgrad_cnn", None, classes=tuple("0123456789"), seed=0, device="cuda").train().to(memory_format=torch.channels_last)
+    images, labels = (
+        torch.rand(100, 3, 32, 32, device="cuda") * 2 - 1,
+        torch.randint(10, (100,), device="cuda"),
+    )
+    new = lambda: (
+        models.load("rectgrad_cnn", None, classes=tuple("0123456789"), seed=0, device="cuda")
+        .train()
+        .to(memory_format=torch.channels_last)
+    )
     plain, other = new(), new()
     optimizer = torch.optim.Adam(plain.parameters())
     replay = captured(other, torch.optim.Adam(other.parameters(), capturable=True), images, labels)
-    ways = {"kernel by kernel": lambda: training._epoch(plain, optimizer, ((images, labels) for _ in range(asked.steps)), True, lambda: None),
-            "captured": lambda: [replay() for _ in range(asked.steps)]}
+    ways = {
+        "kernel by kernel": lambda: training._epoch(
+            plain, optimizer, ((images, labels) for _ in range(asked.steps)), True, lambda: None
+        ),
+        "captured": lambda: [replay() for _ in range(asked.steps)],
+    }
     taken = {name: [] for name in ways}
     for turn in range(asked.repeats + 1):
         for name, way in ways.items():
@@ -67,11 +83,15 @@ def main():
             start = time.perf_counter()
             way()
             torch.cuda.synchronize()
-            taken[name] += [(time.perf_counter() - start) / asked.steps * 1e3] if turn else []   # the first turn warms up
+            taken[name] += (
+                [(time.perf_counter() - start) / asked.steps * 1e3] if turn else []
+            )  # the first turn warms up
     ratio = [a / b for a, b in zip(*taken.values())]
     print(torch.cuda.get_device_name())
     for name, times in taken.items():
-        print(f"{name:18s} {statistics.median(times):.2f} ms a step ({min(times):.2f} to {max(times):.2f})")
+        print(
+            f"{name:18s} {statistics.median(times):.2f} ms a step ({min(times):.2f} to {max(times):.2f})"
+        )
     print(f"ratio {statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f})")
 
 

@@ -7,6 +7,7 @@ sorting, selecting, filling and comparing cost on top. *Naive* follows the relea
 it sorts the maps again, copies the images, fills and runs the model on all of them, also where no further pixel has gone
 (but under no_grad, which the released code does not have). Repeats are interleaved; ratios are medians with their range.
 """
+
 from __future__ import annotations
 
 import sys
@@ -43,7 +44,9 @@ def bare(model, batches):
 def batches_of(model, images, maps, fill, batch_size):
     """The batches that `allegiance` gives the model, in their order."""
     batches = []
-    handle = model.register_forward_pre_hook(lambda _, arguments: batches.append(arguments[0].clone()))
+    handle = model.register_forward_pre_hook(
+        lambda _, arguments: batches.append(arguments[0].clone())
+    )
     allegiance(model, images, maps, fill=fill, batch_size=batch_size)
     handle.remove()
     return batches
@@ -58,15 +61,24 @@ def main():
         for kind in ("original", "active"):
             maps = getattr(maps_of, kind)
             batches = batches_of(model, images, maps, model.black, chosen.batch)
-            runs = {"allegiance": lambda: allegiance(model, images, maps, fill=model.black, batch_size=chosen.batch),
-                    "bare": lambda: bare(model, batches), "naive": lambda: naive(model, images, maps, model.black)}
-            same = (runs["allegiance"]() == runs["naive"]()).double().mean().item()    # warm-up
+            runs = {
+                "allegiance": lambda: allegiance(
+                    model, images, maps, fill=model.black, batch_size=chosen.batch
+                ),
+                "bare": lambda: bare(model, batches),
+                "naive": lambda: naive(model, images, maps, model.black),
+            }
+            same = (runs["allegiance"]() == runs["naive"]()).double().mean().item()  # warm-up
             bare(model, batches)
             seconds = timing.interleaved(runs, chosen.repeats, clock)
             images_seen = sum(len(batch) for batch in batches) / len(images)
-            print(f"\n{name}, {kind} map: {images_seen:.1f} forward passes an image (naive {1 + len(PAPER_FRACTIONS)}); {same:.2%} of entries equal to naive")
+            print(
+                f"\n{name}, {kind} map: {images_seen:.1f} forward passes an image (naive {1 + len(PAPER_FRACTIONS)}); {same:.2%} of entries equal to naive"
+            )
             print(f"  allegiance over bare  {timing.ratio(seconds['allegiance'], seconds['bare'])}")
-            print(f"  naive over allegiance {timing.ratio(seconds['naive'], seconds['allegiance'])}")
+            print(
+                f"  naive over allegiance {timing.ratio(seconds['naive'], seconds['allegiance'])}"
+            )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ under bfloat16 autocast; how far the float32 maps are from the naive ones; and S
 maps with the float32 ones, averaged over the images. Only ratios within a run mean anything on a busy machine; `--clock
 cpu` with one thread counts the processor's time instead of the wall clock's.
 """
+
 from __future__ import annotations
 
 import statistics
@@ -49,8 +50,13 @@ def versus_rivals(model, images, loses):
 
 
 def naive(model, images):
-    return SignedMaps(full_pass(model, images).abs().amax(1), full_pass(model, images).relu().amax(1), (-full_pass(model, images)).relu().amax(1),
-                      versus_rivals(model, images, torch.le), versus_rivals(model, images, torch.ge))
+    return SignedMaps(
+        full_pass(model, images).abs().amax(1),
+        full_pass(model, images).relu().amax(1),
+        (-full_pass(model, images)).relu().amax(1),
+        versus_rivals(model, images, torch.le),
+        versus_rivals(model, images, torch.ge),
+    )
 
 
 def in_bfloat16(model, images):
@@ -63,7 +69,14 @@ def main():
     for name in chosen.models:
         model = models.load(name, chosen.weights, classes=pictures.classes)
         images = data.to_range(pictures.images, model)
-        runs = {kind: partial(function, model, images) for kind, function in (("naive", naive), ("float32", signed_maps), ("bfloat16", in_bfloat16))}
+        runs = {
+            kind: partial(function, model, images)
+            for kind, function in (
+                ("naive", naive),
+                ("float32", signed_maps),
+                ("bfloat16", in_bfloat16),
+            )
+        }
         results = {kind: function() for kind, function in runs.items()}  # warm-up
         seconds = timing.interleaved(runs, chosen.repeats, clock)
         print(f"\n{name}: naive {statistics.median(seconds['naive']):.2f} s")
@@ -73,7 +86,9 @@ def main():
             slow, fast, half = (getattr(results[kind], field) for kind in runs)
             far = ((slow - fast).abs() > 1e-4 * slow.abs().amax()).double().mean().item()
             correlation = rank_correlation(half.float(), fast).mean().item()
-            print(f"  {field:9} {far:.3%} of pixels differ from naive by over 1e-4 of the maximum; bfloat16 rank correlation {correlation:.3f}")
+            print(
+                f"  {field:9} {far:.3%} of pixels differ from naive by over 1e-4 of the maximum; bfloat16 rank correlation {correlation:.3f}"
+            )
 
 
 if __name__ == "__main__":

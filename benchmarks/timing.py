@@ -1,4 +1,5 @@
 """What the benchmarks share: their options, pictures, and ratios of interleaved repeats."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,17 +20,23 @@ def options(about: str, batch: int) -> tuple[argparse.Namespace, Callable[[], fl
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["basic_cnn", "resnet18"])
-    parser.add_argument("--weights", help="a tag or file that lib.models.load accepts; default: freshly drawn")
+    parser.add_argument(
+        "--weights", help="a tag or file that lib.models.load accepts; default: freshly drawn"
+    )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     pictures = data.load("shapes10", "test", size=chosen.size, count=chosen.batch)
-    print(f"{chosen.batch} pictures of {chosen.size} pixels, {chosen.threads} thread(s), {chosen.repeats} repeats, {chosen.clock} clock, "
-          f"weights {chosen.weights or 'freshly drawn'}, PyTorch {torch.__version__}")
+    print(
+        f"{chosen.batch} pictures of {chosen.size} pixels, {chosen.threads} thread(s), {chosen.repeats} repeats, {chosen.clock} clock, "
+        f"weights {chosen.weights or 'freshly drawn'}, PyTorch {torch.__version__}"
+    )
     return chosen, time.perf_counter if chosen.clock == "wall" else time.process_time, pictures
 
 
-def interleaved(runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+def interleaved(
+    runs: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Seconds of each run, `repeats` times in turn, so that a busy moment falls on all of them."""
     seconds = {name: [] for name in runs}
     for _ in range(repeats):

@@ -7,6 +7,7 @@ jupyter-book reads a copy of the sources, `<out>/src`, to which this adds the pa
 results (pages.py), the commit in the footer and, where they apply, a note that a chapter was executed here or a warning
 that its code has changed since it was published.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +20,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from notebooks.run import PROFILES, QUICK, annotate, chapters, networks_behind, profile_values, write  # noqa: E402
+from notebooks.run import (
+    PROFILES,
+    QUICK,
+    annotate,
+    chapters,
+    networks_behind,
+    profile_values,
+    write,
+)  # noqa: E402
 
 REPLACED = "**This chapter is older than its networks.** Some of those it rests on have been trained anew since, on CIFAR-10's original pixels; its numbers are recomputed at the next release of the book."
 STALE = "**This chapter is older than its code.** Its source has changed since these results were computed; they are recomputed at the next release of the book."
@@ -31,8 +40,12 @@ class BuildError(RuntimeError):
 
 def provenance(root: Path) -> str:
     """The commit that the pages are built from, or that it is not known."""
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
         commit, day = git("log", "-1", "--format=%h %cs").split()
         changed = git("status", "--porcelain", "--untracked-files=no")
@@ -43,8 +56,11 @@ def provenance(root: Path) -> str:
 
 def code(notebook) -> list[str]:
     """The code cells that papermill did not inject."""
-    return [cell.source for cell in notebook.cells
-            if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+    return [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
 
 
 def replaced(notebook, values: dict, root: Path = ROOT) -> bool:
@@ -52,7 +68,9 @@ def replaced(notebook, values: dict, root: Path = ROOT) -> bool:
     return dict(notebook.metadata.get("networks", {})) != networks_behind(values, root)
 
 
-ROOM = 90   # characters that a row of a table has room for on a page, a column's padding counted as two
+ROOM = (
+    90  # characters that a row of a table has room for on a page, a column's padding counted as two
+)
 
 
 def unbroken(text: str) -> str:
@@ -61,19 +79,40 @@ def unbroken(text: str) -> str:
 
     def table(match):
         whole = inside.sub("\u00a0", match[0])
-        columns = zip(*(re.sub("<.*?>", " ", row).strip("|").split("|") for row in whole.splitlines() if not row.startswith("|:")))
-        return whole if sum(2 + max(len(part) for cell in column for part in cell.split(" ")) for column in columns) <= ROOM else match[0]
+        columns = zip(
+            *(
+                re.sub("<.*?>", " ", row).strip("|").split("|")
+                for row in whole.splitlines()
+                if not row.startswith("|:")
+            )
+        )
+        return (
+            whole
+            if sum(
+                2 + max(len(part) for cell in column for part in cell.split(" "))
+                for column in columns
+            )
+            <= ROOM
+            else match[0]
+        )
+
     return re.sub(r"^\|.*(?:\n\|.*)*", table, text, flags=re.M)
 
 
 def keep_numbers_whole(folder: Path) -> None:
     """`unbroken` over every page and every chapter's output in `folder`."""
     import nbformat
+
     for page in folder.glob("*.md"):
         page.write_text(unbroken(page.read_text(encoding="utf8")), encoding="utf8")
     for chapter in folder.glob("*.ipynb"):
         notebook = nbformat.read(chapter, as_version=4)
-        for shown in (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output):
+        for shown in (
+            output["data"]
+            for cell in notebook.cells
+            for output in cell.get("outputs", [])
+            if "data" in output
+        ):
             if "text/markdown" in shown:
                 shown["text/markdown"] = unbroken(shown["text/markdown"])
         write(notebook, chapter)
@@ -90,7 +129,9 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
     from book import pages
 
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.py"))
+    shutil.copytree(
+        root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.py")
+    )
     shutil.copy(root / "_toc.yml", target)
     (target / "data" / "results").mkdir(parents=True)
     for table in (root / "data" / "results").glob("*.csv"):  # pages link them as downloads
@@ -105,13 +146,18 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
         config["title"] += f" ({profile} profile)"
     (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
     for name, source in chapters(root).items():
-        published, executed = root / "book" / source.name, root / "_build" / (profile or "") / source.name
+        published, executed = (
+            root / "book" / source.name,
+            root / "_build" / (profile or "") / source.name,
+        )
         if profile and executed.exists() and executed.stat().st_mtime >= source.stat().st_mtime:
             shutil.copy(executed, target / "book")
             continue
         stored = source if profile == "quick" else published
         if not stored.exists():
-            raise BuildError(f"{stored} is missing; `make refresh PROFILE=paper CHAPTER={name}` writes it.")
+            raise BuildError(
+                f"{stored} is missing; `make refresh PROFILE=paper CHAPTER={name}` writes it."
+            )
         notebook = nbformat.read(stored, as_version=4)
         if profile == "quick":
             annotate(notebook, QUICK)
@@ -129,19 +175,41 @@ def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
     assemble(profile, out / "src", root)
     with tempfile.TemporaryDirectory(dir=out) as work:
         done = subprocess.run(
-            [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "--all", "-q", "-W", "--keep-going", "--path-output", work, str(out / "src")],
-            capture_output=True, text=True)
+            [
+                sys.executable,
+                "-c",
+                "from jupyter_book.cli.main import main; main()",
+                "build",
+                "--all",
+                "-q",
+                "-W",
+                "--keep-going",
+                "--path-output",
+                work,
+                str(out / "src"),
+            ],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
-            raise BuildError(f"jupyter-book found fault with the book:\n{(done.stdout + done.stderr).strip()}")
+            raise BuildError(
+                f"jupyter-book found fault with the book:\n{(done.stdout + done.stderr).strip()}"
+            )
         shutil.rmtree(out / "html", ignore_errors=True)
         shutil.move(Path(work) / "_build" / "html", out / "html")
     return out / "html" / "index.html"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--profile", choices=PROFILES, help="take the chapters executed under _build/<profile>/")
-    parser.add_argument("--out", type=Path, help="folder for html/ and src/ (default _build, or _build/<profile>)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--profile", choices=PROFILES, help="take the chapters executed under _build/<profile>/"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for html/ and src/ (default _build, or _build/<profile>)"
+    )
     chosen = parser.parse_args(arguments)
     try:
         print(build(chosen.profile, chosen.out or ROOT / "_build" / (chosen.profile or "")))

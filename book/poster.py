@@ -1,4 +1,5 @@
 """The poster of the README, drawn from stored results: `python -m book.poster` writes book/_static/poster.png."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,9 +8,30 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from lib import attribution, experiments, figures, figures_noise, figures_synthesis, models, noise, ranking, results, roar_tables, subjects, synthesis
+from lib import (
+    attribution,
+    experiments,
+    figures,
+    figures_noise,
+    figures_synthesis,
+    models,
+    noise,
+    ranking,
+    results,
+    roar_tables,
+    subjects,
+    synthesis,
+)
 
-METHODS = ("saliency", "positive", "active", "smoothgrad", "integrated_gradients", "guided_backprop", "rectgrad")
+METHODS = (
+    "saliency",
+    "positive",
+    "active",
+    "smoothgrad",
+    "integrated_gradients",
+    "guided_backprop",
+    "rectgrad",
+)
 WHOLE = "#666666"
 
 
@@ -22,74 +44,152 @@ def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> Non
     figures.draw_picture(axes[0], figures.as_rgb(who.pictures.images)[0], "Picture")
     for axis, name in zip(axes[1:], METHODS):
         found = attribution.METHODS[name].function(who.model, image)
-        figures_noise.draw_map(axis, attribution.to_map(found, attribution.METHODS[name].reduce["noise"])[0], noise.label(name).replace(" ", "\n", len(noise.label(name)) > 14))
+        figures_noise.draw_map(
+            axis,
+            attribution.to_map(found, attribution.METHODS[name].reduce["noise"])[0],
+            noise.label(name).replace(" ", "\n", len(noise.label(name)) > 14),
+        )
 
 
 def sign(axis) -> None:
     """Areas under black and white deletion of the maps that are made for the colour and of those that are not."""
     found = results.table("deletion")
-    found = found[(found["dataset"] == "cifar10") & (found["model"] == "basic_cnn") & (found["weights"] == "cifar10") & (found["split"] == "test")].set_index(["map", "fill"])
+    found = found[
+        (found["dataset"] == "cifar10")
+        & (found["model"] == "basic_cnn")
+        & (found["weights"] == "cifar10")
+        & (found["split"] == "test")
+    ].set_index(["map", "fill"])
     for y, (name, fill) in enumerate((m, f) for f in ("black", "white") for m in experiments.MAPS):
         row = found.loc[(name, fill)]
-        axis.errorbar(row["auc"], -y - (fill == "white"), xerr=[[row["auc"] - row["low"]], [row["high"] - row["auc"]]], fmt="o", color=figures.COLOURS[name], markersize=6)
-    axis.set(yticks=[-y - (y >= 5) for y in range(10)], xlabel="area under the share of\nunchanged predictions (less is better)")
-    axis.set_yticklabels([f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in experiments.MAPS])
+        axis.errorbar(
+            row["auc"],
+            -y - (fill == "white"),
+            xerr=[[row["auc"] - row["low"]], [row["high"] - row["auc"]]],
+            fmt="o",
+            color=figures.COLOURS[name],
+            markersize=6,
+        )
+    axis.set(
+        yticks=[-y - (y >= 5) for y in range(10)],
+        xlabel="area under the share of\nunchanged predictions (less is better)",
+    )
+    axis.set_yticklabels(
+        [f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in experiments.MAPS]
+    )
 
 
 def background(axis) -> None:
     """Share of a map on the background, at equal sparsity."""
     found = results.table("outside")
-    found = found[(found["weights"] == "cifar10") & found["share"] & (found["treatment"] == "matched")].sort_values("mean", ascending=False)
+    found = found[
+        (found["weights"] == "cifar10") & found["share"] & (found["treatment"] == "matched")
+    ].sort_values("mean", ascending=False)
     for y, r in enumerate(found.itertuples()):
-        axis.errorbar(r.mean, y, xerr=[[r.mean - r.mean_low], [r.mean_high - r.mean]], fmt="o", color=figures_noise.colour(r.method), markersize=6)
-    axis.set(yticks=range(len(found)), xlabel="share of the map on the background,\nequal sparsity (less is better)")
+        axis.errorbar(
+            r.mean,
+            y,
+            xerr=[[r.mean - r.mean_low], [r.mean_high - r.mean]],
+            fmt="o",
+            color=figures_noise.colour(r.method),
+            markersize=6,
+        )
+    axis.set(
+        yticks=range(len(found)),
+        xlabel="share of the map on the background,\nequal sparsity (less is better)",
+    )
     axis.set_yticklabels([noise.label(m) for m in found["method"]])
 
 
 def listening(axis) -> None:
     """How alike a map stays when the output layer's weights are drawn anew."""
     found = results.table("sanity")
-    found = found[(found["mode"] == "cascading") & (found["depth"] == 1) & (found["weights"] == "cifar10")].groupby("method")[["rank", "rank_low", "rank_high"]].mean().sort_values("rank", ascending=False)
+    found = (
+        found[
+            (found["mode"] == "cascading") & (found["depth"] == 1) & (found["weights"] == "cifar10")
+        ]
+        .groupby("method")[["rank", "rank_low", "rank_high"]]
+        .mean()
+        .sort_values("rank", ascending=False)
+    )
     for y, r in enumerate(found.itertuples()):
-        axis.errorbar(r.rank, y, xerr=[[r.rank - r.rank_low], [r.rank_high - r.rank]], fmt="o", color=figures_noise.colour(r.Index), markersize=6)
-    axis.set(yticks=range(len(found)), xlabel="rank correlation with the map before\n(less: it listens more)")
+        axis.errorbar(
+            r.rank,
+            y,
+            xerr=[[r.rank - r.rank_low], [r.rank_high - r.rank]],
+            fmt="o",
+            color=figures_noise.colour(r.Index),
+            markersize=6,
+        )
+    axis.set(
+        yticks=range(len(found)),
+        xlabel="rank correlation with the map before\n(less: it listens more)",
+    )
     axis.set_yticklabels([noise.label(m) for m in found.index])
 
 
 def legibility(axis) -> None:
     """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
-    explained = experiments.correct(subjects.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
-    shares = roar_tables.repeated(explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10")))
+    explained = experiments.correct(
+        subjects.subject("cifar10", "rectgrad_cnn"), stored=True
+    ).numpy()
+    shares = roar_tables.repeated(
+        explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10"))
+    )
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):
         colour = WHOLE if method == "none" else figures_noise.colour(method)
         axis.plot([r["wrong"], r["right"]], [y, y], color=colour, linewidth=1.5)
         axis.plot(r["right"], y, "o", color=colour, markersize=6)
         axis.plot(r["wrong"], y, "o", markerfacecolor="white", color=colour, markersize=6)
-    axis.axvline(.1, color=WHOLE, linestyle=":", linewidth=1)
-    axis.text(.11, len(shares) - .45, "chance", fontsize=7.5, color=WHOLE)
+    axis.axvline(0.1, color=WHOLE, linestyle=":", linewidth=1)
+    axis.text(0.11, len(shares) - 0.45, "chance", fontsize=7.5, color=WHOLE)
     axis.plot([], [], "o", color=WHOLE, label="explained network right")
     axis.plot([], [], "o", markerfacecolor="white", color=WHOLE, label="wrong")
     axis.legend(loc="upper left", fontsize=8)
-    axis.set(yticks=range(len(shares)), ylim=(-.6, len(shares) + 1.4), xlim=(0, 1), xlabel="accuracy after retraining on\nthe first tenth of the pixels")
+    axis.set(
+        yticks=range(len(shares)),
+        ylim=(-0.6, len(shares) + 1.4),
+        xlim=(0, 1),
+        xlabel="accuracy after retraining on\nthe first tenth of the pixels",
+    )
     axis.set_yticklabels(["All pixels" if m == "none" else noise.label(m) for m in shares.index])
 
 
-PANELS = (("Does the sign help?\nPixels turned black or white", sign), ("Is RectGrad clean,\nor only sparse?", background), ("Does a map listen?\nA new output layer", listening), ("Do retrained networks\nread the map?", legibility))
+PANELS = (
+    ("Does the sign help?\nPixels turned black or white", sign),
+    ("Is RectGrad clean,\nor only sparse?", background),
+    ("Does a map listen?\nA new output layer", listening),
+    ("Do retrained networks\nread the map?", legibility),
+)
 
 
 def league(part: SubFigure) -> None:
     """The places of the published methods and the controls; the scores, nearly alike to deletion, are left out."""
-    summary = ranking.summary({m: of for m, of in synthesis.read("cifar10", "rectgrad_cnn").items() if not m.endswith("_score")})
-    figures_synthesis.league(summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots())
-    part.suptitle("Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals", x=.02, ha="left", fontsize=10, fontweight="bold")
+    summary = ranking.summary(
+        {
+            m: of
+            for m, of in synthesis.read("cifar10", "rectgrad_cnn").items()
+            if not m.endswith("_score")
+        }
+    )
+    figures_synthesis.league(
+        summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots()
+    )
+    part.suptitle(
+        "Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals",
+        x=0.02,
+        ha="left",
+        fontsize=10,
+        fontweight="bold",
+    )
 
 
 def poster() -> Figure:
     """The maps above, a question and its answer in each panel below, the league at the bottom."""
     figures.style()
     figure = plt.figure(figsize=(13.5, 14.2), layout="constrained")
-    figure.get_layout_engine().set(w_pad=.12, h_pad=.08)
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(1, 2.4, 3.1))
     maps(upper)
     league(lower)
@@ -98,8 +198,14 @@ def poster() -> Figure:
         axis.tick_params(axis="y", labelsize=8.5)
         axis.set_title(title, loc="left", fontweight="bold")
         sns.despine(ax=axis)
-    return figures.signed(figure, "maps: squeezenet1_1 on a photograph of scikit-image; sign: basic_cnn, the others rectgrad_cnn, cifar10 (JPEG copy)", "paper")
+    return figures.signed(
+        figure,
+        "maps: squeezenet1_1 on a photograph of scikit-image; sign: basic_cnn, the others rectgrad_cnn, cifar10 (JPEG copy)",
+        "paper",
+    )
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "_static" / "poster.png").write_bytes(figures.compact(poster(), dpi=110, colours=256).data)
+    (Path(__file__).parent / "_static" / "poster.png").write_bytes(
+        figures.compact(poster(), dpi=110, colours=256).data
+    )

@@ -6,6 +6,7 @@ ReLU in all its forms (module, function, method, in place, `clamp(min=0)`, `thre
 the smooth activations in `SMOOTH`, `max_pool2d` and `conv2d`. Not seen: what TorchScript or `torch.compile` have swallowed
 (refused), gates (`sigmoid`, `tanh`), an activation written out in arithmetic, and other pooling operations.
 """
+
 from __future__ import annotations
 
 import inspect
@@ -23,10 +24,45 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 SMOOTH = (F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.softplus, F.leaky_relu)
-_RELU = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh, F.hardtanh_, F.threshold, torch.threshold, torch.threshold_)
-_CLAMP = (torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_,
-          torch.clip, torch.clip_, Tensor.clip, Tensor.clip_)
-_IN_PLACE = {torch.relu_, Tensor.relu_, torch.clamp_, Tensor.clamp_, torch.clamp_min_, Tensor.clamp_min_, torch.clip_, Tensor.clip_, torch.threshold_, F.hardtanh_}
+_RELU = (
+    F.relu,
+    torch.relu,
+    torch.relu_,
+    Tensor.relu,
+    Tensor.relu_,
+    F.relu6,
+    F.hardtanh,
+    F.hardtanh_,
+    F.threshold,
+    torch.threshold,
+    torch.threshold_,
+)
+_CLAMP = (
+    torch.clamp,
+    torch.clamp_,
+    Tensor.clamp,
+    Tensor.clamp_,
+    torch.clamp_min,
+    torch.clamp_min_,
+    Tensor.clamp_min,
+    Tensor.clamp_min_,
+    torch.clip,
+    torch.clip_,
+    Tensor.clip,
+    Tensor.clip_,
+)
+_IN_PLACE = {
+    torch.relu_,
+    Tensor.relu_,
+    torch.clamp_,
+    Tensor.clamp_,
+    torch.clamp_min_,
+    Tensor.clamp_min_,
+    torch.clip_,
+    Tensor.clip_,
+    torch.threshold_,
+    F.hardtanh_,
+}
 _POOL = (F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices)
 
 
@@ -37,8 +73,8 @@ class Activation(NamedTuple):
     a: Tensor
     index: int
     last: bool
-    upper: float                        # ReLU's bound: inf, 6 for ReLU6
-    function: Callable[[Tensor], Tensor] | None   # of a smooth activation, else None
+    upper: float  # ReLU's bound: inf, 6 for ReLU6
+    function: Callable[[Tensor], Tensor] | None  # of a smooth activation, else None
 
     @property
     def slope(self) -> Tensor:
@@ -72,11 +108,15 @@ class Pool(NamedTuple):
 def _where_above(g: Tensor, score: Tensor, threshold) -> Tensor:
     """g where the score is strictly above the threshold, else 0: ReLU's own backward kernel, several times faster than `where`."""
     if isinstance(threshold, Tensor):
-        score, threshold = score - threshold, 0.0   # above 0 exactly where the score is above the threshold
+        score, threshold = (
+            score - threshold,
+            0.0,
+        )  # above 0 exactly where the score is above the threshold
     return torch.ops.aten.threshold_backward(g.to(score.dtype), score, threshold)
 
 
 # --- the rules: gradient at the output of an operation -> gradient at its input -------------------------------------------
+
 
 def deconvolution(g: Tensor, unit: Activation) -> Tensor:
     """R_in = [R > 0] R (paper Noise, eq. 3 in appendix E.1)."""
@@ -100,13 +140,17 @@ def percentile(values: Tensor, q: float) -> Tensor:
     """The q-th percentile of each row of values [N,...], [N]: the value at index round((n - 1) q / 100) of the ascending order."""
     dense = values.detach()
     if dense.ndim == 4 and not dense.is_contiguous():
-        dense = dense.permute(0, 2, 3, 1)  # order within an image does not matter, and a copy would cost more than the search
+        dense = dense.permute(
+            0, 2, 3, 1
+        )  # order within an image does not matter, and a copy would cost more than the search
     rows = dense.reshape(len(dense), math.prod(dense.shape[1:]))
     rank = round((rows.shape[1] - 1) * q / 100)
     if rows.device.type != "cpu":
         return rows.kthvalue(rank + 1, dim=1).values
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-    return torch.tensor([_ranked(row, rank) for row in rows.numpy()], dtype=torch.float64).to(values.dtype)
+    return torch.tensor([_ranked(row, rank) for row in rows.numpy()], dtype=torch.float64).to(
+        values.dtype
+    )
 
 
 def _ranked(row: np.ndarray, rank: int) -> float:
@@ -119,7 +163,15 @@ def _ranked(row: np.ndarray, rank: int) -> float:
     return float(np.partition(below, rank)[rank]) if rank < len(below) else 0.0
 
 
-def rectgrad(g: Tensor, unit: Activation, *, q: float = 98.0, tau: float | None = None, rule: str = "PR1", eps: float = 0.0) -> Tensor:
+def rectgrad(
+    g: Tensor,
+    unit: Activation,
+    *,
+    q: float = 98.0,
+    tau: float | None = None,
+    rule: str = "PR1",
+    eps: float = 0.0,
+) -> Tensor:
     """R_in = [score > tau] R, tau the q-th percentile of the scores of a layer, per image (paper Noise, section 4.1, appendix B)."""
     name = rule if rule != "PR1+PR2" else "PR1" if unit.last else "PR2"
     score = SCORES[name](unit.a + eps if eps else unit.a, g)
@@ -152,7 +204,9 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
     quotient then lies in [0,1] and contributions add up exactly.
     """
     x, x0 = pool.x.chunk(2)
-    (y, at), (y0, at0) = (F.max_pool2d(part, **pool.options, return_indices=True) for part in (x, x0))
+    (y, at), (y0, at0) = (
+        F.max_pool2d(part, **pool.options, return_indices=True) for part in (x, x0)
+    )
     change, place = y - y0, torch.where(y >= y0, at, at0).flatten(2)
     at_place = (x - x0).flatten(2).gather(2, place).view_as(y)
     shares = g.chunk(2)[0] * _ratio(change, at_place, torch.zeros_like(at_place), 1.0)
@@ -163,27 +217,37 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
 def proportional(g: Tensor, pool: Pool) -> Tensor:
     """PRR: R_in = x avg_pool'(R / (avg_pool(x) + 1e-10)), over the windows of the max-pool, padding excluded (appendix D.3)."""
     with torch.enable_grad():
-        x = pool.x.detach().to(torch.promote_types(pool.x.dtype, torch.float32)).requires_grad_()    # 1e-10 is 0 in float16
+        x = (
+            pool.x.detach().to(torch.promote_types(pool.x.dtype, torch.float32)).requires_grad_()
+        )  # 1e-10 is 0 in float16
         z = F.avg_pool2d(x, **pool.options, count_include_pad=False)
-        spread, = torch.autograd.grad(z, x, g.to(z.dtype) / (z.detach() + 1e-10))
+        (spread,) = torch.autograd.grad(z, x, g.to(z.dtype) / (z.detach() + 1e-10))
     return (x.detach() * spread).to(g.dtype)
 
 
-def border_width(weight: Tensor, padding, dilation, padded_before: bool, border: str) -> tuple[int, int]:
+def border_width(
+    weight: Tensor, padding, dilation, padded_before: bool, border: str
+) -> tuple[int, int]:
     """Rows and columns of the gradient at a convolution's output that the padding trick zeroes; (0, 0) where it does nothing."""
     kernel, dilation = weight.shape[-2:], _pair(dilation)
     half = tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation))
-    grown = tuple(k > 1 for k in kernel) if padding == "same" else (False, False)   # half of a 2x2 kernel rounds to 0
-    padding = {"same": half, "valid": (0, 0)}[padding] if isinstance(padding, str) else _pair(padding)
+    grown = (
+        tuple(k > 1 for k in kernel) if padding == "same" else (False, False)
+    )  # half of a 2x2 kernel rounds to 0
+    padding = (
+        {"same": half, "valid": (0, 0)}[padding] if isinstance(padding, str) else _pair(padding)
+    )
     padded = padded_before or any(padding) or any(grown)
-    if border == "released":   # TensorFlow's SAME, which a 1x1 kernel also is
+    if border == "released":  # TensorFlow's SAME, which a 1x1 kernel also is
         return (1, 1) if padded_before or padding == half else (0, 0)
     return ((1, 1) if border == "padded" else half) if padded else (0, 0)
 
 
 # --- the engine -----------------------------------------------------------------------------------------------------------
 
-_INNERMOST: ContextVar = ContextVar("innermost engine", default=None)    # one a thread; operations belong to it alone
+_INNERMOST: ContextVar = ContextVar(
+    "innermost engine", default=None
+)  # one a thread; operations belong to it alone
 
 
 @contextmanager
@@ -204,9 +268,23 @@ class Engine(TorchFunctionMode):
     `activations` and `pools` count what was met.
     """
 
-    def __init__(self, activation=None, *, smooth: bool = False, max_pool=None, border: str | None = None, edit=None):
+    def __init__(
+        self,
+        activation=None,
+        *,
+        smooth: bool = False,
+        max_pool=None,
+        border: str | None = None,
+        edit=None,
+    ):
         super().__init__()
-        self.activation, self.smooth, self.max_pool, self.border, self.edit = activation, smooth, max_pool, border, edit
+        self.activation, self.smooth, self.max_pool, self.border, self.edit = (
+            activation,
+            smooth,
+            max_pool,
+            border,
+            edit,
+        )
         self.activations = self.pools = 0
 
     def __enter__(self):
@@ -251,18 +329,26 @@ class Engine(TorchFunctionMode):
         if not x.requires_grad:
             return func(*args, **kwargs)
         if _pair(options.pop("dilation")) != (1, 1):
-            raise ValueError("this rule for max pooling has no reading for dilated windows; accepted is dilation 1.")
+            raise ValueError(
+                "this rule for max pooling has no reading for dilated windows; accepted is dilation 1."
+            )
         options["stride"] = options["stride"] or options["kernel_size"]
         self.pools += 1
         indices = given.arguments["return_indices"] or func is F.max_pool2d_with_indices
         values = _PoolRule.apply(x, options, self.max_pool)
-        return (values, F.max_pool2d(x.detach(), **options, return_indices=True)[1]) if indices else values
+        return (
+            (values, F.max_pool2d(x.detach(), **options, return_indices=True)[1])
+            if indices
+            else values
+        )
 
 
 class _ActivationRule(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z, function, upper, smooth, in_place, engine, index):
-        with torch._C.DisableTorchFunction():  # an engine outside this one shall not see what this one does
+        with (
+            torch._C.DisableTorchFunction()
+        ):  # an engine outside this one shall not see what this one does
             ctx.save_for_backward(z.clone() if in_place else z)
             ctx.about = function, upper, smooth, engine, index
             a = function(z)
@@ -274,10 +360,17 @@ class _ActivationRule(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g):
-        z, = ctx.saved_tensors
+        (z,) = ctx.saved_tensors
         function, upper, smooth, engine, index = ctx.about
         with torch._C.DisableTorchFunction():
-            unit = Activation(z, function(z), index, index == engine.activations - 1, upper, function if smooth else None)
+            unit = Activation(
+                z,
+                function(z),
+                index,
+                index == engine.activations - 1,
+                upper,
+                function if smooth else None,
+            )
             return engine.activation(g, unit).to(g.dtype), *[None] * 6
 
 
@@ -316,16 +409,28 @@ def _parse(func, args, kwargs, smooth: bool):
         named = {k: v for k, v in options.items() if not k.startswith("_")}
         return z, lambda t: func(t, *rest, **named), math.inf, True, in_place
     if func in (F.hardtanh, F.hardtanh_):
-        low, high = (options.get(name, options.get(f"_{k}", bound)) for k, (name, bound) in enumerate((("min_val", -1), ("max_val", 1))))
+        low, high = (
+            options.get(name, options.get(f"_{k}", bound))
+            for k, (name, bound) in enumerate((("min_val", -1), ("max_val", 1)))
+        )
         return None if low != 0 else (z, _bounded(float(high)), float(high), False, in_place)
-    if func in (F.threshold, torch.threshold, torch.threshold_) and any(options.get(name, options.get(f"_{k}")) != 0 for k, name in enumerate(("threshold", "value"))):
+    if func in (F.threshold, torch.threshold, torch.threshold_) and any(
+        options.get(name, options.get(f"_{k}")) != 0
+        for k, name in enumerate(("threshold", "value"))
+    ):
         return None
     upper = 6.0 if func is F.relu6 else math.inf
     return z, _bounded(upper), upper, False, in_place
 
 
 def _parse_clamp(func, input, min=None, max=None):
-    if isinstance(min, bool) or not isinstance(min, numbers.Real) or min != 0 or isinstance(max, Tensor) or not input.is_floating_point():
+    if (
+        isinstance(min, bool)
+        or not isinstance(min, numbers.Real)
+        or min != 0
+        or isinstance(max, Tensor)
+        or not input.is_floating_point()
+    ):
         return None
     upper = math.inf if max is None else float(max)
     return input, _bounded(upper), upper, False, func in _IN_PLACE
@@ -346,32 +451,73 @@ def _trick(func, args, kwargs, border: str) -> Tensor:
     given.apply_defaults()
     call = given.arguments
     out = func(*args, **kwargs)
-    rows, columns = border_width(call["weight"], call["padding"], call["dilation"], getattr(call["input"], "_zero_padded", False), border)
-    if out.requires_grad and (rows or columns) and out.shape[-2] > 2 * rows and out.shape[-1] > 2 * columns:
-        out.register_hook(lambda g: F.pad(g[..., rows:g.shape[-2] - rows, columns:g.shape[-1] - columns], (columns, columns, rows, rows)))
+    rows, columns = border_width(
+        call["weight"],
+        call["padding"],
+        call["dilation"],
+        getattr(call["input"], "_zero_padded", False),
+        border,
+    )
+    if (
+        out.requires_grad
+        and (rows or columns)
+        and out.shape[-2] > 2 * rows
+        and out.shape[-1] > 2 * columns
+    ):
+        out.register_hook(
+            lambda g: F.pad(
+                g[..., rows : g.shape[-2] - rows, columns : g.shape[-1] - columns],
+                (columns, columns, rows, rows),
+            )
+        )
     return out
 
 
 def _pair(value) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
+    return (
+        (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
+    )
 
 
 _SIGNATURES = {f: inspect.signature(f) for f in (*_RELU, *SMOOTH) if inspect.isfunction(f)}
-_POOL_SIGNATURE = inspect.signature(lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: None)
-_CONV_SIGNATURE = inspect.signature(lambda input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: None)
+_POOL_SIGNATURE = inspect.signature(
+    lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: (
+        None
+    )
+)
+_CONV_SIGNATURE = inspect.signature(
+    lambda input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: None
+)
 _SEEN = {*_RELU, *_CLAMP, *SMOOTH, *_POOL, torch.conv2d, F.conv2d, F.pad}
 
 
 @contextmanager
 def replaced(model: nn.Module, method: str, engine: Engine):
     """The forward pass inside runs with the engine's rules; ValueError if the method then met nothing to change."""
-    hidden = [name or type(module).__name__ for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")]
+    hidden = [
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+    ]
     if hidden:
-        raise ValueError(f"{method} cannot see the operations inside {hidden[0]}, which is scripted or compiled; give the plain module.")
-    with torch.autograd.graph.disable_saved_tensors_hooks(f"{method} cannot follow torch.utils.checkpoint, which runs a block again outside of it; switch checkpointing off."), engine:
+        raise ValueError(
+            f"{method} cannot see the operations inside {hidden[0]}, which is scripted or compiled; give the plain module."
+        )
+    with (
+        torch.autograd.graph.disable_saved_tensors_hooks(
+            f"{method} cannot follow torch.utils.checkpoint, which runs a block again outside of it; switch checkpointing off."
+        ),
+        engine,
+    ):
         yield engine
     if engine.activation and not engine.activations:
-        kinds = "ReLU, ReLU6, clamp(min=0)" + (", GELU, SiLU or another activation" if engine.smooth else "")
-        raise ValueError(f"{method} changes the backward rule of {kinds}; the model called none, so its result would be a plain gradient under another name.")
+        kinds = "ReLU, ReLU6, clamp(min=0)" + (
+            ", GELU, SiLU or another activation" if engine.smooth else ""
+        )
+        raise ValueError(
+            f"{method} changes the backward rule of {kinds}; the model called none, so its result would be a plain gradient under another name."
+        )
     if engine.max_pool and engine.max_pool is proportional and not engine.pools:
-        raise ValueError("the proportional redistribution rule changes max_pool2d, and the model called none; use prr=False.")
+        raise ValueError(
+            "the proportional redistribution rule changes max_pool2d, and the model called none; use prr=False."
+        )

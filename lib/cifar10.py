@@ -2,6 +2,7 @@
 
 All but class folders hold the pictures in CIFAR-10's own order, so that they give the same tensors and the same fingerprint.
 """
+
 from __future__ import annotations
 
 import os
@@ -17,8 +18,10 @@ from lib.data import CIFAR10_CLASSES, DataError, Dataset
 
 BINARY, PYTHON, FOLDERS = "cifar-10-batches-bin", "cifar-10-batches-py", "cifar10"
 _BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
-_RECORD = 1 + 3 * 32 * 32   # bytes of one picture in the binary version: its label, then red, green and blue planes
-_COUNT = 10_000             # pictures in a file
+_RECORD = (
+    1 + 3 * 32 * 32
+)  # bytes of one picture in the binary version: its label, then red, green and blue planes
+_COUNT = 10_000  # pictures in a file
 
 
 def load(split: str, size: int | None = None) -> Dataset:
@@ -33,7 +36,9 @@ def load(split: str, size: int | None = None) -> Dataset:
 
 def _read_folders(folder: Path, split: str, size: int | None, source: str) -> Dataset:
     found = data.read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
-    return Dataset("cifar10", split, found.images, found.labels, CIFAR10_CLASSES, f"{source}/{split}")
+    return Dataset(
+        "cifar10", split, found.images, found.labels, CIFAR10_CLASSES, f"{source}/{split}"
+    )
 
 
 def _read_binary(folder: Path, split: str, size: int | None, source: str) -> Dataset:
@@ -44,15 +49,23 @@ def _read_python(folder: Path, split: str, size: int | None, source: str) -> Dat
     return _joined(folder, split, size, source, "", _python_batch)
 
 
-_READERS = {BINARY: _read_binary, PYTHON: _read_python, FOLDERS: _read_folders}   # in the order in which they are looked for
+_READERS = {
+    BINARY: _read_binary,
+    PYTHON: _read_python,
+    FOLDERS: _read_folders,
+}  # in the order in which they are looked for
 
 
-def _joined(folder: Path, split: str, size: int | None, source: str, ending: str, read: Callable) -> Dataset:
+def _joined(
+    folder: Path, split: str, size: int | None, source: str, ending: str, read: Callable
+) -> Dataset:
     """The split out of its batch files, each read by `read` as pixels uint8 [10000,3072] and labels [10000]."""
     files = [folder / f"{name}{ending}" for name in _BATCHES[split]]
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise DataError(f"{missing[0]} is missing; put the whole official version of CIFAR-10 into {folder}, or remove that folder.")
+        raise DataError(
+            f"{missing[0]} is missing; put the whole official version of CIFAR-10 into {folder}, or remove that folder."
+        )
     pixels, labels = zip(*(read(file) for file in files))
     images = np.concatenate(pixels).reshape(-1, 3, 32, 32)
     if size not in (None, 32):
@@ -63,7 +76,9 @@ def _joined(folder: Path, split: str, size: int | None, source: str, ending: str
 
 def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
     """One picture uint8 [3,H,W] at size x size."""
-    image = Image.fromarray(picture.transpose(1, 2, 0)).resize((size, size), Image.Resampling.BILINEAR)
+    image = Image.fromarray(picture.transpose(1, 2, 0)).resize(
+        (size, size), Image.Resampling.BILINEAR
+    )
     return np.asarray(image).transpose(2, 0, 1)
 
 
@@ -85,28 +100,42 @@ def _python_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked(file: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if getattr(pixels, "dtype", None) != np.uint8 or pixels.shape != (_COUNT, _RECORD - 1) or labels.shape != (_COUNT,):
-        raise _foreign(file, f"it does not hold {_COUNT:,} pictures of 32x32 pixels with their labels")
+    if (
+        getattr(pixels, "dtype", None) != np.uint8
+        or pixels.shape != (_COUNT, _RECORD - 1)
+        or labels.shape != (_COUNT,)
+    ):
+        raise _foreign(
+            file, f"it does not hold {_COUNT:,} pictures of 32x32 pixels with their labels"
+        )
     if not (0 <= labels.min() and labels.max() < len(CIFAR10_CLASSES)):
-        raise _foreign(file, f"its labels run from {labels.min()} to {labels.max()} and not from 0 to 9")
+        raise _foreign(
+            file, f"its labels run from {labels.min()} to {labels.max()} and not from 0 to 9"
+        )
     return pixels, labels
 
 
 def _foreign(file: Path, reason: str) -> DataError:
-    return DataError(f"{file} is damaged or no file of CIFAR-10 ({reason}); replace it by that of the official version, or remove {file.parent}.")
+    return DataError(
+        f"{file} is damaged or no file of CIFAR-10 ({reason}); replace it by that of the official version, or remove {file.parent}."
+    )
 
 
 def _download() -> Path:
     """The folder of the official python version, downloaded by torchvision into data/raw/."""
     from torchvision.datasets import CIFAR10
+
     raw = data.ROOT / "data" / "raw"
     try:
         raw.mkdir(parents=True, exist_ok=True)
         CIFAR10(raw, train=False, download=True)
     except Exception as error:
         named = os.environ.get("SIGN_NOISE_DATA")
-        looked = f"{named} nor under {raw}" if named else f"{raw}, and SIGN_NOISE_DATA names no folder"
+        looked = (
+            f"{named} nor under {raw}" if named else f"{raw}, and SIGN_NOISE_DATA names no folder"
+        )
         raise DataError(
             f"cifar10 is neither under {looked}, and its download failed ({type(error).__name__}); put {BINARY}/, {PYTHON}/ or "
-            f"{FOLDERS}/{{train,test}}/<class>/ under SIGN_NOISE_DATA or data/raw, or run where torchvision can download it.") from None
+            f"{FOLDERS}/{{train,test}}/<class>/ under SIGN_NOISE_DATA or data/raw, or run where torchvision can download it."
+        ) from None
     return raw / PYTHON

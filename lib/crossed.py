@@ -3,6 +3,7 @@
 The signs of paper Sign are taken of paper Noise's gradients: of RectGrad's, and of integrated gradients. Each function is
 `f(model, images, target=None, *, ...) -> [N,C,H,W]` as in lib.attribution; controls are `f(images, generator) -> [N,H,W]`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +25,10 @@ def both_tails(g: Tensor, unit: rules.Activation, *, q: float = 98.0) -> Tensor:
     Paper Noise's rule (section 4.1) lets through evidence for the class alone; this one, as many units, for and against.
     """
     score = unit.a * g
-    low, high = (rules.percentile(score, at).view(-1, *[1] * (g.ndim - 1)) for at in ((100 - q) / 2, (100 + q) / 2))
+    low, high = (
+        rules.percentile(score, at).view(-1, *[1] * (g.ndim - 1))
+        for at in ((100 - q) / 2, (100 + q) / 2)
+    )
     return torch.where((score > high) | (score < low), unit.ungated(g), 0)
 
 
@@ -62,26 +66,61 @@ def integrated_part(model, images: Tensor, target=None, *, part: str, steps: int
     images = images.detach()
     with torch.no_grad(), attribution.evaluating(model):
         target = attribution.as_targets(model(images.clone()), target)
-    total = sum(attribution.class_gradients(model, k / steps * images)[1] for k in range(1, steps + 1))
+    total = sum(
+        attribution.class_gradients(model, k / steps * images)[1] for k in range(1, steps + 1)
+    )
     gained = images[:, None] * total / steps
     classes = torch.arange(gained.shape[1], device=images.device)
     own = gained[torch.arange(len(images), device=images.device), target]
     rival = (classes != target[:, None])[:, :, None, None, None]
-    return _part(own, gained.masked_fill(~rival, -torch.inf).amax(1), gained.masked_fill(~rival, torch.inf).amin(1), part)
+    return _part(
+        own,
+        gained.masked_fill(~rival, -torch.inf).amax(1),
+        gained.masked_fill(~rival, torch.inf).amin(1),
+        part,
+    )
 
 
 _SUM, _SIZE = {"sign": "absmax", "noise": "sum"}, {"sign": "absmax", "noise": "absmax"}
 NEW: dict[str, Method] = {
-    **{f"rectgrad_{part}": Method(partial(rectgrad_part, part=part), f"RectGrad, {part}", f"Noise section 4.1 and Sign eq. {eq}", reduce)
-       for part, eq, reduce in (("positive", 3, _SUM), ("negative", 4, _SUM), ("active", 5, _SIZE), ("inactive", 6, _SIZE))},
-    "rectgrad_both_tails": Method(rectgrad_both_tails, "RectGrad, both tails", "Noise section 4.1", _SUM),
-    "integrated_active": Method(partial(integrated_part, part="active"), "Integrated gradients, active", "Sundararajan et al. 2017 and Sign eq. 5", _SIZE),
-    "integrated_inactive": Method(partial(integrated_part, part="inactive"), "Integrated gradients, inactive", "Sundararajan et al. 2017 and Sign eq. 6", _SIZE),
+    **{
+        f"rectgrad_{part}": Method(
+            partial(rectgrad_part, part=part),
+            f"RectGrad, {part}",
+            f"Noise section 4.1 and Sign eq. {eq}",
+            reduce,
+        )
+        for part, eq, reduce in (
+            ("positive", 3, _SUM),
+            ("negative", 4, _SUM),
+            ("active", 5, _SIZE),
+            ("inactive", 6, _SIZE),
+        )
+    },
+    "rectgrad_both_tails": Method(
+        rectgrad_both_tails, "RectGrad, both tails", "Noise section 4.1", _SUM
+    ),
+    "integrated_active": Method(
+        partial(integrated_part, part="active"),
+        "Integrated gradients, active",
+        "Sundararajan et al. 2017 and Sign eq. 5",
+        _SIZE,
+    ),
+    "integrated_inactive": Method(
+        partial(integrated_part, part="inactive"),
+        "Integrated gradients, inactive",
+        "Sundararajan et al. 2017 and Sign eq. 6",
+        _SIZE,
+    ),
 }
 PARENTS = {
     **{f"rectgrad_{part}": ("rectgrad", part) for part in PARTS},
-    "rectgrad_both_tails": ("rectgrad", "input_x_gradient"),   # which is what is left of it at q = 0, but for the border
-    "integrated_active": ("integrated_gradients", "active"), "integrated_inactive": ("integrated_gradients", "inactive"),
+    "rectgrad_both_tails": (
+        "rectgrad",
+        "input_x_gradient",
+    ),  # which is what is left of it at q = 0, but for the border
+    "integrated_active": ("integrated_gradients", "active"),
+    "integrated_inactive": ("integrated_gradients", "inactive"),
 }
 
 
@@ -93,14 +132,22 @@ def noise(images: Tensor, generator: torch.Generator) -> Tensor:
 def edges(images: Tensor, generator: torch.Generator) -> Tensor:
     """Sobel's edges of the grey picture."""
     from skimage.filters import sobel
-    return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.mean(1).cpu().numpy()]).to(images.dtype)
+
+    return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.mean(1).cpu().numpy()]).to(
+        images.dtype
+    )
 
 
-CONTROLS: dict[str, tuple[Callable, str]] = {"random": (noise, "Random"), "edges": (edges, "Edge detector")}
+CONTROLS: dict[str, tuple[Callable, str]] = {
+    "random": (noise, "Random"),
+    "edges": (edges, "Edge detector"),
+}
 
 
 def shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
     """Maps [...,N,H,W] whose pixels change places at random, alike in all leading dimensions: a random map as sparse as each."""
     flat = maps.flatten(-2)
-    places = torch.stack([torch.randperm(flat.shape[-1], generator=generator) for _ in range(flat.shape[-2])])
+    places = torch.stack(
+        [torch.randperm(flat.shape[-1], generator=generator) for _ in range(flat.shape[-2])]
+    )
     return flat.gather(-1, places.expand_as(flat)).view_as(maps)

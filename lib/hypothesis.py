@@ -1,4 +1,5 @@
 """Why maps are noisy (paper Noise, sections 2.1 and 3): feature activity, feature-map occlusion, and the rival hypotheses."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ def activations(model, images: Tensor) -> list[Tensor]:
     def collect(index, a):
         found.append(a.detach().clone())
         return a
+
     with torch.no_grad(), attribution.evaluating(model), rules.Engine(smooth=True, edit=collect):
         model(images.clone())
     return found
@@ -45,16 +47,25 @@ def firing(who: Subject, batch_size: int = 100) -> pd.DataFrame:
         place = slice(start, start + batch_size)
         found = activations(who.model, batch(who, place))
         for layer, k in enumerate(convolutional(found), 1):
-            on, rate = at_layer(who.pictures.masks[place], found[k]), (found[k] > 0).to(found[k]).mean(1, keepdim=True)
-            inside, outside = ((rate * w).sum((1, 2, 3)) / w.sum((1, 2, 3)).clamp(min=1e-6) for w in (on, 1 - on))
-            rows += [{"picture": start + n, "layer": layer, "object": i, "background": o, "lift": i - o}
-                     for n, (i, o) in enumerate(zip(inside.tolist(), outside.tolist()))]
+            on, rate = (
+                at_layer(who.pictures.masks[place], found[k]),
+                (found[k] > 0).to(found[k]).mean(1, keepdim=True),
+            )
+            inside, outside = (
+                (rate * w).sum((1, 2, 3)) / w.sum((1, 2, 3)).clamp(min=1e-6) for w in (on, 1 - on)
+            )
+            rows += [
+                {"picture": start + n, "layer": layer, "object": i, "background": o, "lift": i - o}
+                for n, (i, o) in enumerate(zip(inside.tolist(), outside.tolist()))
+            ]
     return pd.DataFrame(rows)
 
 
 def brightness(found: Tensor, masks: Tensor) -> Tensor:
     """Mean |map| of a background pixel over that of an object pixel, [N]; maps and masks [N,H,W]."""
-    off, on = ((found.abs() * part).sum((1, 2)) / part.sum((1, 2)).clamp(min=1) for part in (~masks, masks))
+    off, on = (
+        (found.abs() * part).sum((1, 2)) / part.sum((1, 2)).clamp(min=1) for part in (~masks, masks)
+    )
     return off / on
 
 
@@ -63,15 +74,25 @@ def _tail(model, images: Tensor, k: int) -> Callable[[Tensor], Tensor]:
     if isinstance(model, torch.nn.Sequential):
         kinds = [i for i, module in enumerate(model) if isinstance(module, torch.nn.ReLU)]
         if len(kinds) == len(activations(model, images[:1])):
-            return model[kinds[k] + 1:]  # the same function without what comes before
+            return model[kinds[k] + 1 :]  # the same function without what comes before
 
     def run(a):
         with rules.Engine(smooth=True, edit=lambda index, out: a if index == k else out):
             return model(images.clone())
+
     return run
 
 
-def occlusion(who: Subject, *, steps: int = 100, orders: int = 50, seed: int = 0, bfloat16: bool = False, stored: bool = False, log: Callable = lambda line: None) -> pd.DataFrame:
+def occlusion(
+    who: Subject,
+    *,
+    steps: int = 100,
+    orders: int = 50,
+    seed: int = 0,
+    bfloat16: bool = False,
+    stored: bool = False,
+    log: Callable = lambda line: None,
+) -> pd.DataFrame:
     """Feature-map occlusion (section 3.2, Fig. 3): the margin as units on background or object are set to 0 in random order.
 
     The margin is the class logit minus the largest other one. Columns layer, region, fraction; margin (averaged over orders
@@ -80,39 +101,81 @@ def occlusion(who: Subject, *, steps: int = 100, orders: int = 50, seed: int = 0
     much more is lost, on average over all fractions, where the object is occluded. `share`: of the units, in that region.
     `bfloat16` runs the many forward passes in that precision.
     """
+
     def compute():
         found = activations(who.model, batch(who, slice(None)))
         rows = []
         for layer, k in enumerate(convolutional(found), 1):
             losses = {}
             for region in ("background", "object"):
-                margins, released, share = _occluded(who, found[k], k, region, steps, orders, seed, bfloat16)
+                margins, released, share = _occluded(
+                    who, found[k], k, region, steps, orders, seed, bfloat16
+                )
                 losses[region] = (margins[:1] - margins).mean(0)
-                rows += [{"layer": layer, "region": region, "fraction": t / steps, "share": share, **_margin_row(margins[t]), "released": released[t].mean().item()}
-                         for t in range(steps + 1)]
+                rows += [
+                    {
+                        "layer": layer,
+                        "region": region,
+                        "fraction": t / steps,
+                        "share": share,
+                        **_margin_row(margins[t]),
+                        "released": released[t].mean().item(),
+                    }
+                    for t in range(steps + 1)
+                ]
                 log(f"occlusion  {who.title}  layer {layer} {region}")
-            rows.append({"layer": layer, "region": "difference", "fraction": None, "share": None, **_margin_row(losses["object"] - losses["background"]), "released": None})
+            rows.append(
+                {
+                    "layer": layer,
+                    "region": "difference",
+                    "fraction": None,
+                    "share": None,
+                    **_margin_row(losses["object"] - losses["background"]),
+                    "released": None,
+                }
+            )
         return {"rows": rows}
-    return pd.DataFrame(stored_or_computed(stored, "occlusion", who, "", {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16}, compute)["rows"])
+
+    return pd.DataFrame(
+        stored_or_computed(
+            stored,
+            "occlusion",
+            who,
+            "",
+            {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16},
+            compute,
+        )["rows"]
+    )
 
 
 def _margin_row(values: Tensor) -> dict:
     low, high = metrics.bootstrap(values)
-    q25, q75 = values.double().quantile(torch.tensor([.25, .75], dtype=torch.float64)).tolist()
-    return {"margin": values.double().mean().item(), "low": low, "high": high, "q25": q25, "q75": q75, "n": len(values)}
+    q25, q75 = values.double().quantile(torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
+    return {
+        "margin": values.double().mean().item(),
+        "low": low,
+        "high": high,
+        "q25": q25,
+        "q75": q75,
+        "n": len(values),
+    }
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Class logit minus the largest other, [...,N] from [...,N,K]."""
     index = labels.expand(logits.shape[:-1])[..., None]
-    return (logits.gather(-1, index) - logits.scatter(-1, index, -torch.inf).amax(-1, keepdim=True))[..., 0]
+    return (
+        logits.gather(-1, index) - logits.scatter(-1, index, -torch.inf).amax(-1, keepdim=True)
+    )[..., 0]
 
 
 @torch.no_grad()
-def _occluded(who: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int, bfloat16: bool) -> tuple[Tensor, Tensor, float]:
+def _occluded(
+    who: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int, bfloat16: bool
+) -> tuple[Tensor, Tensor, float]:
     """Margins [steps+1,N] averaged over orders, margins of averaged logits [steps+1,N], and the region's share of the units."""
     generator = torch.Generator().manual_seed(seed)
-    on = at_layer(who.pictures.masks, a) > .5
+    on = at_layer(who.pictures.masks, a) > 0.5
     inside = (on if region == "object" else ~on).expand_as(a)
     margins = torch.zeros(steps + 1, len(a), dtype=torch.float64)
     logits = torch.zeros(steps + 1, len(a), len(who.pictures.classes), dtype=torch.float64)
@@ -120,7 +183,9 @@ def _occluded(who: Subject, a: Tensor, k: int, region: str, steps: int, orders: 
     a = a.contiguous(memory_format=torch.channels_last)
     tail = _tail(who.model, batch(who, slice(None)), k)
     for _ in range(orders):
-        when = torch.rand(a.shape, generator=generator).to(a.device)   # a unit goes when the fraction passes its number
+        when = torch.rand(a.shape, generator=generator).to(
+            a.device
+        )  # a unit goes when the fraction passes its number
         for t, level in enumerate(levels):
             with torch.autocast(a.device.type, torch.bfloat16, enabled=bfloat16):
                 out = tail(torch.where(inside & (when < level), 0, a)).cpu().double()
@@ -129,7 +194,14 @@ def _occluded(who: Subject, a: Tensor, k: int, region: str, steps: int, orders: 
     return margins, _margin(logits, who.pictures.labels), inside.double().mean().item()
 
 
-def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), seed: int = 0, batch_size: int = 250) -> tuple[pd.DataFrame, pd.DataFrame]:
+def rivals(
+    who: Subject,
+    *,
+    steps: int = 20,
+    levels=(0.01, 0.02, 0.05, 0.1, 0.2),
+    seed: int = 0,
+    batch_size: int = 250,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rival hypotheses of section 2.1, measured: saturation along the path from grey to the picture, and turning gradients.
 
     First table: picture, position (0 to 1), score (logit of the predicted class, minus that at position 0), slope (of that
@@ -150,8 +222,12 @@ def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), see
             slopes.append((gradient * images).sum((1, 2, 3)))
         rise = scores[-1] - scores[0]
         for k, (score, slope) in enumerate(zip(scores, slopes)):
-            path += [{"picture": start + n, "position": k / steps, "score": s, "slope": d, "rise": r}
-                     for n, (s, d, r) in enumerate(zip((score - scores[0]).tolist(), slope.tolist(), rise.tolist()))]
+            path += [
+                {"picture": start + n, "position": k / steps, "score": s, "slope": d, "rise": r}
+                for n, (s, d, r) in enumerate(
+                    zip((score - scores[0]).tolist(), slope.tolist(), rise.tolist())
+                )
+            ]
         reach = (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))[:, None, None, None]
         for level in levels:
             noise = torch.randn(images.shape, generator=generator).to(images)
@@ -159,7 +235,10 @@ def rivals(who: Subject, *, steps: int = 20, levels=(.01, .02, .05, .1, .2), see
             cosine = F.cosine_similarity(gradient.flatten(1), turned.flatten(1))
             with torch.no_grad():
                 same = who.model(images + level * reach * noise).argmax(1) == target
-            turns += [{"picture": start + n, "level": level, "cosine": c, "same": s} for n, (c, s) in enumerate(zip(cosine.tolist(), same.tolist()))]
+            turns += [
+                {"picture": start + n, "level": level, "cosine": c, "same": s}
+                for n, (c, s) in enumerate(zip(cosine.tolist(), same.tolist()))
+            ]
     return pd.DataFrame(path), pd.DataFrame(turns)
 
 

@@ -3,6 +3,7 @@
 Attributions are computed once for each method (`maps`) and shared by every quantity that needs them. With `stored=True` an
 experiment reads what was computed before for exactly this subject and stores what was not.
 """
+
 from __future__ import annotations
 
 import pandas as pd
@@ -14,28 +15,53 @@ from lib.experiments import over_batches, predictions, stored_or_computed
 from lib.subjects import Subject
 
 RECTGRAD = ("rectgrad", "rectgrad_prr")
-BASELINES = ("saliency", "guided_backprop", "smoothgrad", "input_x_gradient", "integrated_gradients", "deeplift")
-COMPARED = RECTGRAD + BASELINES             # Figs. 7 and 8
-SHOWN = ("saliency", "input_x_gradient", "guided_backprop", "smoothgrad", "integrated_gradients", "epsilon_lrp", "deeplift", "rectgrad", "rectgrad_prr")
+BASELINES = (
+    "saliency",
+    "guided_backprop",
+    "smoothgrad",
+    "input_x_gradient",
+    "integrated_gradients",
+    "deeplift",
+)
+COMPARED = RECTGRAD + BASELINES  # Figs. 7 and 8
+SHOWN = (
+    "saliency",
+    "input_x_gradient",
+    "guided_backprop",
+    "smoothgrad",
+    "integrated_gradients",
+    "epsilon_lrp",
+    "deeplift",
+    "rectgrad",
+    "rectgrad_prr",
+)
 TREATMENTS = ("none", "released", "matched")
-THRESHOLDED = "thresholded:"                # before a baseline's name: its map under paper Noise's final threshold
-CORNER = 8                                  # of the 10x10 patch, what a 3x3 kernel sees of nothing else (Fig. 2)
-CHUNK = 1000                                # pictures in one stored piece of maps
-MAPS_VERSION = 1                            # rises when a kernel changes what it returns
+THRESHOLDED = (
+    "thresholded:"  # before a baseline's name: its map under paper Noise's final threshold
+)
+CORNER = 8  # of the 10x10 patch, what a 3x3 kernel sees of nothing else (Fig. 2)
+CHUNK = 1000  # pictures in one stored piece of maps
+MAPS_VERSION = 1  # rises when a kernel changes what it returns
 
 
 def label(method: str) -> str:
     """The name of a method or control as figures and tables show it."""
     if method.startswith(THRESHOLDED):
         return f"{label(method.removeprefix(THRESHOLDED))}, thresholded"
-    return crossed.CONTROLS[method][1] if method in crossed.CONTROLS else attribution.METHODS[method].label
+    return (
+        crossed.CONTROLS[method][1]
+        if method in crossed.CONTROLS
+        else attribution.METHODS[method].label
+    )
 
 
 def channel_sums(who: Subject, method: str, images: Tensor, target=None, **options) -> Tensor:
     """Paper Noise's map of a method, [n,H,W]: the channel sum, RectGrad without its final threshold."""
     options = {"final_threshold": False, **options} if method in RECTGRAD else options
     entry = attribution.METHODS[method]
-    return attribution.to_map(entry.function(who.model, images, target, **options), entry.reduce["noise"]).cpu()
+    return attribution.to_map(
+        entry.function(who.model, images, target, **options), entry.reduce["noise"]
+    ).cpu()
 
 
 def maps(who: Subject, method: str, *, batch_size: int = 250, stored: bool = False) -> Tensor:
@@ -43,14 +69,20 @@ def maps(who: Subject, method: str, *, batch_size: int = 250, stored: bool = Fal
 
     With `stored`, pieces of `CHUNK` pictures are kept under data/cache/maps/, so that a stopped computation goes on.
     """
-    compute = lambda part: over_batches(part, lambda images: channel_sums(part, method, images), batch_size)
+    compute = lambda part: over_batches(
+        part, lambda images: channel_sums(part, method, images), batch_size
+    )
     if not stored:
         return compute(who)
     name = results.key({**who.identity, "method": method}, MAPS_VERSION)
     pieces = []
     for start in range(0, len(who.pictures), CHUNK):
-        part = lambda: compute(who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))).numpy()
-        pieces.append(torch.from_numpy(data.kept_array(data.CACHE / "maps" / f"{name}-{start}.npy", part)))
+        part = lambda: compute(
+            who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))
+        ).numpy()
+        pieces.append(
+            torch.from_numpy(data.kept_array(data.CACHE / "maps" / f"{name}-{start}.npy", part))
+        )
     return torch.cat(pieces)
 
 
@@ -67,7 +99,7 @@ def treat(method: str, found: Tensor, treatment: str, keep: Tensor | None = None
         return found.clamp(min=0)
     flat = found.flatten(1)
     if treatment == "released":
-        low = flat.quantile(.95, dim=1, keepdim=True)
+        low = flat.quantile(0.95, dim=1, keepdim=True)
         return torch.where(flat < low, torch.where(low > 0, 0, low), flat).view_as(found)
     ranks = flat.argsort(1, descending=True).argsort(1)
     return torch.where(ranks < keep[:, None], flat, 0).view_as(found)
@@ -86,10 +118,19 @@ def amount(measure: str, found: Tensor, masks: Tensor | None, share: bool) -> Te
         return metrics.attribution_outside(found, masks, share)
     value = in_corner(found) if measure == "patch" else metrics.total_variation(found)
     whole = found.abs().sum((1, 2))
-    return value if not share else torch.where(whole > 0, value / torch.where(whole > 0, whole, 1), 0)
+    return (
+        value if not share else torch.where(whole > 0, value / torch.where(whole > 0, whole, 1), 0)
+    )
 
 
-def treated(who: Subject, treatment: str, methods=COMPARED, *, found: dict[str, Tensor] | None = None, stored: bool = False) -> dict[str, Tensor]:
+def treated(
+    who: Subject,
+    treatment: str,
+    methods=COMPARED,
+    *,
+    found: dict[str, Tensor] | None = None,
+    stored: bool = False,
+) -> dict[str, Tensor]:
     """The maps of every method under one treatment, in the order of `methods`; `found` holds maps that are there already."""
     found = found or {m: maps(who, m, stored=stored) for m in {*methods, "rectgrad"}}
     keep = (found["rectgrad"] > 0).flatten(1).sum(1)
@@ -98,12 +139,23 @@ def treated(who: Subject, treatment: str, methods=COMPARED, *, found: dict[str, 
 
 def spread(values: Tensor) -> dict:
     """What a box plot shows of values [N], with 95 % intervals of median and mean."""
-    q = torch.tensor([.05, .25, .5, .75, .95], dtype=torch.float64)
+    q = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
     p5, q25, median, q75, p95 = values.double().quantile(q).tolist()
     low, high = metrics.median_interval(values)
     mean_low, mean_high = metrics.bootstrap(values)
-    return {"median": median, "low": low, "high": high, "mean": values.double().mean().item(), "mean_low": mean_low, "mean_high": mean_high,
-            "p5": p5, "q25": q25, "q75": q75, "p95": p95, "n": len(values)}
+    return {
+        "median": median,
+        "low": low,
+        "high": high,
+        "mean": values.double().mean().item(),
+        "mean_low": mean_low,
+        "mean_high": mean_high,
+        "p5": p5,
+        "q25": q25,
+        "q75": q75,
+        "p95": p95,
+        "n": len(values),
+    }
 
 
 def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame:
@@ -111,24 +163,42 @@ def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame
 
     Columns method, treatment, share (bool), kept (share of pixels not zero) and those of `spread`.
     """
+
     def compute():
         rows, all_maps = [], {m: maps(who, m, stored=stored) for m in COMPARED}
         for treatment in TREATMENTS:
             for method, found in treated(who, treatment, found=all_maps).items():
                 kept = (found != 0).double().mean().item()
-                rows += [{"method": method, "treatment": treatment, "share": share, "kept": kept, **spread(amount(measure, found, who.pictures.masks, share))}
-                         for share in (False, True)]
+                rows += [
+                    {
+                        "method": method,
+                        "treatment": treatment,
+                        "share": share,
+                        "kept": kept,
+                        **spread(amount(measure, found, who.pictures.masks, share)),
+                    }
+                    for share in (False, True)
+                ]
         return {"rows": rows}
-    return pd.DataFrame(stored_or_computed(stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute)["rows"])
+
+    return pd.DataFrame(
+        stored_or_computed(
+            stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute
+        )["rows"]
+    )
 
 
 def correct(who: Subject, batch_size: int = 256) -> Subject:
     """The subject with the pictures that the network classifies correctly alone."""
-    return who._replace(pictures=who.pictures.take(predictions(who, batch_size) == who.pictures.labels))
+    return who._replace(
+        pictures=who.pictures.take(predictions(who, batch_size) == who.pictures.labels)
+    )
 
 
 def per_class(who: Subject, count: int, seed: int = 0) -> Subject:
     """At most `count` pictures of every class, drawn with `seed` (section 3.2: ten correctly classified ones)."""
     order = torch.randperm(len(who.pictures), generator=torch.Generator().manual_seed(seed))
-    chosen = torch.cat([order[who.pictures.labels[order] == k][:count] for k in range(len(who.pictures.classes))])
+    chosen = torch.cat(
+        [order[who.pictures.labels[order] == k][:count] for k in range(len(who.pictures.classes))]
+    )
     return who._replace(pictures=who.pictures.take(chosen.sort().values))

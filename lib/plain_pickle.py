@@ -1,4 +1,5 @@
 """Pickles that hold NumPy arrays and plain values alone: a pickle may name any function to be called, these may not."""
+
 from __future__ import annotations
 
 import pickle
@@ -8,9 +9,9 @@ import numpy as np
 
 
 class _ArraysOnly(pickle.Unpickler):
-
     def find_class(self, module, name):
         from numpy._core.multiarray import _reconstruct
+
         admitted = {
             ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
             ("numpy._core.multiarray", "_reconstruct"): _reconstruct,

@@ -3,6 +3,7 @@
 The rule was fixed before any number was computed: a value agrees if it lies within max(tolerance, half-width of its 95 %
 interval) of the published one.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -18,26 +19,65 @@ class Number(NamedTuple):
     published: float
 
 
-DIGITS = {("Sign", "Table 1"): 4, ("Sign", "Table 2"): 2, ("Sign", "Table 3"): 2, ("Noise", "Appendix F"): 3, ("Noise", "Table 1"): 4}   # after the point, in print
+DIGITS = {
+    ("Sign", "Table 1"): 4,
+    ("Sign", "Table 2"): 2,
+    ("Sign", "Table 3"): 2,
+    ("Noise", "Appendix F"): 3,
+    ("Noise", "Table 1"): 4,
+}  # after the point, in print
 TOLERANCE = {"accuracy": 0.02, "AUC": 0.02, "ROAR/KAR": 0.01}
 
-_COLUMNS = ("CIFAR-10 CNN", "CIFAR-10 ResNet-18", "Imagenette CNN", "Imagenette ResNet-18", "Imagenette ResNet-18 pretrained", "Imagenette ConvNeXt pretrained")
-_ACCURACY = (.6307, .7569, .6205, .8357, .9733, .9932)
-_BLACK = {"Original": (.23, .23, .24, .26, .28, .49), "Positive": (.14, .11, .12, .14, .21, .37), "Active": (.15, .11, .16, .14, .24, .39)}
-_WHITE = {"Original": (.21, .22, .21, .23, .26, .46), "Negative": (.14, .12, .11, .18, .20, .37), "Inactive": (.15, .12, .14, .16, .23, .42)}
-_METHODS = ("Random", "RectGrad", "Saliency map", "Guided backpropagation", "SmoothGrad", "Gradient * input", "Integrated gradients", "DeepLIFT")
-_ROAR = (.5562, .5385, .5568, .5504, .5536, .5408, .5428, .5519)
-_KAR = (.4438, .3382, .4455, .4270, .4444, .4176, .4185, .3928)
+_COLUMNS = (
+    "CIFAR-10 CNN",
+    "CIFAR-10 ResNet-18",
+    "Imagenette CNN",
+    "Imagenette ResNet-18",
+    "Imagenette ResNet-18 pretrained",
+    "Imagenette ConvNeXt pretrained",
+)
+_ACCURACY = (0.6307, 0.7569, 0.6205, 0.8357, 0.9733, 0.9932)
+_BLACK = {
+    "Original": (0.23, 0.23, 0.24, 0.26, 0.28, 0.49),
+    "Positive": (0.14, 0.11, 0.12, 0.14, 0.21, 0.37),
+    "Active": (0.15, 0.11, 0.16, 0.14, 0.24, 0.39),
+}
+_WHITE = {
+    "Original": (0.21, 0.22, 0.21, 0.23, 0.26, 0.46),
+    "Negative": (0.14, 0.12, 0.11, 0.18, 0.20, 0.37),
+    "Inactive": (0.15, 0.12, 0.14, 0.16, 0.23, 0.42),
+}
+_METHODS = (
+    "Random",
+    "RectGrad",
+    "Saliency map",
+    "Guided backpropagation",
+    "SmoothGrad",
+    "Gradient * input",
+    "Integrated gradients",
+    "DeepLIFT",
+)
+_ROAR = (0.5562, 0.5385, 0.5568, 0.5504, 0.5536, 0.5408, 0.5428, 0.5519)
+_KAR = (0.4438, 0.3382, 0.4455, 0.4270, 0.4444, 0.4176, 0.4185, 0.3928)
 
 
 def numbers() -> list[Number]:
     """The 60 printed numbers: Sign's Tables 1 to 3, Noise's two accuracies (appendix F) and its Table 1."""
     found = [Number("Sign", "Table 1", "Accuracy", c, v) for c, v in zip(_COLUMNS, _ACCURACY)]
     for name, rows in (("Table 2", _BLACK), ("Table 3", _WHITE)):
-        found += [Number("Sign", name, row, c, v) for row, values in rows.items() for c, v in zip(_COLUMNS, values)]
-    found += [Number("Noise", "Appendix F", "Accuracy", "CIFAR-10", .746), Number("Noise", "Appendix F", "Accuracy", "CIFAR-10 with random patch", .731)]
+        found += [
+            Number("Sign", name, row, c, v)
+            for row, values in rows.items()
+            for c, v in zip(_COLUMNS, values)
+        ]
+    found += [
+        Number("Noise", "Appendix F", "Accuracy", "CIFAR-10", 0.746),
+        Number("Noise", "Appendix F", "Accuracy", "CIFAR-10 with random patch", 0.731),
+    ]
     for name, values in (("ROAR AUC", _ROAR), ("KAR AOC", _KAR)):
-        found += [Number("Noise", "Table 1", method, name, v) for method, v in zip(_METHODS, values)]
+        found += [
+            Number("Noise", "Table 1", method, name, v) for method, v in zip(_METHODS, values)
+        ]
     return found
 
 
@@ -53,11 +93,13 @@ def network(table: str, column: str) -> str:
 
 def tolerance(number: Number) -> float:
     """How far apart two values may be and still agree, whatever their intervals."""
-    kind = "accuracy" if number.row == "Accuracy" else "AUC" if number.paper == "Sign" else "ROAR/KAR"
+    kind = (
+        "accuracy" if number.row == "Accuracy" else "AUC" if number.paper == "Sign" else "ROAR/KAR"
+    )
     return TOLERANCE[kind]
 
 
 def verdict(published: float, reproduced: float, low: float, high: float, tolerance: float) -> str:
-    """"agree" iff |published - reproduced| <= max(tolerance, half-width of the interval), else "disagree"."""
+    """ "agree" iff |published - reproduced| <= max(tolerance, half-width of the interval), else "disagree"."""
     reach = max(tolerance, (high - low) / 2)
     return "agree" if abs(published - reproduced) <= reach + 1e-12 else "disagree"

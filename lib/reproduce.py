@@ -4,6 +4,7 @@
 data/results/reproduction.csv; stopped at any point, it goes on there. `verify` recomputes a random part of what is stored
 and compares.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,12 +14,30 @@ from dataclasses import asdict, replace
 
 import torch
 
-from lib import attribution, claims, crossed, data, experiments, hypothesis, models, noise, probes, reproduction, results, roar, synthesis, training, verify
+from lib import (
+    attribution,
+    claims,
+    crossed,
+    data,
+    experiments,
+    hypothesis,
+    models,
+    noise,
+    probes,
+    reproduction,
+    results,
+    roar,
+    synthesis,
+    training,
+    verify,
+)
 from lib.subjects import batch_size, subject
 from lib.training import Protocol
 
-_FROZEN, _RELEASED = (Protocol(trains=f"last layer, {how}") for how in ("frozen", "released"))  # paper Sign's pretrained networks
-_NOISE = roar.FULL   # paper Noise, appendix F.2
+_FROZEN, _RELEASED = (
+    Protocol(trains=f"last layer, {how}") for how in ("frozen", "released")
+)  # paper Sign's pretrained networks
+_NOISE = roar.FULL  # paper Noise, appendix F.2
 # every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
 TRAINED = [
     ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=15)),
@@ -29,10 +48,19 @@ TRAINED = [
     ("resnet18", "cifar10", "cifar10-seed1", Protocol(seed=1)),
     ("resnet18", "cifar10", "cifar10-seed2", Protocol(seed=2)),
     ("basic_cnn", "imagenette", "imagenette", Protocol(seed=0, bfloat16=True)),
-    ("resnet18", "imagenette", "imagenette", Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown")),
+    (
+        "resnet18",
+        "imagenette",
+        "imagenette",
+        Protocol(seed=0, epochs=34, bfloat16=True, schedule="cooldown"),
+    ),
     ("squeezenet1_1", "imagenette", "imagenette", _FROZEN),
     ("efficientnet_lite0", "imagenette", "imagenette", _FROZEN),
-    *((model, "imagenette", f"imagenette-{how}", protocol) for model in ("resnet18", "convnext_tiny") for how, protocol in (("released", _RELEASED), ("frozen", _FROZEN))),
+    *(
+        (model, "imagenette", f"imagenette-{how}", protocol)
+        for model in ("resnet18", "convnext_tiny")
+        for how, protocol in (("released", _RELEASED), ("frozen", _FROZEN))
+    ),
     ("rectgrad_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
     ("rectgrad_cnn", "shapes10+patch", "shapes10+patch", replace(_NOISE, epochs=5)),
     ("gelu_cnn", "shapes10", "shapes10", replace(_NOISE, epochs=5)),
@@ -41,12 +69,23 @@ TRAINED = [
     ("rectgrad_cnn", "cifar10_rest", "cifar10_rest", _NOISE),
     ("rectgrad_cnn", "cifar10", "cifar10-seed1", replace(_NOISE, seed=1)),
     ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
-    ("rectgrad_cnn", "cifar10", "cifar10-bfloat16", replace(_NOISE, bfloat16=True)),   # what precision and a lossy copy cost
+    (
+        "rectgrad_cnn",
+        "cifar10",
+        "cifar10-bfloat16",
+        replace(_NOISE, bfloat16=True),
+    ),  # what precision and a lossy copy cost
     ("rectgrad_cnn", "cifar10+jpeg75", "cifar10+jpeg75", _NOISE),
 ]
-CARD_ALONE = [("resnet18", "cifar10-seed1"), ("resnet18", "cifar10-seed2")]   # whose 23 MB of weights are not committed
-TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}  # pictures of a train split, None for all; of the others 2,000
-WITNESS = "basic_cnn"                                   # the network in whose features distance is taken
+CARD_ALONE = [
+    ("resnet18", "cifar10-seed1"),
+    ("resnet18", "cifar10-seed2"),
+]  # whose 23 MB of weights are not committed
+TRAIN_SPLIT = {
+    ("cifar10", "basic_cnn"): None,
+    ("cifar10", "resnet18"): 10_000,
+}  # pictures of a train split, None for all; of the others 2,000
+WITNESS = "basic_cnn"  # the network in whose features distance is taken
 
 
 def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable = print) -> None:
@@ -56,19 +95,43 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         return
     last_layer = protocol.trains != "all"
     if last_layer:
-        models.transferred(model, ("any",))  # what must be downloaded and cannot be is said before any picture is read
+        models.transferred(
+            model, ("any",)
+        )  # what must be downloaded and cannot be is said before any picture is read
     pictures, held_out = data.load(dataset, "train"), data.load(dataset, "test")
     fresh = models.transferred if last_layer else models.load
     network = fresh(model, classes=pictures.classes, seed=protocol.seed)
     fit = training.fit_last_layer if last_layer else training.fit
-    rows = fit(network, pictures, protocol, checkpoint=data.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt", log=lambda line: log(f"{model} {tag}  {line}"))
-    about = {"model": model, "dataset": dataset, "fingerprint": pictures.fingerprint, "classes": list(pictures.classes), "protocol": asdict(protocol),
-             "licence": "MIT", "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows], **results.provenance()} | ({"body": "imagenet"} if last_layer else {})
-    how = {"base": models.transferred(model, pictures.classes)} if last_layer else {"half": model != "basic_cnn"}
+    rows = fit(
+        network,
+        pictures,
+        protocol,
+        checkpoint=data.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt",
+        log=lambda line: log(f"{model} {tag}  {line}"),
+    )
+    about = {
+        "model": model,
+        "dataset": dataset,
+        "fingerprint": pictures.fingerprint,
+        "classes": list(pictures.classes),
+        "protocol": asdict(protocol),
+        "licence": "MIT",
+        "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows],
+        **results.provenance(),
+    } | ({"body": "imagenet"} if last_layer else {})
+    how = (
+        {"base": models.transferred(model, pictures.classes)}
+        if last_layer
+        else {"half": model != "basic_cnn"}
+    )
     part = path.with_name(f"part-{path.name}")
     models.save(network, part, about, **how)
-    network = models.load(model, str(part))  # the rounded weights are the ones every result is computed with
-    about |= {f"{p.split}_accuracy": training.accuracy(network, p) for p in (pictures, held_out)} | {"weights_hash": models.fingerprint(network)}
+    network = models.load(
+        model, str(part)
+    )  # the rounded weights are the ones every result is computed with
+    about |= {
+        f"{p.split}_accuracy": training.accuracy(network, p) for p in (pictures, held_out)
+    } | {"weights_hash": models.fingerprint(network)}
     models.save(network, path, about, **how)
     for left in (part, part.with_suffix(".json")):
         left.unlink()
@@ -80,33 +143,60 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     The train split (appendix B prints curves, no numbers) and the fixed pictures are for the first seed of a network alone;
     a stand-in has what stands beside a printed number or curve, no more.
     """
+
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
+
     if (model, tag) in CARD_ALONE and not (models.WEIGHTS / f"{model}-{tag}.safetensors").is_file():
         log(f"kept as a card and cells: {model} {tag}")
         return
     whole = of("test")
     size = batch_size(whole)
-    log(f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}")
+    log(
+        f"accuracy  {whole.title}  {experiments.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}"
+    )
     experiments.fresh_statistics(whole, stored=True)
     if model == "rectgrad_cnn":
         return
     experiments.precision(whole, batch_size=size, stored=True)
     experiments.allegiances(whole, batch_size=size, stored=True, log=log)
-    if tag not in {tags[0] for _, _, tags in (reproduction.COLUMNS | reproduction.STAND_INS).values()}:
+    if tag not in {
+        tags[0] for _, _, tags in (reproduction.COLUMNS | reproduction.STAND_INS).values()
+    }:
         return
     few = of("test", experiments.SCORED[dataset])
-    for experiment in () if (dataset, model, (tag,)) in reproduction.STAND_INS.values() else (experiments.kept_pixels, experiments.signs, experiments.score_curves, experiments.printed_and_released, experiments.soft_replacement, experiments.insertion_areas):
+    for experiment in (
+        ()
+        if (dataset, model, (tag,)) in reproduction.STAND_INS.values()
+        else (
+            experiments.kept_pixels,
+            experiments.signs,
+            experiments.score_curves,
+            experiments.printed_and_released,
+            experiments.soft_replacement,
+            experiments.insertion_areas,
+        )
+    ):
         experiment(few, batch_size=size, stored=True)
         log(f"{experiment.__name__}  {few.title}  done")
     for pairs in (experiments.PRINTED_PAIRS, experiments.PAIRS):  # first what the paper draws
-        experiments.allegiances(of("train", TRAIN_SPLIT.get((dataset, model), 2_000)), pairs=pairs, batch_size=size, stored=True, log=log)
+        experiments.allegiances(
+            of("train", TRAIN_SPLIT.get((dataset, model), 2_000)),
+            pairs=pairs,
+            batch_size=size,
+            stored=True,
+            log=log,
+        )
 
 
 def run(names: list[str], log: Callable = print) -> None:
     """Train and compute whatever is not there yet for these networks; says what it leaves out for want of a download."""
     left_out = set()
-    columns = [(dataset, model, tag) for dataset, model, tags in (reproduction.COLUMNS | reproduction.STAND_INS).values() for tag in tags]
+    columns = [
+        (dataset, model, tag)
+        for dataset, model, tags in (reproduction.COLUMNS | reproduction.STAND_INS).values()
+        for tag in tags
+    ]
     for work, jobs in ((train, TRAINED), (compute, columns)):
         for job in jobs:
             model, tag = (job[0], job[2]) if work is train else job[1:]
@@ -127,7 +217,11 @@ def compute_noise(log: Callable = print) -> None:
         noise.amounts(masked, "outside", stored=True)
         hypothesis.occlusion(noise.per_class(masked, 10), stored=True, log=log)
     probes.sanity(subject("cifar10", "rectgrad_cnn", count=200), stored=True, log=log)
-    for who, measure in ((twin, "patch"), (plain, "variation"), (subject("cifar10", "rectgrad_cnn", split="train", count=10_000), "variation")):
+    for who, measure in (
+        (twin, "patch"),
+        (plain, "variation"),
+        (subject("cifar10", "rectgrad_cnn", split="train", count=10_000), "variation"),
+    ):
         noise.amounts(who, measure, stored=True)
         log(f"{measure}  {who.title}  done")
     for network in ("squeezenet1_1", "efficientnet_lite0"):
@@ -136,7 +230,9 @@ def compute_noise(log: Callable = print) -> None:
         probes.adversarial(who, stored=True, log=log)
 
 
-def retrain(workers: int | None = None, scheduler: str | None = None, log: Callable = print) -> None:
+def retrain(
+    workers: int | None = None, scheduler: str | None = None, log: Callable = print
+) -> None:
     """The grid of ROAR and KAR, most useful cells first, and the claims about it; resumable, hours."""
     grid = roar.everything()
     roar.prepare(grid, log=log)
@@ -149,25 +245,48 @@ def compute_synthesis(log: Callable = print) -> None:
     """Every stored cell of the synthesis but ROAR and KAR, which `retrain` computes: hours."""
     for dataset, model, count, few in synthesis.STUDIED:
         one = synthesis.study(dataset, model, count=count, few=few)
-        synthesis.measured(one, [*synthesis.NETWORK, *crossed.CONTROLS, *(f"{synthesis.SHUFFLED}{m}" for m in attribution.METHODS)], stored=True, log=log)
+        synthesis.measured(
+            one,
+            [
+                *synthesis.NETWORK,
+                *crossed.CONTROLS,
+                *(f"{synthesis.SHUFFLED}{m}" for m in attribution.METHODS),
+            ],
+            stored=True,
+            log=log,
+        )
         held_out = synthesis.study(dataset, model, count=count, few=few, held_out=True)
-        synthesis.measured(held_out, synthesis.family(tuple(crossed.NEW)), synthesis.HELD_OUT, stored=True, log=log)
+        synthesis.measured(
+            held_out, synthesis.family(tuple(crossed.NEW)), synthesis.HELD_OUT, stored=True, log=log
+        )
         synthesis.seconds(one.who, stored=True)
     dataset, model, count, few = synthesis.STUDIED[0]
-    one, training = synthesis.study(dataset, model, count=count, few=few), subject(dataset, model, split="train", count=synthesis.KNOWN)
+    one, training = (
+        synthesis.study(dataset, model, count=count, few=few),
+        subject(dataset, model, split="train", count=synthesis.KNOWN),
+    )
     for method in (*crossed.CONTROLS, *attribution.METHODS):
         synthesis.shift(one, training, synthesis.witness(one, WITNESS), method, stored=True)
         log(f"shift  {one.who.title}  {method}")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     names = sorted({model for model, *_ in TRAINED})
     parser.add_argument("what", choices=("run", "retrain", "table", "verify"))
     parser.add_argument("--models", nargs="+", choices=names, help="only these networks")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--workers", type=int, help="processes that retrain networks, of one thread each; on Slurm, jobs")
-    parser.add_argument("--scheduler", help="retrain on a Dask cluster: its address, or slurm[:<name>] as dask-jobqueue is configured")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that retrain networks, of one thread each; on Slurm, jobs",
+    )
+    parser.add_argument(
+        "--scheduler",
+        help="retrain on a Dask cluster: its address, or slurm[:<name>] as dask-jobqueue is configured",
+    )
     parser.add_argument("--seed", type=int, help="of the part that verify draws")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
@@ -188,7 +307,12 @@ def main(arguments: list[str] | None = None) -> int:
         claims.CSV.write_text(claims.table().to_csv(index=False))
         print(reproduction.table().to_string())
         return 0
-    except (data.DataError, models.ModelError, ModuleNotFoundError, OSError) as error:  # of the last, a disk that stays full or a scheduler that does not answer
+    except (
+        data.DataError,
+        models.ModelError,
+        ModuleNotFoundError,
+        OSError,
+    ) as error:  # of the last, a disk that stays full or a scheduler that does not answer
         print(error, file=sys.stderr)
         return 2
 

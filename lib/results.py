@@ -4,6 +4,7 @@ A cell is keyed by everything that decides its value: parameters, fingerprints o
 experiment. It is written at once and whole when it is finished, so a stopped run goes on where it was; a damaged file is
 set aside and its cell computed again.
 """
+
 from __future__ import annotations
 
 import base64
@@ -42,10 +43,16 @@ RESULTS = ROOT / "data" / "results"
 @lru_cache
 def commit() -> str:
     """Short commit of the code, with "+" if lib differs from it; outside a checkout SIGN_NOISE_COMMIT, else "unknown"."""
+
     def git(*words):
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "lib") else "")
+        return git("rev-parse", "--short", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", "lib") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("SIGN_NOISE_COMMIT", "unknown")
 
@@ -53,9 +60,15 @@ def commit() -> str:
 def provenance() -> dict:
     """What made a result: commit, date, versions, machine (with its GPU, where one was used), threads."""
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {"commit": commit(), "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), "python": platform.python_version(),
-            "torch": torch.__version__, "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}" + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""),
-            "threads": torch.get_num_threads()}
+    return {
+        "commit": commit(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}"
+        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _cpuinfo() -> list[str]:
@@ -133,7 +146,9 @@ def one_at_a_time(name: str, folder: Path | None = None, patient: bool = True):
             yield True
 
 
-def _finished(one: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True) -> dict | None:
+def _finished(
+    one: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True
+) -> dict | None:
     """The content of a cell, read or computed; None if it is not there and somebody else is at it.
 
     What could not be written (a full disk) is returned all the same.
@@ -149,7 +164,13 @@ def _finished(one: Cell, compute: Callable[[], dict], folder: Path | None, patie
             start = time.perf_counter()
             made = compute()
             about = {**provenance(), "seconds": round(time.perf_counter() - start, 1)}
-            content = {"experiment": one.experiment, "version": one.version, "parameters": one.parameters, "provenance": about, **made}
+            content = {
+                "experiment": one.experiment,
+                "version": one.version,
+                "parameters": one.parameters,
+                "provenance": about,
+                **made,
+            }
             try:
                 write(one.path(folder), content)
             except OSError:
@@ -158,7 +179,15 @@ def _finished(one: Cell, compute: Callable[[], dict], folder: Path | None, patie
     return content
 
 
-def cell(experiment: str, label: str, parameters: dict, compute: Callable[[], dict], *, version: int = 1, folder: Path | None = None) -> dict:
+def cell(
+    experiment: str,
+    label: str,
+    parameters: dict,
+    compute: Callable[[], dict],
+    *,
+    version: int = 1,
+    folder: Path | None = None,
+) -> dict:
     """The stored content of a cell, or that of `compute()`, stored with its provenance.
 
     `compute` returns {"rows": [...]} and whatever else JSON holds. `label` makes the file's name readable; `parameters`
@@ -167,8 +196,17 @@ def cell(experiment: str, label: str, parameters: dict, compute: Callable[[], di
     return _finished(Cell(experiment, label, parameters, version), compute, folder)
 
 
-def map_cells(compute: Callable[[dict], dict], cells: Sequence[Cell], *, workers: int | None = None, threads: int = 1, scheduler: str | None = None,
-              folder: Path | None = None, patience: float = 600, log: Callable[[str], None] | None = None) -> list[dict]:
+def map_cells(
+    compute: Callable[[dict], dict],
+    cells: Sequence[Cell],
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    scheduler: str | None = None,
+    folder: Path | None = None,
+    patience: float = 600,
+    log: Callable[[str], None] | None = None,
+) -> list[dict]:
     """The contents of all cells; those that are not stored are computed, the first ones first, and stored as they finish.
 
     `compute(parameters)` returns {"rows": [...]} and can be pickled: a function of a module. It runs in `workers` processes
@@ -180,15 +218,30 @@ def map_cells(compute: Callable[[dict], dict], cells: Sequence[Cell], *, workers
     written it is kept in memory, and OSError raised after `patience` seconds.
     """
     for name, value, least in (("workers", workers, 0), ("threads", threads, 1)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int) or value < least
+        ):
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
     contents = [read(one.path(folder)) for one in cells]
     todo = deque(k for k, content in enumerate(contents) if content is None)
-    workers = (torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads)) if workers is None else workers
-    run = _here if workers == 0 and scheduler is None else _on_cluster if scheduler else _in_processes
+    workers = (
+        (torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads))
+        if workers is None
+        else workers
+    )
+    run = (
+        _here if workers == 0 and scheduler is None else _on_cluster if scheduler else _in_processes
+    )
     failed: dict[int, Exception] = {}
     with _Progress(len(cells), len(cells) - len(todo), log) as progress:
-        for k, content in run(partial(_work, compute, folder=folder), cells, todo, workers=workers, threads=threads, scheduler=scheduler):
+        for k, content in run(
+            partial(_work, compute, folder=folder),
+            cells,
+            todo,
+            workers=workers,
+            threads=threads,
+            scheduler=scheduler,
+        ):
             if isinstance(content, Exception):
                 failed[k] = content
                 (log or print)(f"failed: {cells[k].label}: {content}")
@@ -199,12 +252,16 @@ def map_cells(compute: Callable[[dict], dict], cells: Sequence[Cell], *, workers
             progress.step(cells[k].label)
     if failed:
         error = failed[min(failed)]
-        error.add_note(f"{len(failed)} of {len(cells)} cells failed, the first of them {cells[min(failed)].label}; the others are stored.")
+        error.add_note(
+            f"{len(failed)} of {len(cells)} cells failed, the first of them {cells[min(failed)].label}; the others are stored."
+        )
         raise error
     return contents
 
 
-def _work(compute: Callable[[dict], dict], one: Cell, folder: Path | None) -> dict | Exception | None:
+def _work(
+    compute: Callable[[dict], dict], one: Cell, folder: Path | None
+) -> dict | Exception | None:
     """The cell's content, None if another process is at it, or what went wrong."""
     try:
         return _finished(one, partial(compute, one.parameters), folder, patient=False)
@@ -212,15 +269,21 @@ def _work(compute: Callable[[dict], dict], one: Cell, folder: Path | None) -> di
         return error
 
 
-def _write_patiently(path: Path, content: dict, patience: float, log: Callable[[str], None], pause: float = 5) -> None:
+def _write_patiently(
+    path: Path, content: dict, patience: float, log: Callable[[str], None], pause: float = 5
+) -> None:
     until = time.monotonic() + patience
     while True:
         try:
             return write(path, content)
         except OSError as error:
             if time.monotonic() > until:
-                raise OSError(f"{path} cannot be written ({error.strerror or error}); everything else that is finished is stored, and the same run goes on from there.") from None
-            log(f"{path.name} cannot be written ({error.strerror or error}); it waits in memory, make room on the disk.")
+                raise OSError(
+                    f"{path} cannot be written ({error.strerror or error}); everything else that is finished is stored, and the same run goes on from there."
+                ) from None
+            log(
+                f"{path.name} cannot be written ({error.strerror or error}); it waits in memory, make room on the disk."
+            )
             time.sleep(min(pause, patience))
 
 
@@ -229,8 +292,17 @@ class _Progress:
 
     def __init__(self, total: int, stored: int, log: Callable[[str], None] | None):
         from tqdm import tqdm
-        self.total, self.stored, self.done, self.log, self.start = total, stored, 0, log, time.monotonic()
-        self.bar = tqdm(total=total, initial=stored, smoothing=0, unit="cell", disable=None, leave=False)
+
+        self.total, self.stored, self.done, self.log, self.start = (
+            total,
+            stored,
+            0,
+            log,
+            time.monotonic(),
+        )
+        self.bar = tqdm(
+            total=total, initial=stored, smoothing=0, unit="cell", disable=None, leave=False
+        )
 
     def __enter__(self):
         return self
@@ -242,8 +314,12 @@ class _Progress:
         self.done += 1
         self.bar.update()
         if self.log:
-            left = (time.monotonic() - self.start) / self.done * (self.total - self.stored - self.done)
-            self.log(f"{self.stored + self.done} of {self.total} cells  {label}  about {left / 60:.0f} min left")
+            left = (
+                (time.monotonic() - self.start) / self.done * (self.total - self.stored - self.done)
+            )
+            self.log(
+                f"{self.stored + self.done} of {self.total} cells  {label}  about {left / 60:.0f} min left"
+            )
 
 
 def _here(work, cells, todo, **_) -> Iterator[tuple[int, dict]]:
@@ -252,7 +328,7 @@ def _here(work, cells, todo, **_) -> Iterator[tuple[int, dict]]:
         content = work(cells[k])
         if content is None:
             todo.append(k)
-            time.sleep(.2)
+            time.sleep(0.2)
         else:
             yield k, content
 
@@ -269,10 +345,13 @@ def _begin(threads: int, number) -> None:
     def leave_with_parent():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
+
     threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iterator[tuple[int, dict]]:
+def _in_processes(
+    work, cells, todo, *, workers: int, threads: int, **_
+) -> Iterator[tuple[int, dict]]:
     """One pool a worker, because a pool whose worker dies ends as a whole: the cells beside it go on."""
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     number, others = context.Value("i", 0), set(multiprocessing.active_children())
@@ -281,7 +360,9 @@ def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iter
         while todo or running:
             for slot in set(range(workers)) - {slot for _, slot in running.values()}:
                 if todo:
-                    pools.setdefault(slot, ProcessPoolExecutor(1, context, _begin, (threads, number)))
+                    pools.setdefault(
+                        slot, ProcessPoolExecutor(1, context, _begin, (threads, number))
+                    )
                     k = todo.popleft()
                     running[_submitted(pools[slot], work, cells[k])] = k, slot
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -293,11 +374,13 @@ def _in_processes(work, cells, todo, *, workers: int, threads: int, **_) -> Iter
                     pools.pop(slot).shutdown()
                     deaths += 1
                     if deaths == 3:
-                        raise RuntimeError(f"three workers died one after another, the last at {cells[k].label}; is there memory for {workers} of them? What is finished is stored.") from None
+                        raise RuntimeError(
+                            f"three workers died one after another, the last at {cells[k].label}; is there memory for {workers} of them? What is finished is stored."
+                        ) from None
                     continue
                 if content is None:  # another run is at it: ask again when the rest is done
                     todo.append(k)
-                    time.sleep(.2)
+                    time.sleep(0.2)
                 else:
                     deaths = 0
                     yield k, content
@@ -318,20 +401,29 @@ def _submitted(pool: ProcessPoolExecutor, work, one: Cell) -> Future:
         return refused
 
 
-def _on_cluster(work, cells, todo, *, workers: int, threads: int, scheduler: str) -> Iterator[tuple[int, dict]]:
+def _on_cluster(
+    work, cells, todo, *, workers: int, threads: int, scheduler: str
+) -> Iterator[tuple[int, dict]]:
     try:
         from distributed import Client, as_completed
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("a cluster needs the package distributed; `pip install -e '.[cluster]'` brings it.") from None
+        raise ModuleNotFoundError(
+            "a cluster needs the package distributed; `pip install -e '.[cluster]'` brings it."
+        ) from None
     kind, _, name = scheduler.partition(":")
-    with _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing() as cluster, Client(cluster.scheduler_address if cluster else scheduler) as client:
-        submit = lambda k, rank: client.submit(_threaded, threads, work, cells[k], pure=False, priority=-rank)
+    with (
+        _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing() as cluster,
+        Client(cluster.scheduler_address if cluster else scheduler) as client,
+    ):
+        submit = lambda k, rank: client.submit(
+            _threaded, threads, work, cells[k], pure=False, priority=-rank
+        )
         running = {submit(k, rank): k for rank, k in enumerate(todo)}
         finished = as_completed(list(running))
         for future in finished:
             k, content = running.pop(future), future.result()
             if content is None:
-                time.sleep(.2)
+                time.sleep(0.2)
                 again = submit(k, len(cells))
                 running[again] = k
                 finished.add(again)
@@ -359,7 +451,9 @@ def _slurm(name: str, jobs: int, threads: int):
     try:
         from dask_jobqueue import SLURMCluster
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("Slurm needs the package dask-jobqueue; `pip install -e '.[cluster]'` brings it.") from None
+        raise ModuleNotFoundError(
+            "Slurm needs the package dask-jobqueue; `pip install -e '.[cluster]'` brings it."
+        ) from None
     with SLURMCluster(config_name=name) as cluster:
         cluster.scale(jobs=jobs)
         yield cluster
@@ -373,13 +467,18 @@ def cells(experiment: str, folder: Path | None = None) -> list[dict]:
 
 def table(experiment: str, folder: Path | None = None) -> pd.DataFrame:
     """All stored rows of an experiment, each with its cell's parameters as columns."""
-    return pd.DataFrame([{**c["parameters"], **row} for c in cells(experiment, folder) for row in c["rows"]])
+    return pd.DataFrame(
+        [{**c["parameters"], **row} for c in cells(experiment, folder) for row in c["rows"]]
+    )
 
 
 def pack(flags: Tensor) -> dict:
     """A bool tensor as JSON: shape and compressed bits."""
     bits = np.packbits(flags.cpu().numpy().reshape(-1))
-    return {"shape": list(flags.shape), "bits": base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode()}
+    return {
+        "shape": list(flags.shape),
+        "bits": base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode(),
+    }
 
 
 def unpack(packed: dict) -> Tensor:
@@ -392,7 +491,10 @@ def unpack(packed: dict) -> Tensor:
 def pack_values(values: Tensor) -> dict:
     """Numbers as JSON, rounded to float16 (a relative error of at most 0.0005): shape and compressed bytes."""
     half = values.to(torch.float16).cpu().numpy()
-    return {"shape": list(values.shape), "half": base64.b64encode(zlib.compress(half.tobytes(), 9)).decode()}
+    return {
+        "shape": list(values.shape),
+        "half": base64.b64encode(zlib.compress(half.tobytes(), 9)).decode(),
+    }
 
 
 def unpack_values(packed: dict) -> Tensor:

@@ -1,4 +1,5 @@
 """What is studied: a network and the pictures it is studied on, checked to fit each other before any long work."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -13,7 +14,13 @@ from lib import data, models
 from lib.data import DataError, Dataset, to_range
 
 
-TEN_CLASSES = ("shapes10", "cifar10", "cifar10_rest", "cifar10_masks", "imagenette")  # what a network with ImageNet's outputs needs a new last layer for
+TEN_CLASSES = (
+    "shapes10",
+    "cifar10",
+    "cifar10_rest",
+    "cifar10_masks",
+    "imagenette",
+)  # what a network with ImageNet's outputs needs a new last layer for
 
 
 class Subject(NamedTuple):
@@ -27,7 +34,9 @@ class Subject(NamedTuple):
     @property
     def label(self) -> str:
         """For tables: network, its weights unless they are those of the dataset, and data."""
-        weights = "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
+        weights = (
+            "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
+        )
         return f"{self.model_name}{weights}, {Path(self.pictures.name).name}"
 
     @property
@@ -42,8 +51,15 @@ class Subject(NamedTuple):
     @property
     def identity(self) -> dict:
         """What keys a stored result: names, and fingerprints of pixels and weights."""
-        return {"dataset": self.pictures.name, "split": self.pictures.split, "n": len(self.pictures), "data": self.pictures.fingerprint,
-                "model": self.model_name, "weights": self.weights, "weights_hash": models.fingerprint(self.model)}
+        return {
+            "dataset": self.pictures.name,
+            "split": self.pictures.split,
+            "n": len(self.pictures),
+            "data": self.pictures.fingerprint,
+            "model": self.model_name,
+            "weights": self.weights,
+            "weights_hash": models.fingerprint(self.model),
+        }
 
 
 def _tag(dataset: str, model: str, weights: str | None) -> str | None:
@@ -54,7 +70,9 @@ def _tag(dataset: str, model: str, weights: str | None) -> str | None:
         ours = models.card(str(model), dataset)  # a new last layer, trained on the dataset
         return dataset if ours else None if str(model).startswith("python:") else "imagenet"
     if not data.known(dataset):
-        raise models.ModelError(f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None.")
+        raise models.ModelError(
+            f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None."
+        )
     return dataset
 
 
@@ -64,8 +82,17 @@ def check(dataset: str, model: str, weights: str | None = "auto", split: str = "
     models.check(model, _tag(dataset, model, weights))
 
 
-def subject(dataset: str, model: str, weights: str | None = "auto", *, split: str = "test", count: int | None = None, seed: int = 0,
-            device: str = "cpu", size: int | None = None) -> Subject:
+def subject(
+    dataset: str,
+    model: str,
+    weights: str | None = "auto",
+    *,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    size: int | None = None,
+) -> Subject:
     """Network and pictures, checked to fit each other before any long work.
 
     `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's, where
@@ -83,9 +110,13 @@ def _fit_together(network: nn.Module, pictures: Dataset) -> None:
     with torch.no_grad():
         outputs = network(batch(Subject(network, pictures, "", ""), slice(0, 1))).shape[1]
     if outputs != len(pictures.classes):
-        raise models.ModelError(f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])}).")
+        raise models.ModelError(
+            f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])})."
+        )
     if network.classes and tuple(network.classes) != pictures.classes:
-        raise models.ModelError(f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; {pictures.name} has {', '.join(pictures.classes[:12])}.")
+        raise models.ModelError(
+            f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; {pictures.name} has {', '.join(pictures.classes[:12])}."
+        )
 
 
 def batch(who: Subject, index) -> Tensor:
@@ -110,7 +141,13 @@ def accept(namespace: dict, *names: str) -> None:
     Called right after the parameters, it turns a misspelt papermill parameter into one sentence instead of silence.
     """
     own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-    given = [k for k, v in namespace.items() if not k.startswith("_") and k not in own and (v is None or isinstance(v, (bool, int, float, str, list, dict)))]
+    given = [
+        k
+        for k, v in namespace.items()
+        if not k.startswith("_")
+        and k not in own
+        and (v is None or isinstance(v, (bool, int, float, str, list, dict)))
+    ]
     unknown = [k for k in given if k not in names]
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
@@ -119,7 +156,9 @@ def accept(namespace: dict, *names: str) -> None:
 def check_count(name: str, value, all_of: bool = True) -> None:
     """Raise ValueError for what is neither a whole number of at least 1 nor None, which is all of them, if `all_of`."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if all_of else ''}.")
+        raise ValueError(
+            f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if all_of else ''}."
+        )
 
 
 def _check_run(seed, device) -> None:
@@ -127,9 +166,13 @@ def _check_run(seed, device) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed is {seed!r}; it must be a whole number of at least 0.")
     if device not in ("cpu", "mps") and not str(device).startswith("cuda"):
-        raise ValueError(f"unknown device {device!r}; accepted are cpu, cuda, cuda:<number> and mps.")
+        raise ValueError(
+            f"unknown device {device!r}; accepted are cpu, cuda, cuda:<number> and mps."
+        )
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use cpu.")
+        raise ValueError(
+            f"device {device!r} was asked for, but torch sees no CUDA device here; use cpu."
+        )
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device 'mps' was asked for, but torch sees none here; use cpu.")
 
@@ -140,10 +183,24 @@ def _untrained(dataset: str, model: str, weights: str | None) -> bool:
         return False
     if model in models.BUILDERS:
         return not (models.WEIGHTS / f"{model}-{dataset}.safetensors").is_file()
-    return model in models.pretrained.PACKAGED and dataset in TEN_CLASSES and not models.card(model, dataset)
+    return (
+        model in models.pretrained.PACKAGED
+        and dataset in TEN_CLASSES
+        and not models.card(model, dataset)
+    )
 
 
-def subjects(dataset, model, weights="auto", *, split: str = "test", count: int | None = None, seed: int = 0, device: str = "cpu", batch_size: int = 256) -> list[Subject]:
+def subjects(
+    dataset,
+    model,
+    weights="auto",
+    *,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    batch_size: int = 256,
+) -> list[Subject]:
     """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded.
 
     Of several pairs with `weights="auto"`, those whose network was never trained on the dataset are left out.
@@ -159,10 +216,20 @@ def subjects(dataset, model, weights="auto", *, split: str = "test", count: int 
     wanted = [pair for pair in wanted if not _untrained(*pair)] or wanted
     for d, m, w in wanted:
         check(d, m, w, split)
-    return [subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted]
+    return [
+        subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted
+    ]
 
 
-def picture(name: str | Path, model: str, weights: str | None = "auto", *, size: int = 224, seed: int = 0, device: str = "cpu") -> Subject:
+def picture(
+    name: str | Path,
+    model: str,
+    weights: str | None = "auto",
+    *,
+    size: int = 224,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Subject:
     """One picture of your own and a network: what `subject` is for a dataset, but the picture needs no label (it has -1).
 
     `name`: a file, scaled and cut to `size` x `size` as ImageNet's pictures are, or `<dataset>:<n>`, a dataset's n-th test
@@ -181,8 +248,12 @@ def picture(name: str | Path, model: str, weights: str | None = "auto", *, size:
     outputs = _outputs(network, pictures, model)
     classes = tuple(network.classes or (f"class {k}" for k in range(outputs)))
     if len(classes) != outputs:
-        raise models.ModelError(f"class mismatch: the network has {outputs} outputs, and its `classes` are {len(classes)} names.")
-    labels = pictures.labels if classes == pictures.classes else torch.full_like(pictures.labels, -1)
+        raise models.ModelError(
+            f"class mismatch: the network has {outputs} outputs, and its `classes` are {len(classes)} names."
+        )
+    labels = (
+        pictures.labels if classes == pictures.classes else torch.full_like(pictures.labels, -1)
+    )
     return Subject(network, replace(pictures, labels=labels, classes=classes), model, tag or "none")
 
 
@@ -190,16 +261,21 @@ def _nth(dataset: str, number: str, size: int) -> Dataset:
     """The picture `<dataset>:<number>`, under that name."""
     pictures = data.load(dataset, size=size)
     if not (number.isdecimal() and int(number) < len(pictures)):
-        raise DataError(f"{dataset} has no picture {number!r}; accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}.")
+        raise DataError(
+            f"{dataset} has no picture {number!r}; accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}."
+        )
     return replace(pictures.take(slice(int(number), int(number) + 1)), name=f"{dataset}:{number}")
 
 
 def _own(name: str, size: int) -> Dataset:
     """A file as a dataset of one unlabelled picture."""
     from lib import imagenet
+
     path = Path(name).expanduser()
     if not path.is_file():
-        raise DataError(f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1.")
+        raise DataError(
+            f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1."
+        )
     pixels = data.stack([imagenet.centre_crop(data.read_image(path, upright=True), size)])
     return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
 
@@ -212,23 +288,42 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
     except RuntimeError as error:
         height, width = pictures.images.shape[2:]
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise models.ModelError(f"{name} cannot take a picture of {width}x{height} pixels ({reason}); give another `size`.") from None
+        raise models.ModelError(
+            f"{name} cannot take a picture of {width}x{height} pixels ({reason}); give another `size`."
+        ) from None
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        what = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise models.ModelError(f"{name} must return logits [N,K]; for one picture it returned {what}.")
+        what = (
+            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        )
+        raise models.ModelError(
+            f"{name} must return logits [N,K]; for one picture it returned {what}."
+        )
     return logits.shape[1]
 
 
 def class_of(who: Subject, target: int | str | None) -> int | None:
     """The class that `target` means: None stays (the predicted one), a number is checked, a name looked up; ValueError."""
     names = who.pictures.classes
-    if target is None or isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(names):
+    if (
+        target is None
+        or isinstance(target, int)
+        and not isinstance(target, bool)
+        and 0 <= target < len(names)
+    ):
         return target
     wanted, folded = str(target).casefold(), [name.casefold() for name in names]
     found = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"{len(found)} classes are called {target!r}; name one by its number: {', '.join(map(str, found))}.")
-    near = [names[k] for k, name in enumerate(folded) if wanted in name] or [names[folded.index(name)] for name in get_close_matches(wanted, folded)] or names
-    raise ValueError(f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, such as {', '.join(near[:5])}.")
+        raise ValueError(
+            f"{len(found)} classes are called {target!r}; name one by its number: {', '.join(map(str, found))}."
+        )
+    near = (
+        [names[k] for k, name in enumerate(folded) if wanted in name]
+        or [names[folded.index(name)] for name in get_close_matches(wanted, folded)]
+        or names
+    )
+    raise ValueError(
+        f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, such as {', '.join(near[:5])}."
+    )

@@ -3,6 +3,7 @@
 Section 5.3 opens by saying that its experiments give the baselines a final threshold; the released code ranks whole maps. The
 text's reading is judged as the reproduction, the released code's stands beside it.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,10 +13,16 @@ import torch
 from lib import data, metrics, models, noise, published, roar, roar_tables
 from lib.training import Protocol
 
-COLUMN_OF = {"roar": "ROAR AUC", "kar": "KAR AOC"}      # the printed columns
-TEXT, RELEASED = "text", "released code"   # the two readings of Table 1 of paper Noise
-READINGS = {TEXT: (*(m for m in roar.PRINTED if m not in noise.BASELINES), *roar.CUT), RELEASED: roar.PRINTED}   # their methods
-READ = {TEXT: "the text: baselines under their final threshold", RELEASED: "the released code: whole maps"}
+COLUMN_OF = {"roar": "ROAR AUC", "kar": "KAR AOC"}  # the printed columns
+TEXT, RELEASED = "text", "released code"  # the two readings of Table 1 of paper Noise
+READINGS = {
+    TEXT: (*(m for m in roar.PRINTED if m not in noise.BASELINES), *roar.CUT),
+    RELEASED: roar.PRINTED,
+}  # their methods
+READ = {
+    TEXT: "the text: baselines under their final threshold",
+    RELEASED: "the released code: whole maps",
+}
 
 
 def _areas_after_retraining(reading: str, protocol: Protocol) -> pd.DataFrame:
@@ -25,13 +32,25 @@ def _areas_after_retraining(reading: str, protocol: Protocol) -> pd.DataFrame:
         return pd.DataFrame()
     methods = READINGS[reading]
     found = roar_tables.stored(protocol, current=models.committed("rectgrad_cnn", "cifar10"))
-    against = roar_tables.against_random(roar_tables.areas(found[found["method"].isin((*methods, "none"))]))
-    against = against.sort_values(["mode", "method"], key=lambda column: column.map((*roar.MODES, *methods).index))
+    against = roar_tables.against_random(
+        roar_tables.areas(found[found["method"].isin((*methods, "none"))])
+    )
+    against = against.sort_values(
+        ["mode", "method"], key=lambda column: column.map((*roar.MODES, *methods).index)
+    )
     names = dict(zip(roar.PRINTED, dict.fromkeys(n.row for n in _printed_areas())))
     printed = {(n.row, n.column): n.published for n in _printed_areas()}
-    keys = [(names[r.method.removeprefix(noise.THRESHOLDED)], COLUMN_OF[r.mode]) for r in against.itertuples()]
-    return against.assign(row=[row for row, _ in keys], column=[column for _, column in keys], printed=[printed[k] for k in keys],
-                          printed_difference=[printed[k] - printed["Random", k[1]] for k in keys], data=f"cifar10 test, {data.described(found.attrs['test_data'])}")
+    keys = [
+        (names[r.method.removeprefix(noise.THRESHOLDED)], COLUMN_OF[r.mode])
+        for r in against.itertuples()
+    ]
+    return against.assign(
+        row=[row for row, _ in keys],
+        column=[column for _, column in keys],
+        printed=[printed[k] for k in keys],
+        printed_difference=[printed[k] - printed["Random", k[1]] for k in keys],
+        data=f"cifar10 test, {data.described(found.attrs['test_data'])}",
+    )
 
 
 def _printed_areas() -> list[published.Number]:
@@ -64,8 +83,13 @@ def readings() -> tuple[Protocol, dict[str, pd.DataFrame]]:
             best = protocol, whole
     protocol, whole = best
     at = published.TOLERANCE["ROAR/KAR"]
-    judged = {reading: rows.assign(verdict=[_verdict_after_retraining(r, at) for r in rows.itertuples()],
-                                   verdict_at_zero=[_verdict_after_retraining(r, 0) for r in rows.itertuples()]) for reading, rows in whole.items()}
+    judged = {
+        reading: rows.assign(
+            verdict=[_verdict_after_retraining(r, at) for r in rows.itertuples()],
+            verdict_at_zero=[_verdict_after_retraining(r, 0) for r in rows.itertuples()],
+        )
+        for reading, rows in whole.items()
+    }
     return protocol, judged
 
 
@@ -77,7 +101,11 @@ def within_tolerance() -> dict[str, tuple[int, int, int]]:
     for reading, table in readings()[1].items():
         rows = table[~table["method"].isin(("random", *noise.RECTGRAD))]
         near = (rows["difference"] - rows["printed_difference"]).abs() <= at
-        scores[reading] = int(near.sum()), int((rows["printed_difference"].abs() <= at).sum()), len(rows)
+        scores[reading] = (
+            int(near.sum()),
+            int((rows["printed_difference"].abs() <= at).sum()),
+            len(rows),
+        )
     return scores
 
 
@@ -88,12 +116,19 @@ def beside() -> pd.DataFrame | None:
     protocol, found = readings()
     if not found:
         return None
-    keys, shown = ["row", "column", "mode", "printed", "printed_difference"], ["method", "seeds", "area", "difference", "low", "high", "verdict"]
+    keys, shown = (
+        ["row", "column", "mode", "printed", "printed_difference"],
+        ["method", "seeds", "area", "difference", "low", "high", "verdict"],
+    )
     empty = pd.DataFrame(columns=[*keys, *shown])
-    text = found.get(TEXT, empty)[[*keys, *shown]].rename(columns={name: f"text_{name}" for name in shown})
+    text = found.get(TEXT, empty)[[*keys, *shown]].rename(
+        columns={name: f"text_{name}" for name in shown}
+    )
     both = text.merge(found.get(RELEASED, empty)[[*keys, *shown]], on=keys, how="outer", sort=False)
     order = {(n.row, n.column): k for k, n in enumerate(_printed_areas())}
-    both = both.iloc[sorted(range(len(both)), key=lambda k: order[both["row"].iloc[k], both["column"].iloc[k]])].reset_index(drop=True)
+    both = both.iloc[
+        sorted(range(len(both)), key=lambda k: order[both["row"].iloc[k], both["column"].iloc[k]])
+    ].reset_index(drop=True)
     return both.fillna({"verdict": "", "text_verdict": ""}).assign(epochs=protocol.epochs)
 
 
@@ -104,16 +139,35 @@ def orders(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for mode, part in found[found["row"] != "Random"].groupby("mode", sort=False):
         for reading, start in ((TEXT, "text_"), (RELEASED, "")):
-            ours = part[[f"{start}{name}" for name in ("area", "low", "high", "verdict")]].set_axis(["area", "low", "high", "verdict"], axis=1)
+            ours = part[[f"{start}{name}" for name in ("area", "low", "high", "verdict")]].set_axis(
+                ["area", "low", "high", "verdict"], axis=1
+            )
             if ours["area"].isna().any():
                 continue
-            value, low, high = metrics.bootstrap_of(metrics.spearman, torch.tensor(part["printed"].tolist()), torch.tensor(ours["area"].tolist()))
+            value, low, high = metrics.bootstrap_of(
+                metrics.spearman,
+                torch.tensor(part["printed"].tolist()),
+                torch.tensor(ours["area"].tolist()),
+            )
             half = float((ours["high"] - ours["low"]).mean()) / 2
             rectgrad = part["row"] == "RectGrad"
-            rows.append({"mode": mode, "reading": reading, "methods": len(part), "correlation": value, "low": low, "high": high, "half": half,
-                         "exceed": int((part["printed_difference"].abs() > half).sum()), "agree": int((ours["verdict"] == "agree").sum()),
-                         "lead": float(ours["area"][rectgrad].iloc[0] - ours["area"][~rectgrad].min()),
-                         "printed_lead": float(part["printed"][rectgrad].iloc[0] - part["printed"][~rectgrad].min())})
+            rows.append(
+                {
+                    "mode": mode,
+                    "reading": reading,
+                    "methods": len(part),
+                    "correlation": value,
+                    "low": low,
+                    "high": high,
+                    "half": half,
+                    "exceed": int((part["printed_difference"].abs() > half).sum()),
+                    "agree": int((ours["verdict"] == "agree").sum()),
+                    "lead": float(ours["area"][rectgrad].iloc[0] - ours["area"][~rectgrad].min()),
+                    "printed_lead": float(
+                        part["printed"][rectgrad].iloc[0] - part["printed"][~rectgrad].min()
+                    ),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -121,15 +175,26 @@ def told(found: pd.DataFrame) -> list[str]:
     """What `found`, as of `beside`, says of each reading, a sentence each."""
     sentences = []
     for r in orders(found).itertuples():
-        sentences.append(f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from random agree with the printed ones. Rank correlation with the printed areas {r.correlation:.2f} "
-                         f"({r.low:.2f} to {r.high:.2f}). RectGrad's area less the lowest other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} printed differences exceed {r.half:.3f}, the half-width of ours.")
-    return [*sentences, known_before(), f"{found.loc[found['row'] != 'Random', 'row'].nunique()} methods decide little: the intervals of these correlations, over methods, say how little."]
+        sentences.append(
+            f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from random agree with the printed ones. Rank correlation with the printed areas {r.correlation:.2f} "
+            f"({r.low:.2f} to {r.high:.2f}). RectGrad's area less the lowest other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} printed differences exceed {r.half:.3f}, the half-width of ours."
+        )
+    return [
+        *sentences,
+        known_before(),
+        f"{found.loc[found['row'] != 'Random', 'row'].nunique()} methods decide little: the intervals of these correlations, over methods, say how little.",
+    ]
 
 
 def known_before() -> str:
     """What was known when the text's reading was chosen to be judged, and how near each reading and no difference at all come now."""
     at, scores = published.TOLERANCE["ROAR/KAR"], within_tolerance()
-    near = "; ".join(f"by {READ[reading].partition(':')[0]} {close} of {whole}" for reading, (close, _, whole) in scores.items())
+    near = "; ".join(
+        f"by {READ[reading].partition(':')[0]} {close} of {whole}"
+        for reading, (close, _, whole) in scores.items()
+    )
     nothing, whole = next(iter(scores.values()))[1:]
-    return ("The text's reading is the reproduction. When that was fixed, an earlier run on a lossy copy of the pictures, with three epochs, was known: by the text 9 of 12 differences of baselines lay within 0.01 of the printed ones, "
-            f"by the released code 0 of 14 differences, RectGrad's two among them, and no difference at all would lie there in 6 of 12. Now, within {at:g} of the printed differences of baselines: {near}; no difference at all would be in {nothing} of {whole}.")
+    return (
+        "The text's reading is the reproduction. When that was fixed, an earlier run on a lossy copy of the pictures, with three epochs, was known: by the text 9 of 12 differences of baselines lay within 0.01 of the printed ones, "
+        f"by the released code 0 of 14 differences, RectGrad's two among them, and no difference at all would lie there in 6 of 12. Now, within {at:g} of the printed differences of baselines: {near}; no difference at all would be in {nothing} of {whole}."
+    )

@@ -8,6 +8,7 @@
 
 Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -39,13 +40,21 @@ def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
     """The chapters named in full or by number; all of them for an empty list."""
     known = chapters(root)
     if not known:
-        raise RunError(f"there is no chapter in {root / 'notebooks'}; a chapter is a notebook named NN_name.ipynb.")
+        raise RunError(
+            f"there is no chapter in {root / 'notebooks'}; a chapter is a notebook named NN_name.ipynb."
+        )
     chosen = set()
     for name in wanted:
         stem = Path(name).name.removesuffix(".ipynb")
-        found = {chapter for chapter in known if stem == chapter or stem.isdecimal() and stem == chapter[:2]}
+        found = {
+            chapter
+            for chapter in known
+            if stem == chapter or stem.isdecimal() and stem == chapter[:2]
+        }
         if not found:
-            raise RunError(f"unknown chapter {name!r}; accepted are {', '.join(known)}, or the number alone.")
+            raise RunError(
+                f"unknown chapter {name!r}; accepted are {', '.join(known)}, or the number alone."
+            )
         chosen |= found
     return {chapter: path for chapter, path in known.items() if chapter in chosen or not wanted}
 
@@ -55,15 +64,23 @@ def defaults(notebook: Path) -> dict:
     cells = json.loads(notebook.read_text(encoding="utf8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise RunError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; a chapter has exactly one.")
+        raise RunError(
+            f"{notebook.name} has {len(tagged)} cells tagged `parameters`; a chapter has exactly one."
+        )
     found = {}
     for line in ast.parse("".join(tagged[0]["source"])).body:
         try:
-            if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
+            if not (
+                isinstance(line, ast.Assign)
+                and len(line.targets) == 1
+                and isinstance(line.targets[0], ast.Name)
+            ):
                 raise ValueError
             found[line.targets[0].id] = ast.literal_eval(line.value)
         except ValueError:
-            raise RunError(f"{notebook.name}: line {line.lineno} of its `parameters` cell is not of the form name = plain value.") from None
+            raise RunError(
+                f"{notebook.name}: line {line.lineno} of its `parameters` cell is not of the form name = plain value."
+            ) from None
     return found
 
 
@@ -78,7 +95,9 @@ def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
         raise RunError(f"{path} is missing; it maps each chapter to the values of its parameters.")
     values = yaml.safe_load(path.read_text(encoding="utf8")) or {}
     if unknown := sorted(set(values) - set(chapters(root))):
-        raise RunError(f"{path.name} names the unknown chapter {unknown[0]!r}; accepted are {', '.join(chapters(root))}.")
+        raise RunError(
+            f"{path.name} names the unknown chapter {unknown[0]!r}; accepted are {', '.join(chapters(root))}."
+        )
     return values
 
 
@@ -106,18 +125,25 @@ def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> d
     for name, notebook in select(wanted, root).items():
         known, given = defaults(notebook), profiled.get(name) or {}
         if wrong := sorted(set(known) ^ set(given)):
-            raise RunError(f"{profile}.yaml and the `parameters` cell of {name} must name the same parameters; they differ in {', '.join(wrong)}.")
+            raise RunError(
+                f"{profile}.yaml and the `parameters` cell of {name} must name the same parameters; they differ in {', '.join(wrong)}."
+            )
         for parameter, value in by_hand.items():
             if parameter not in known:
-                raise RunError(f"{name} has no parameter {parameter!r}; accepted are {', '.join(known)}.")
+                raise RunError(
+                    f"{name} has no parameter {parameter!r}; accepted are {', '.join(known)}."
+                )
             if isinstance(known[parameter], (bool, int, float)) and isinstance(value, str):
-                raise RunError(f"{name}: {parameter} is of type {type(known[parameter]).__name__} (its default is {known[parameter]!r}), which {value!r} is not.")
+                raise RunError(
+                    f"{name}: {parameter} is of type {type(known[parameter]).__name__} (its default is {known[parameter]!r}), which {value!r} is not."
+                )
         plans[name] = {parameter: by_hand.get(parameter, given[parameter]) for parameter in known}
     return plans
 
 
 def use_this_python(root: Path = ROOT) -> None:
     """Let kernels run in this very environment, find `lib`, and use the two threads of the stored outputs."""
+
     def put_first(variable: str, value: Path) -> None:
         os.environ[variable] = os.pathsep.join(filter(None, [str(value), os.environ.get(variable)]))
 
@@ -127,7 +153,9 @@ def use_this_python(root: Path = ROOT) -> None:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     if os.environ.get("SIGN_NOISE_DATA"):
-        os.environ["SIGN_NOISE_DATA"] = str(Path(os.environ["SIGN_NOISE_DATA"]).expanduser().resolve())
+        os.environ["SIGN_NOISE_DATA"] = str(
+            Path(os.environ["SIGN_NOISE_DATA"]).expanduser().resolve()
+        )
 
 
 def complaint(notebook) -> str | None:
@@ -143,10 +171,18 @@ def complaint(notebook) -> str | None:
 
 def tidy(notebook, source, label: str) -> None:
     """Drop what changes from run to run, so that the diff of a stored chapter shows what it computes; fold parameters away."""
-    own = {key: value for key, value in source.metadata.items() if key not in ("kernelspec", "language_info", "papermill")}
+    own = {
+        key: value
+        for key, value in source.metadata.items()
+        if key not in ("kernelspec", "language_info", "papermill")
+    }
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook.metadata = type(notebook.metadata)(kernelspec=kernel, language_info={"name": "python"}, **own)
-    injected = any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    notebook.metadata = type(notebook.metadata)(
+        kernelspec=kernel, language_info={"name": "python"}, **own
+    )
+    injected = any(
+        "injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells
+    )
     ids = {cell.get("id") for cell in source.cells}
     for n, cell in enumerate(notebook.cells):
         tags = cell.metadata.pop("tags", [])
@@ -194,8 +230,10 @@ def annotate(notebook, note: str, kind: str = "note") -> None:
 def run_note(profile: str, by_hand: dict) -> str:
     """What the reader of a chapter executed here should know."""
     values = ", ".join(f"`{name} = {value!r}`" for name, value in by_hand.items())
-    return (f"**Executed here, at the {profile} profile{f' with {values}' if values else ''}.** "
-            "The numbers are those of this run, not of the published book.")
+    return (
+        f"**Executed here, at the {profile} profile{f' with {values}' if values else ''}.** "
+        "The numbers are those of this run, not of the published book."
+    )
 
 
 def write(notebook, path: Path) -> None:
@@ -210,9 +248,21 @@ def write(notebook, path: Path) -> None:
 
 def networks_behind(values: dict, root: Path = ROOT) -> dict[str, str]:
     """Of the committed networks that these parameters name by architecture and data, file -> fingerprint of the weights."""
-    named = {item for value in values.values() for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)}
-    cards = {path.stem: json.loads(path.read_text(encoding="utf8")) for path in sorted((root / "data" / "weights").glob("*.json"))}
-    return {stem: card["weights_hash"] for stem, card in cards.items() if card["model"] in named and card["dataset"].partition("+")[0] in named}
+    named = {
+        item
+        for value in values.values()
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, str)
+    }
+    cards = {
+        path.stem: json.loads(path.read_text(encoding="utf8"))
+        for path in sorted((root / "data" / "weights").glob("*.json"))
+    }
+    return {
+        stem: card["weights_hash"]
+        for stem, card in cards.items()
+        if card["model"] in named and card["dataset"].partition("+")[0] in named
+    }
 
 
 def execute(notebook: Path, values: dict, failed: Path):
@@ -223,9 +273,16 @@ def execute(notebook: Path, values: dict, failed: Path):
     failed.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            notebook, failed, parameters=values if values != defaults(notebook) else {}, kernel_name="python3",
-            language="python", progress_bar=False, request_save_on_cell_execute=False, start_timeout=120,
-            extra_arguments=["--IPKernelApp.log_level=50"])
+            notebook,
+            failed,
+            parameters=values if values != defaults(notebook) else {},
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            request_save_on_cell_execute=False,
+            start_timeout=120,
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
     except papermill.PapermillExecutionError as error:
         raise RunError(f"{error.ename}: {error.evalue} ({failed} shows where)") from None
     executed = nbformat.read(failed, as_version=4)
@@ -235,19 +292,31 @@ def execute(notebook: Path, values: dict, failed: Path):
     return executed
 
 
-def run(wanted: list[str], profile: str, by_hand: dict, *, out: Path | None = None, refresh: bool = False, root: Path = ROOT) -> int:
+def run(
+    wanted: list[str],
+    profile: str,
+    by_hand: dict,
+    *,
+    out: Path | None = None,
+    refresh: bool = False,
+    root: Path = ROOT,
+) -> int:
     """Execute chapters and write each as it is done; returns how many failed."""
     import nbformat
 
     plans = plan(wanted, profile, by_hand, root)
     if refresh and by_hand:
-        raise RunError("a refresh stores the profile as it is and takes no parameters; leave out --refresh to run with your own.")
+        raise RunError(
+            "a refresh stores the profile as it is and takes no parameters; leave out --refresh to run with your own."
+        )
     scratch = out or root / "_build" / profile
     target = (root / ("notebooks" if profile == "quick" else "book")) if refresh else scratch
     for name, values in plans.items():
         if refresh and profile == "quick" and values != (stored := defaults(chapters(root)[name])):
             wrong = [parameter for parameter in stored if values[parameter] != stored[parameter]]
-            raise RunError(f"the defaults of {name} must be the quick profile; they differ in {', '.join(wrong)}.")
+            raise RunError(
+                f"the defaults of {name} must be the quick profile; they differ in {', '.join(wrong)}."
+            )
     use_this_python(root)
     note = QUICK if profile == "quick" and not by_hand else run_note(profile, by_hand)
     failures = 0
@@ -259,27 +328,62 @@ def run(wanted: list[str], profile: str, by_hand: dict, *, out: Path | None = No
             failures += 1
             print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
             continue
-        tidy(executed, nbformat.read(notebook, as_version=4), "set by hand" if by_hand else f"{profile} profile")
+        tidy(
+            executed,
+            nbformat.read(notebook, as_version=4),
+            "set by hand" if by_hand else f"{profile} profile",
+        )
         if not refresh:
             annotate(executed, note)
         elif profile == "paper":
-            executed.metadata["networks"] = networks_behind(values, root)   # the book says where they have been replaced since
+            executed.metadata["networks"] = networks_behind(
+                values, root
+            )  # the book says where they have been replaced since
         write(executed, target / notebook.name)
         shown = os.path.relpath(target / notebook.name)
-        print(f"{name}: {profile} profile, {time.perf_counter() - start:.1f} s, {shown}", flush=True)
+        print(
+            f"{name}: {profile} profile, {time.perf_counter() - start:.1f} s, {shown}", flush=True
+        )
     return failures
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chapter", nargs="*", help="a chapter's name or number; all of them if left out")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "chapter", nargs="*", help="a chapter's name or number; all of them if left out"
+    )
     parser.add_argument("--profile", default="quick", help="quick (default) or paper")
-    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="set a parameter; may be repeated")
-    parser.add_argument("--out", type=Path, help="folder for the executed chapters (default _build/<profile>)")
-    parser.add_argument("--refresh", action="store_true", help="rewrite the stored chapters: notebooks/ (quick) or book/ (paper)")
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter; may be repeated",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for the executed chapters (default _build/<profile>)"
+    )
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="rewrite the stored chapters: notebooks/ (quick) or book/ (paper)",
+    )
     chosen = parser.parse_args(arguments)
     try:
-        return run(chosen.chapter, chosen.profile, assigned(chosen.parameter), out=chosen.out, refresh=chosen.refresh, root=root) > 0
+        return (
+            run(
+                chosen.chapter,
+                chosen.profile,
+                assigned(chosen.parameter),
+                out=chosen.out,
+                refresh=chosen.refresh,
+                root=root,
+            )
+            > 0
+        )
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,5 @@
 """Small float64 networks, pictures, a guard that a kernel leaves the caller's model and the library's state alone, and a small run of lib.reproduce."""
+
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +19,11 @@ class Linear(nn.Module):
     def __init__(self, weight, bias=None):
         super().__init__()
         self.weight = nn.Parameter(torch.as_tensor(weight, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.zeros(len(self.weight), dtype=torch.float64) if bias is None else torch.as_tensor(bias, dtype=torch.float64))
+        self.bias = nn.Parameter(
+            torch.zeros(len(self.weight), dtype=torch.float64)
+            if bias is None
+            else torch.as_tensor(bias, dtype=torch.float64)
+        )
 
     def forward(self, images):
         return images.flatten(1) @ self.weight.flatten(1).T + self.bias
@@ -29,7 +34,11 @@ class Functional(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, CLASSES)
+        self.first, self.second, self.head = (
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.Linear(6, CLASSES),
+        )
 
     def forward(self, images):
         hidden = F.max_pool2d(F.relu(self.first(images)), 2)
@@ -41,8 +50,16 @@ class Residual(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.norm, self.inner = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1)
-        self.relu, self.dropout, self.head = nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(6, CLASSES)
+        self.stem, self.norm, self.inner = (
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.Conv2d(6, 6, 3, padding=1),
+        )
+        self.relu, self.dropout, self.head = (
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(6, CLASSES),
+        )
         with torch.no_grad():
             self.norm.running_mean.normal_()
             self.norm.running_var.uniform_(0.5, 2)
@@ -54,12 +71,26 @@ class Residual(nn.Module):
 
 
 def inplace():
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1),
-                         nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 6, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, CLASSES),
+    )
 
 
 def smooth():
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Softplus(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.Softplus(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, CLASSES),
+    )
 
 
 NETS = {"functional": Functional, "inplace": inplace, "residual": Residual, "smooth": smooth}
@@ -100,6 +131,7 @@ def one_thread():
 @pytest.fixture
 def make_net():
     """make_net(name, seed=0): one of NETS in float64 and eval mode; every parameter scaled up so that no gradient is tiny."""
+
     def make(name, seed=0):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -107,6 +139,7 @@ def make_net():
             for parameter in net.parameters():
                 nn.init.normal_(parameter, std=0.5)
         return net.double().eval()
+
     return make
 
 
@@ -137,18 +170,42 @@ def images():
 
 
 def _hooks(holder):
-    return {name: dict(value) for name, value in vars(holder).items() if "hooks" in name and isinstance(value, dict)}
+    return {
+        name: dict(value)
+        for name, value in vars(holder).items()
+        if "hooks" in name and isinstance(value, dict)
+    }
 
 
 def _state(model):
     """All that a kernel must leave as it was, comparable with ==; values of tensors as nested lists."""
-    value = lambda tensor: None if tensor is None else (tensor.tolist(), tensor.dtype, tensor.stride())
+    value = lambda tensor: (
+        None if tensor is None else (tensor.tolist(), tensor.dtype, tensor.stride())
+    )
     return {
-        "parameters": [(name, id(p), p.requires_grad, value(p.detach()), value(p.grad), dict(p._backward_hooks or {})) for name, p in model.named_parameters()],
+        "parameters": [
+            (
+                name,
+                id(p),
+                p.requires_grad,
+                value(p.detach()),
+                value(p.grad),
+                dict(p._backward_hooks or {}),
+            )
+            for name, p in model.named_parameters()
+        ],
         "buffers": [(name, id(b), value(b)) for name, b in model.named_buffers()],
-        "modules": [(name, id(m), type(m), m.training, sorted(vars(m)), _hooks(m)) for name, m in model.named_modules()],
+        "modules": [
+            (name, id(m), type(m), m.training, sorted(vars(m)), _hooks(m))
+            for name, m in model.named_modules()
+        ],
         "global hooks": _hooks(torch.nn.modules.module),
-        "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.get_default_dtype()),
+        "modes": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_default_dtype(),
+        ),
         "random numbers": torch.get_rng_state().tolist(),
     }
 
@@ -156,10 +213,13 @@ def _state(model):
 @pytest.fixture
 def unchanged():
     """`with unchanged(model, tensor, ...):` fails if the model, a tensor or global state differs afterwards, exception or not."""
+
     @contextlib.contextmanager
     def guard(model, *tensors):
         before = _state(model)
-        copies = [(tensor.detach().clone(), tensor.requires_grad, tensor.stride()) for tensor in tensors]
+        copies = [
+            (tensor.detach().clone(), tensor.requires_grad, tensor.stride()) for tensor in tensors
+        ]
         try:
             yield
         finally:
@@ -167,8 +227,13 @@ def unchanged():
             for part in before:
                 assert after[part] == before[part], f"{part} changed"
             for tensor, (copy, requires_grad, stride) in zip(tensors, copies):
-                assert torch.equal(tensor.detach(), copy) and tensor.stride() == stride, "the caller's tensor was modified"
-                assert tensor.requires_grad == requires_grad and (not tensor.is_leaf or tensor.grad is None), "the caller's tensor got a gradient or a flag"
+                assert torch.equal(tensor.detach(), copy) and tensor.stride() == stride, (
+                    "the caller's tensor was modified"
+                )
+                assert tensor.requires_grad == requires_grad and (
+                    not tensor.is_leaf or tensor.grad is None
+                ), "the caller's tensor got a gradient or a flag"
+
     return guard
 
 
@@ -179,6 +244,7 @@ def clean():
     import matplotlib.pyplot as plt
 
     from lib import figures
+
     backend = matplotlib.get_backend()
     plt.switch_backend("Agg")
     with matplotlib.rc_context():
@@ -190,19 +256,32 @@ def clean():
 
 # ---- a whole run of lib.reproduce, on drawn pictures and small networks; imports within, since kernels need none of it
 
-HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero,other_reading,other_reproduced,other_low,other_high,other_verdict"   # of reproduction.csv
+HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero,other_reading,other_reproduced,other_low,other_high,other_verdict"  # of reproduction.csv
 
 
 def small(classes: int) -> nn.Module:
     """Stands for both networks: it has their inputs and outputs and takes no time."""
-    return nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 4, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, classes),
+    )
 
 
 def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
     from lib import claims, data, models, reproduction, results
-    for module, name, value in ((models, "WEIGHTS", "weights"), (results, "RESULTS", "results"), (results, "CACHE", "cache"), (data, "CACHE", "cache"),
-                                (reproduction, "CSV", "results/reproduction.csv"), (claims, "CSV", "results/claims.csv")):
+
+    for module, name, value in (
+        (models, "WEIGHTS", "weights"),
+        (results, "RESULTS", "results"),
+        (results, "CACHE", "cache"),
+        (data, "CACHE", "cache"),
+        (reproduction, "CSV", "results/reproduction.csv"),
+        (claims, "CSV", "results/claims.csv"),
+    ):
         patch.setattr(module, name, folder / value)
     for name in models.BUILDERS:
         patch.setitem(models.BUILDERS, name, small)
@@ -212,22 +291,42 @@ def plan(patch):
     """Two networks and few pictures instead of the plan of the paper."""
     from lib import claims, data, experiments, reproduce, reproduction, shapes10
     from lib.training import Protocol
-    drawn = {split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))}
+
+    drawn = {
+        split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))
+    }
     patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
-    jobs = [("basic_cnn", "shapes10", "shapes10", Protocol(epochs=2, batch_size=30)), ("resnet18", "shapes10", "shapes10", Protocol(epochs=1, batch_size=30))]
-    columns = {"CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",)), "CIFAR-10 ResNet-18": ("shapes10", "resnet18", ("shapes10",))}
-    for module, name, value in ((reproduce, "TRAINED", jobs), (reproduction, "COLUMNS", columns),
-                                (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}), (reproduction, "STAND_INS", {})):
+    jobs = [
+        ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=2, batch_size=30)),
+        ("resnet18", "shapes10", "shapes10", Protocol(epochs=1, batch_size=30)),
+    ]
+    columns = {
+        "CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",)),
+        "CIFAR-10 ResNet-18": ("shapes10", "resnet18", ("shapes10",)),
+    }
+    for module, name, value in (
+        (reproduce, "TRAINED", jobs),
+        (reproduction, "COLUMNS", columns),
+        (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}),
+        (reproduction, "STAND_INS", {}),
+    ):
         patch.setattr(module, name, value)
     patch.setattr(experiments, "SCORED", {"shapes10": 10})
-    patch.setattr(reproduce, "compute_noise", lambda: None), patch.setattr(claims, "measure", lambda: None), patch.setattr(reproduce, "retrain", lambda *_: None)
-    patch.setattr(reproduce, "compute_synthesis", lambda: None)   # these name their data; see test_reproduce.py
+    (
+        patch.setattr(reproduce, "compute_noise", lambda: None),
+        patch.setattr(claims, "measure", lambda: None),
+        patch.setattr(reproduce, "retrain", lambda *_: None),
+    )
+    patch.setattr(
+        reproduce, "compute_synthesis", lambda: None
+    )  # these name their data; see test_reproduce.py
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The folder of a finished run, one for all files; never to be changed: see `run_copy`."""
     from lib import reproduce
+
     folder, threads = tmp_path_factory.mktemp("run"), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         paths(patch, folder), plan(patch)
@@ -245,4 +344,8 @@ def run_copy(tmp_path, monkeypatch, finished):
 
 
 def snapshot(folder):
-    return {f.relative_to(folder): f.read_bytes() for f in folder.rglob("*") if f.is_file() and "locks" not in f.parts}
+    return {
+        f.relative_to(folder): f.read_bytes()
+        for f in folder.rglob("*")
+        if f.is_file() and "locks" not in f.parts
+    }

@@ -1,4 +1,5 @@
 """Work for tests of lib.results.map_cells: functions of a module, so that another process can be given them."""
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,10 @@ from lib.results import Cell
 
 def cells(folder: Path, count: int, **parameters) -> list[Cell]:
     """`count` cells that note each computation in a file of `folder`."""
-    return [Cell("squares", f"square-{x}", {"x": x, "folder": str(folder), **parameters}) for x in range(count)]
+    return [
+        Cell("squares", f"square-{x}", {"x": x, "folder": str(folder), **parameters})
+        for x in range(count)
+    ]
 
 
 def note(p: dict, what: str) -> None:
@@ -26,7 +30,9 @@ def noted(folder: Path, what: str = "done") -> list[int]:
 
 def pids(folder: Path, what: str) -> set[int]:
     path = Path(folder) / f"{what}.log"
-    return {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
+    return (
+        {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
+    )
 
 
 def square(p: dict) -> dict:
@@ -42,7 +48,7 @@ def square(p: dict) -> dict:
     if p["x"] == p.get("fails"):
         raise ZeroDivisionError("as told")
     while p["x"] == p.get("outlives") and not (Path(p["folder"]) / "died").exists():
-        time.sleep(.05)
+        time.sleep(0.05)
     time.sleep(p.get("seconds", 0))
     note(p, "done")
     return {"rows": [{"square": p["x"] ** 2}]}
@@ -54,7 +60,7 @@ _RUNNING: list[int] = []
 def alone(p: dict) -> dict:
     """Fails if another cell is at work in this process."""
     _RUNNING.append(p["x"])
-    time.sleep(.1)
+    time.sleep(0.1)
     if _RUNNING != [p["x"]]:
         raise RuntimeError(f"{_RUNNING} at once")
     _RUNNING.clear()

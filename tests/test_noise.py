@@ -1,4 +1,5 @@
 """lib.noise: paper Noise's maps and quantities, worked by hand, read slowly with NumPy, or taken from the kernels directly."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -23,17 +24,33 @@ def make(count=12, seed=0) -> Subject:
     """A small network with random weights on random pictures of 12x12 pixels in three classes, the object a square."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3)).eval()
+        model = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 3),
+        ).eval()
         for parameter in model.parameters():
-            nn.init.normal_(parameter, std=.4)
-    model.black, model.white = -1., 1.
+            nn.init.normal_(parameter, std=0.4)
+    model.black, model.white = -1.0, 1.0
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(256, (count, 3, 12, 12), generator=generator).to(torch.uint8)
-    with torch.no_grad():   # no class is everyone's
+    with torch.no_grad():  # no class is everyone's
         model[-1].bias -= model(data.to_range(images, model)).mean(0)
     masks = torch.zeros(count, 12, 12, dtype=torch.bool)
     masks[:, 3:9, 4:10] = True
-    return Subject(model, Dataset("toy", "test", images, torch.arange(count) % 3, ("ant", "bee", "cat"), "made", masks), "net", "random")
+    return Subject(
+        model,
+        Dataset(
+            "toy", "test", images, torch.arange(count) % 3, ("ant", "bee", "cat"), "made", masks
+        ),
+        "net",
+        "random",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,28 +80,54 @@ def cached(tmp_path, monkeypatch):
 
 # ---- which methods, and their maps
 
+
 def test_the_methods_of_the_papers_figures():
-    assert set(COMPARED) <= set(SHOWN) <= set(attribution.METHODS) and len(COMPARED) == 8 and len(SHOWN) == 9
-    assert set(COMPARED) - set(RECTGRAD) == set(noise.BASELINES) == set(SHOWN) - {"epsilon_lrp", *RECTGRAD}
-    assert {m: noise.label(m) for m in ("rectgrad", "saliency")} == {"rectgrad": "RectGrad", "saliency": "Saliency map"}
+    assert (
+        set(COMPARED) <= set(SHOWN) <= set(attribution.METHODS)
+        and len(COMPARED) == 8
+        and len(SHOWN) == 9
+    )
+    assert (
+        set(COMPARED) - set(RECTGRAD)
+        == set(noise.BASELINES)
+        == set(SHOWN) - {"epsilon_lrp", *RECTGRAD}
+    )
+    assert {m: noise.label(m) for m in ("rectgrad", "saliency")} == {
+        "rectgrad": "RectGrad",
+        "saliency": "Saliency map",
+    }
 
 
 @pytest.mark.parametrize("method", ["saliency", "guided_backprop", "input_x_gradient", "deeplift"])
 def test_a_map_is_the_signed_sum_over_the_channels(method, who, images):
-    assert_close(noise.channel_sums(who, method, images), attribution.METHODS[method].function(who.model, images).sum(1))
+    assert_close(
+        noise.channel_sums(who, method, images),
+        attribution.METHODS[method].function(who.model, images).sum(1),
+    )
 
 
 @pytest.mark.parametrize("method", RECTGRAD)
 def test_rectgrad_comes_without_its_final_threshold(method, who, images):
     function = attribution.METHODS[method].function
     one = noise.channel_sums(who, method, images)
-    assert (one < 0).any() and torch.equal(one, function(who.model, images, final_threshold=False).sum(1))
-    assert torch.equal(noise.channel_sums(who, method, images, final_threshold=True), function(who.model, images).sum(1))  # unless it is asked for
-    assert torch.equal(noise.channel_sums(who, method, images, 1, q=40.), function(who.model, images, 1, q=40., final_threshold=False).sum(1))
+    assert (one < 0).any() and torch.equal(
+        one, function(who.model, images, final_threshold=False).sum(1)
+    )
+    assert torch.equal(
+        noise.channel_sums(who, method, images, final_threshold=True),
+        function(who.model, images).sum(1),
+    )  # unless it is asked for
+    assert torch.equal(
+        noise.channel_sums(who, method, images, 1, q=40.0),
+        function(who.model, images, 1, q=40.0, final_threshold=False).sum(1),
+    )
 
 
 def test_active_maps_stay_what_paper_sign_made_them(who, images):
-    assert torch.equal(noise.channel_sums(who, "active", images), attribution.active(who.model, images).abs().amax(1))
+    assert torch.equal(
+        noise.channel_sums(who, "active", images),
+        attribution.active(who.model, images).abs().amax(1),
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 250])
@@ -92,15 +135,27 @@ def test_maps_are_of_every_picture_for_its_own_prediction(batch_size, who, image
     predicted = who.model(images).argmax(1)
     assert predicted.unique().numel() >= 2
     for method in ("saliency", "rectgrad"):
-        assert_close(noise.maps(who, method, batch_size=batch_size), noise.channel_sums(who, method, images, predicted), rtol=1e-4, atol=1e-6)
+        assert_close(
+            noise.maps(who, method, batch_size=batch_size),
+            noise.channel_sums(who, method, images, predicted),
+            rtol=1e-4,
+            atol=1e-6,
+        )
 
 
 # ---- stored maps
 
+
 def counted(monkeypatch) -> list[int]:
     """The number of pictures of each call of `channel_sums` from now on."""
     calls, original = [], noise.channel_sums
-    monkeypatch.setattr(noise, "channel_sums", lambda who, method, images, *rest, **options: calls.append(len(images)) or original(who, method, images, *rest, **options))
+    monkeypatch.setattr(
+        noise,
+        "channel_sums",
+        lambda who, method, images, *rest, **options: (
+            calls.append(len(images)) or original(who, method, images, *rest, **options)
+        ),
+    )
     return calls
 
 
@@ -109,7 +164,9 @@ def test_stored_maps_are_computed_once_in_pieces(who, cached, monkeypatch):
     calls = counted(monkeypatch)
     first = noise.maps(who, "saliency", stored=True)
     assert calls == [5, 5, 2] and torch.equal(first, noise.maps(who, "saliency", batch_size=5))
-    assert len(list(cached.iterdir())) == 3 and not [f for f in cached.iterdir() if "part" in f.name]
+    assert len(list(cached.iterdir())) == 3 and not [
+        f for f in cached.iterdir() if "part" in f.name
+    ]
     del calls[:]
     assert torch.equal(noise.maps(who, "saliency", stored=True), first) and calls == []
     next(cached.glob("*-5.npy")).unlink()
@@ -125,6 +182,7 @@ def test_stored_maps_go_on_where_they_were_stopped(who, cached, monkeypatch):
         if left[0] < 0:
             raise KeyboardInterrupt
         return original(*arguments, **options)
+
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(noise, "channel_sums", stopping)
         noise.maps(who, "saliency", stored=True)
@@ -137,9 +195,15 @@ def test_stored_maps_go_on_where_they_were_stopped(who, cached, monkeypatch):
 def test_stored_maps_never_pass_for_those_of_another_subject(who, cached, monkeypatch):
     noise.maps(who, "saliency", stored=True)
     calls = counted(monkeypatch)
-    others = [make(seed=1), who._replace(pictures=who.pictures.take(slice(0, 11))), who.altered(images=255 - who.pictures.images)]
+    others = [
+        make(seed=1),
+        who._replace(pictures=who.pictures.take(slice(0, 11))),
+        who.altered(images=255 - who.pictures.images),
+    ]
     for other in others:
-        assert torch.equal(noise.maps(other, "saliency", stored=True), noise.maps(other, "saliency"))
+        assert torch.equal(
+            noise.maps(other, "saliency", stored=True), noise.maps(other, "saliency")
+        )
     noise.maps(who, "guided_backprop", stored=True)
     assert calls == [12, 12, 11, 11, 12, 12, 12] and len(list(cached.iterdir())) == 5
     monkeypatch.setattr(noise, "MAPS_VERSION", noise.MAPS_VERSION + 1)
@@ -149,8 +213,8 @@ def test_stored_maps_never_pass_for_those_of_another_subject(who, cached, monkey
 
 # ---- treatments, by hand on maps of 4x5 pixels: the 95th percentile lies .05 above the last but one of the twenty values
 
-RISING = f64(range(1, 21)).view(4, 5)             # 95th percentile 19.05
-FALLING = -RISING                                 # -1.95
+RISING = f64(range(1, 21)).view(4, 5)  # 95th percentile 19.05
+FALLING = -RISING  # -1.95
 FEW = torch.where(RISING > 18, RISING - 19.5, 0)  # eighteen zeros, -.5, .5: the percentile is 0
 BASELINES = torch.stack([RISING, FALLING, FEW])
 
@@ -163,22 +227,37 @@ def test_treatment_none_leaves_maps_alone(method):
 @pytest.mark.parametrize("method", RECTGRAD)
 @pytest.mark.parametrize("treatment", ["released", "matched"])
 def test_of_rectgrad_the_positive_part_is_taken(method, treatment):
-    assert torch.equal(noise.treat(method, BASELINES, treatment), torch.stack([RISING, 0 * RISING, torch.where(FEW > 0, FEW, 0)]))
+    assert torch.equal(
+        noise.treat(method, BASELINES, treatment),
+        torch.stack([RISING, 0 * RISING, torch.where(FEW > 0, FEW, 0)]),
+    )
 
 
 def test_released_threshold_by_hand():
     rising, falling, few = noise.treat("saliency", BASELINES, "released")
-    assert rising.flatten().tolist() == [0.] * 19 + [20.]       # below a positive percentile there is nothing
-    assert_close(falling.flatten(), f64([-1.] + [-1.95] * 19))  # below a negative one everything is raised to it, and stays
-    assert few.flatten().tolist() == [0.] * 19 + [.5]
-    assert_close(noise.treat("saliency", torch.full((1, 4, 5), 3., dtype=torch.float64), "released"), torch.full((1, 4, 5), 3., dtype=torch.float64))
+    assert rising.flatten().tolist() == [0.0] * 19 + [
+        20.0
+    ]  # below a positive percentile there is nothing
+    assert_close(
+        falling.flatten(), f64([-1.0] + [-1.95] * 19)
+    )  # below a negative one everything is raised to it, and stays
+    assert few.flatten().tolist() == [0.0] * 19 + [0.5]
+    assert_close(
+        noise.treat("saliency", torch.full((1, 4, 5), 3.0, dtype=torch.float64), "released"),
+        torch.full((1, 4, 5), 3.0, dtype=torch.float64),
+    )
 
 
 @pytest.mark.parametrize("shift", [0, 1, -1, -5])
 def test_released_threshold_against_the_released_steps(shift):
     """Clip to the 95th and 100th percentile; where the lower is positive, what is at or below it and was clipped becomes 0."""
-    maps = torch.randn(6, 7, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64) + shift
-    for one, result in zip(maps.numpy(), noise.treat("integrated_gradients", maps, "released").numpy()):
+    maps = (
+        torch.randn(6, 7, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        + shift
+    )
+    for one, result in zip(
+        maps.numpy(), noise.treat("integrated_gradients", maps, "released").numpy()
+    ):
         low, high = np.percentile(one, [95, 100])
         clipped = np.clip(one, low, high)
         if low > 0:
@@ -188,17 +267,25 @@ def test_released_threshold_against_the_released_steps(shift):
 
 def test_matched_sparsity_by_hand():
     rising, falling, few = noise.treat("saliency", BASELINES, "matched", torch.tensor([3, 2, 0]))
-    assert rising.flatten().tolist() == [0.] * 17 + [18, 19, 20]
-    assert falling.flatten().tolist() == [-1, -2] + [0.] * 18   # the largest, not the largest in size
+    assert rising.flatten().tolist() == [0.0] * 17 + [18, 19, 20]
+    assert (
+        falling.flatten().tolist() == [-1, -2] + [0.0] * 18
+    )  # the largest, not the largest in size
     assert not few.any()
 
 
 def test_matched_sparsity_keeps_exactly_as_many():
-    maps, keep = torch.randn(5, 8, 6, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1, 7, 47, 48])
+    maps, keep = (
+        torch.randn(5, 8, 6, generator=torch.Generator().manual_seed(2)),
+        torch.tensor([0, 1, 7, 47, 48]),
+    )
     kept = noise.treat("saliency", maps, "matched", keep)
     assert (kept != 0).flatten(1).sum(1).tolist() == keep.tolist() and torch.equal(kept[4], maps[4])
     for n in range(5):
-        assert sorted(kept[n][kept[n] != 0].tolist()) == sorted(maps[n].flatten().tolist())[48 - keep[n]:]
+        assert (
+            sorted(kept[n][kept[n] != 0].tolist())
+            == sorted(maps[n].flatten().tolist())[48 - keep[n] :]
+        )
 
 
 def test_treated_takes_every_method_in_order(who, found, monkeypatch):
@@ -212,36 +299,52 @@ def test_treated_takes_every_method_in_order(who, found, monkeypatch):
     matched = noise.treated(who, "matched", ("deeplift", "rectgrad", "saliency"), found=found)
     assert tuple(matched) == ("deeplift", "rectgrad", "saliency")
     counts = {m: (f != 0).flatten(1).sum(1).tolist() for m, f in matched.items()}
-    assert counts["saliency"] == counts["rectgrad"] == counts["deeplift"] and 0 < max(counts["rectgrad"]) < 144
+    assert (
+        counts["saliency"] == counts["rectgrad"] == counts["deeplift"]
+        and 0 < max(counts["rectgrad"]) < 144
+    )
 
 
 def test_treated_asks_rectgrad_how_many_although_it_is_not_named(who, found):
     result = noise.treated(who, "matched", ("saliency",))
-    assert tuple(result) == ("saliency",) and (result["saliency"] != 0).sum() == (found["rectgrad"] > 0).sum()
+    assert (
+        tuple(result) == ("saliency",)
+        and (result["saliency"] != 0).sum() == (found["rectgrad"] > 0).sum()
+    )
 
 
 # ---- the three quantities
 
+
 def test_the_corner_is_eight_by_eight():
     maps = torch.zeros(3, 12, 12)
-    maps[0, :8, :8] = -.5
-    maps[1, 8:], maps[1, :, 8:] = 7., 7.
-    maps[2, 7, 7], maps[2, 8, 8] = 2., 5.
-    assert noise.in_corner(maps).tolist() == [32., 0., 2.]
+    maps[0, :8, :8] = -0.5
+    maps[1, 8:], maps[1, :, 8:] = 7.0, 7.0
+    maps[2, 7, 7], maps[2, 8, 8] = 2.0, 5.0
+    assert noise.in_corner(maps).tolist() == [32.0, 0.0, 2.0]
 
 
 def test_amounts_of_one_map_by_hand():
     maps, masks = torch.zeros(2, 12, 12), torch.zeros(2, 12, 12, dtype=torch.bool)
-    maps[0, 2, 3], maps[0, 9, 10], masks[0, 9] = -3., 1., True
-    for measure, whole, part in (("patch", 3., .75), ("outside", 3., .75), ("variation", 16., 4.)):
-        assert noise.amount(measure, maps, masks, False).tolist() == [whole, 0.]
-        assert noise.amount(measure, maps, masks, True).tolist() == [part, 0.]  # a map of zeros has no share, and is no NaN
+    maps[0, 2, 3], maps[0, 9, 10], masks[0, 9] = -3.0, 1.0, True
+    for measure, whole, part in (
+        ("patch", 3.0, 0.75),
+        ("outside", 3.0, 0.75),
+        ("variation", 16.0, 4.0),
+    ):
+        assert noise.amount(measure, maps, masks, False).tolist() == [whole, 0.0]
+        assert noise.amount(measure, maps, masks, True).tolist() == [
+            part,
+            0.0,
+        ]  # a map of zeros has no share, and is no NaN
 
 
 @pytest.mark.parametrize("measure", ["patch", "outside", "variation"])
 def test_a_share_does_not_depend_on_scale_and_a_sum_does(measure, who, found):
     maps = found["saliency"]
-    sums, shares = (noise.amount(measure, maps, who.pictures.masks, share) for share in (False, True))
+    sums, shares = (
+        noise.amount(measure, maps, who.pictures.masks, share) for share in (False, True)
+    )
     assert sums.shape == shares.shape == (12,)
     assert_close(noise.amount(measure, -4 * maps, who.pictures.masks, False), 4 * sums)
     assert_close(noise.amount(measure, -4 * maps, who.pictures.masks, True), shares)
@@ -252,21 +355,37 @@ def test_spread_against_numpy():
     values = torch.randn(40, generator=torch.Generator().manual_seed(5)).exp()
     result, numbers = noise.spread(values), values.double().numpy()
     assert result["n"] == 40 and result["mean"] == pytest.approx(numbers.mean(), abs=1e-12)
-    assert [result[k] for k in ("p5", "q25", "median", "q75", "p95")] == pytest.approx(np.percentile(numbers, [5, 25, 50, 75, 95]), abs=1e-12)
-    assert (result["low"], result["high"]) == metrics.median_interval(values) and (result["mean_low"], result["mean_high"]) == metrics.bootstrap(values)
-    assert result["low"] < result["median"] < result["high"] and result["mean_low"] < result["mean"] < result["mean_high"]
+    assert [result[k] for k in ("p5", "q25", "median", "q75", "p95")] == pytest.approx(
+        np.percentile(numbers, [5, 25, 50, 75, 95]), abs=1e-12
+    )
+    assert (result["low"], result["high"]) == metrics.median_interval(values) and (
+        result["mean_low"],
+        result["mean_high"],
+    ) == metrics.bootstrap(values)
+    assert (
+        result["low"] < result["median"] < result["high"]
+        and result["mean_low"] < result["mean"] < result["mean_high"]
+    )
 
 
 @pytest.mark.parametrize("measure", ["patch", "outside", "variation"])
 def test_amounts_are_a_row_for_every_method_treatment_and_scale(measure, who, found):
     table = noise.amounts(who, measure)
-    assert list(zip(table["treatment"], table["method"], table["share"])) == [(t, m, s) for t in TREATMENTS for m in COMPARED for s in (False, True)]
+    assert list(zip(table["treatment"], table["method"], table["share"])) == [
+        (t, m, s) for t in TREATMENTS for m in COMPARED for s in (False, True)
+    ]
     for row in table.to_dict("records"):
         maps = noise.treated(who, row["treatment"], found=found)[row["method"]]
         values = noise.amount(measure, maps, who.pictures.masks, row["share"]).double()
-        assert row["mean"] == pytest.approx(values.mean().item(), rel=1e-5) and row["median"] == pytest.approx(values.quantile(.5).item(), rel=1e-5, abs=1e-9) and row["n"] == 12
+        assert (
+            row["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
+            and row["median"] == pytest.approx(values.quantile(0.5).item(), rel=1e-5, abs=1e-9)
+            and row["n"] == 12
+        )
         assert row["kept"] == pytest.approx((maps != 0).double().mean().item(), abs=1e-9)
-    matched = table[table["treatment"] == "matched"].drop_duplicates("method").set_index("method")["kept"]
+    matched = (
+        table[table["treatment"] == "matched"].drop_duplicates("method").set_index("method")["kept"]
+    )
     assert (matched.drop("rectgrad_prr") == matched["rectgrad"]).all()
 
 
@@ -276,30 +395,51 @@ def test_stored_amounts_are_computed_once(who, cached, monkeypatch):
     again = noise.amounts(who, "patch", stored=True)
     assert first.equals(again)
     parameters = results.cells("patch")[0]["parameters"]
-    assert parameters["measure"] == "patch" and parameters["maps"] == noise.MAPS_VERSION and who.identity.items() <= parameters.items()
+    assert (
+        parameters["measure"] == "patch"
+        and parameters["maps"] == noise.MAPS_VERSION
+        and who.identity.items() <= parameters.items()
+    )
     with pytest.raises(pytest.fail.Exception):
         noise.amounts(who, "variation", stored=True)
 
 
 # ---- which pictures
 
+
 def test_only_correctly_classified_pictures_stay(who, images):
     right = who.model(images).argmax(1) == who.pictures.labels
     assert 0 < right.sum() < 12
     for batch_size in (1, 5, 250):
         chosen = noise.correct(who, batch_size)
-        assert torch.equal(chosen.pictures.images, who.pictures.images[right]) and torch.equal(chosen.pictures.masks, who.pictures.masks[right])
-        assert chosen.model is who.model and torch.equal(chosen.pictures.labels, who.pictures.labels[right])
+        assert torch.equal(chosen.pictures.images, who.pictures.images[right]) and torch.equal(
+            chosen.pictures.masks, who.pictures.masks[right]
+        )
+        assert chosen.model is who.model and torch.equal(
+            chosen.pictures.labels, who.pictures.labels[right]
+        )
 
 
 def test_as_many_of_every_class():
     labels = torch.tensor([0] * 9 + [1] * 2 + [2] * 5)
-    pictures = Dataset("toy", "test", torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 2, 2), labels, ("a", "b", "c"), "made")
+    pictures = Dataset(
+        "toy",
+        "test",
+        torch.arange(16, dtype=torch.uint8).view(16, 1, 1, 1).expand(16, 3, 2, 2),
+        labels,
+        ("a", "b", "c"),
+        "made",
+    )
     who = Subject(None, pictures, "net", "none")
     drawn = [noise.per_class(who, 3, seed).pictures for seed in range(30)]
     for chosen in drawn:
         assert chosen.labels.tolist() == [0] * 3 + [1] * 2 + [2] * 3
         places = chosen.images[:, 0, 0, 0].tolist()
         assert places == sorted(places) and len(set(places)) == 8
-    assert set(torch.cat([chosen.images[:, 0, 0, 0] for chosen in drawn]).tolist()) == set(range(16))
-    assert torch.equal(noise.per_class(who, 3).pictures.images, drawn[0].images) and len({tuple(d.images[:, 0, 0, 0].tolist()) for d in drawn}) > 5
+    assert set(torch.cat([chosen.images[:, 0, 0, 0] for chosen in drawn]).tolist()) == set(
+        range(16)
+    )
+    assert (
+        torch.equal(noise.per_class(who, 3).pictures.images, drawn[0].images)
+        and len({tuple(d.images[:, 0, 0, 0].tolist()) for d in drawn}) > 5
+    )

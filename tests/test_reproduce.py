@@ -1,4 +1,5 @@
 """lib.reproduce: a run leaves all that the plan asks for, a stopped run goes on, and the command refuses what it does not know."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,20 @@ from safetensors.torch import load_file
 from torch import nn
 
 from conftest import HEADER, paths, plan, snapshot
-from lib import claims, data, experiments, hypothesis, models, noise, probes, reproduce, reproduction, results, shapes10, training
+from lib import (
+    claims,
+    data,
+    experiments,
+    hypothesis,
+    models,
+    noise,
+    probes,
+    reproduce,
+    reproduction,
+    results,
+    shapes10,
+    training,
+)
 from lib.subjects import Subject
 from lib.training import Protocol
 
@@ -22,44 +36,98 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 # ---- a whole run, on drawn pictures and small networks
 
+
 def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
-    assert sorted(f.name for f in (finished / "weights").iterdir()) == [f"{m}-shapes10.{e}" for m in ("basic_cnn", "resnet18") for e in ("json", "safetensors")]
+    assert sorted(f.name for f in (finished / "weights").iterdir()) == [
+        f"{m}-shapes10.{e}" for m in ("basic_cnn", "resnet18") for e in ("json", "safetensors")
+    ]
     count = lambda name: len(list((finished / "results" / name).iterdir()))
-    assert (count("accuracy"), count("deletion"), count("kept_pixels"), count("scores"), count("printed"), count("soft")) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
+    assert (
+        count("accuracy"),
+        count("deletion"),
+        count("kept_pixels"),
+        count("scores"),
+        count("printed"),
+        count("soft"),
+    ) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
     assert (finished / "results" / "reproduction.csv").read_text().startswith(HEADER)
-    assert (finished / "results" / "claims.csv").read_text().startswith("id,paper,section,quotation,statistic,holds_if,experiment,network,n,value,low,high,verdict\n")
-    splits = [json.loads(f.read_text())["parameters"] for f in (finished / "results" / "deletion").iterdir()]
-    assert sorted({(p["model"], p["split"], p["n"]) for p in splits}) == [("basic_cnn", "test", 40), ("basic_cnn", "train", 60), ("resnet18", "test", 40), ("resnet18", "train", 20)]
+    assert (
+        (finished / "results" / "claims.csv")
+        .read_text()
+        .startswith(
+            "id,paper,section,quotation,statistic,holds_if,experiment,network,n,value,low,high,verdict\n"
+        )
+    )
+    splits = [
+        json.loads(f.read_text())["parameters"]
+        for f in (finished / "results" / "deletion").iterdir()
+    ]
+    assert sorted({(p["model"], p["split"], p["n"]) for p in splits}) == [
+        ("basic_cnn", "test", 40),
+        ("basic_cnn", "train", 60),
+        ("resnet18", "test", 40),
+        ("resnet18", "train", 20),
+    ]
     assert not [f for f in finished.rglob("*") if "part" in f.name]
 
 
 def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run_copy, monkeypatch):
     shutil.rmtree(run_copy / "results")
-    monkeypatch.setattr(reproduction, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))})
+    monkeypatch.setattr(
+        reproduction, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))}
+    )
     reproduce.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
-    assert {f.name for f in (run_copy / "results").iterdir()} - {"locks"} == {"accuracy", "deletion"}
-    own, other = Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"), Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10")
-    assert reproduction.without_stand_ins([own, other]) == [own] and reproduction.without_stand_ins([other]) == [other]
+    assert {f.name for f in (run_copy / "results").iterdir()} - {"locks"} == {
+        "accuracy",
+        "deletion",
+    }
+    own, other = (
+        Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"),
+        Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10"),
+    )
+    assert reproduction.without_stand_ins([own, other]) == [own] and reproduction.without_stand_ins(
+        [other]
+    ) == [other]
 
 
 def test_a_card_says_how_its_weights_came_about(run_copy):
     for model, dataset, tag, protocol in reproduce.TRAINED:
         about = models.card(model, tag)
-        assert (about["model"], about["dataset"], tuple(about["classes"])) == (model, dataset, shapes10.CLASSES) and about["protocol"]["epochs"] == protocol.epochs
-        assert [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1)) and about["licence"] == "MIT" and about["commit"]
-        network = models.load(model, tag)  # accuracies are those of the weights as stored, rounded or not
+        assert (about["model"], about["dataset"], tuple(about["classes"])) == (
+            model,
+            dataset,
+            shapes10.CLASSES,
+        ) and about["protocol"]["epochs"] == protocol.epochs
+        assert (
+            [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1))
+            and about["licence"] == "MIT"
+            and about["commit"]
+        )
+        network = models.load(
+            model, tag
+        )  # accuracies are those of the weights as stored, rounded or not
         for split in ("train", "test"):
-            assert about[f"{split}_accuracy"] == training.accuracy(network, data.load(dataset, split))
+            assert about[f"{split}_accuracy"] == training.accuracy(
+                network, data.load(dataset, split)
+            )
         assert about["fingerprint"] == data.load(dataset, "train").fingerprint
 
 
 def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run_copy, monkeypatch):
     (run_copy / "weights" / "resnet18-shapes10.safetensors").unlink()
     accuracy, seen = training.accuracy, set()
-    monkeypatch.setattr(training, "accuracy", lambda network, pictures: seen.add(models.fingerprint(network)) or accuracy(network, pictures))
+    monkeypatch.setattr(
+        training,
+        "accuracy",
+        lambda network, pictures: (
+            seen.add(models.fingerprint(network)) or accuracy(network, pictures)
+        ),
+    )
     reproduce.train(*reproduce.TRAINED[1], log=lambda line: None)
     stored = models.load("resnet18", "shapes10")
-    assert seen == {models.fingerprint(stored)} and all(torch.equal(p, p.half().float()) for p in stored.parameters())
+    assert seen == {models.fingerprint(stored)} and all(
+        torch.equal(p, p.half().float()) for p in stored.parameters()
+    )
 
 
 def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
@@ -72,12 +140,17 @@ def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
 def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch):
     """Stopped in training, between two cells, and before the table: weights are the same bytes, cells the same rows."""
     before = snapshot(run_copy)
-    shutil.rmtree(run_copy / "weights"), shutil.rmtree(run_copy / "results"), shutil.rmtree(run_copy / "cache")
+    (
+        shutil.rmtree(run_copy / "weights"),
+        shutil.rmtree(run_copy / "results"),
+        shutil.rmtree(run_copy / "cache"),
+    )
     fit, cell, left = training.fit, results.cell, [5]
 
     def stops_in_training(*arguments, **options):
         def log(line):
             raise KeyboardInterrupt
+
         return fit(*arguments, **options | {"log": log})
 
     def stops_between_cells(*arguments, **options):
@@ -85,7 +158,11 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch
         if left[0] < 0:
             raise KeyboardInterrupt
         return cell(*arguments, **options)
-    for module, name, stopping in ((training, "fit", stops_in_training), (results, "cell", stops_between_cells)):
+
+    for module, name, stopping in (
+        (training, "fit", stops_in_training),
+        (results, "cell", stops_between_cells),
+    ):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, name, stopping)
             reproduce.main(["run", "--models", "basic_cnn"])
@@ -112,10 +189,17 @@ def transferred(name: str, classes, seed: int = 0) -> nn.Module:
     """Stands for `models.transferred`: one body for all, and a layer drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(100)
-        body = nn.Sequential(nn.Conv2d(3, 6, 4, stride=4), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 9))
+        body = nn.Sequential(
+            nn.Conv2d(3, 6, 4, stride=4),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 9),
+        )
         torch.manual_seed(seed)
         model = nn.Sequential(body, nn.Linear(9, len(classes)))
-    model.black, model.white, model.classes, model.name = 0., 1., tuple(classes), name
+    model.black, model.white, model.classes, model.name = 0.0, 1.0, tuple(classes), name
     return model.eval()
 
 
@@ -126,26 +210,67 @@ def planned(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("how, kept", [("frozen", {"1.weight", "1.bias"}), ("released", {"1.weight", "1.bias", "0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked"})])
+@pytest.mark.parametrize(
+    "how, kept",
+    [
+        ("frozen", {"1.weight", "1.bias"}),
+        (
+            "released",
+            {
+                "1.weight",
+                "1.bias",
+                "0.1.running_mean",
+                "0.1.running_var",
+                "0.1.num_batches_tracked",
+            },
+        ),
+    ],
+)
 def test_a_last_layer_is_trained_and_stored_with_its_card(how, kept, planned, monkeypatch):
     monkeypatch.setattr(models, "transferred", transferred)
     protocol, lines = replace(LAST, trains=f"last layer, {how}"), []
     reproduce.train("resnet18", "shapes10", "more", protocol, log=lines.append)
-    file, splits = planned / "weights" / "resnet18-more.safetensors", {split: data.load("shapes10", split) for split in ("train", "test")}
-    assert sorted(f.name for f in file.parent.iterdir()) == ["resnet18-more.json", "resnet18-more.safetensors"] and set(load_file(file)) == kept
+    file, splits = (
+        planned / "weights" / "resnet18-more.safetensors",
+        {split: data.load("shapes10", split) for split in ("train", "test")},
+    )
+    assert (
+        sorted(f.name for f in file.parent.iterdir())
+        == ["resnet18-more.json", "resnet18-more.safetensors"]
+        and set(load_file(file)) == kept
+    )
     assert len(lines) == 2 and lines[0].startswith("resnet18 more  epoch 1/2")
-    about, stored, again = models.card("resnet18", "more"), models.load("resnet18", "more", seed=9), transferred("resnet18", shapes10.CLASSES, 4)
-    assert (about["body"], about["protocol"], about["dataset"], tuple(about["classes"])) == ("imagenet", asdict(protocol), "shapes10", shapes10.CLASSES)
-    assert about["protocol"]["trains"] == f"last layer, {how}" and about["fingerprint"] == splits["train"].fingerprint and [row["epoch"] for row in about["epochs"]] == [1, 2]
+    about, stored, again = (
+        models.card("resnet18", "more"),
+        models.load("resnet18", "more", seed=9),
+        transferred("resnet18", shapes10.CLASSES, 4),
+    )
+    assert (about["body"], about["protocol"], about["dataset"], tuple(about["classes"])) == (
+        "imagenet",
+        asdict(protocol),
+        "shapes10",
+        shapes10.CLASSES,
+    )
+    assert (
+        about["protocol"]["trains"] == f"last layer, {how}"
+        and about["fingerprint"] == splits["train"].fingerprint
+        and [row["epoch"] for row in about["epochs"]] == [1, 2]
+    )
     training.fit_last_layer(again, splits["train"], protocol, log=lambda line: None)
     assert models.fingerprint(stored) == models.fingerprint(again.eval())  # nothing is rounded
-    assert {split: about[f"{split}_accuracy"] for split in splits} == {split: training.accuracy(stored, pictures) for split, pictures in splits.items()}
+    assert {split: about[f"{split}_accuracy"] for split in splits} == {
+        split: training.accuracy(stored, pictures) for split, pictures in splits.items()
+    }
     monkeypatch.setattr(training, "fit_last_layer", lambda *_, **__: pytest.fail("trained again"))
     reproduce.train("resnet18", "shapes10", "more", protocol)
 
 
 def test_a_whole_network_has_a_card_without_body(run_copy):
-    assert all("body" not in models.card(model, tag) and models.card(model, tag)["protocol"]["trains"] == "all" for model, _, tag, _ in reproduce.TRAINED)
+    assert all(
+        "body" not in models.card(model, tag)
+        and models.card(model, tag)["protocol"]["trains"] == "all"
+        for model, _, tag, _ in reproduce.TRAINED
+    )
 
 
 def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
@@ -155,24 +280,49 @@ def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
 
     def stops(line):
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         reproduce.train("resnet18", "shapes10", "parted", released, log=stops)
     lines = []
     reproduce.train("resnet18", "shapes10", "parted", released, log=lines.append)
     assert len(lines) == 1 and lines[0].startswith("resnet18 parted  epoch 2/2")
-    assert models.fingerprint(models.load("resnet18", "parted")) == models.fingerprint(models.load("resnet18", "whole"))
+    assert models.fingerprint(models.load("resnet18", "parted")) == models.fingerprint(
+        models.load("resnet18", "whole")
+    )
 
 
 @pytest.fixture
 def offline(planned, monkeypatch):
     """Two networks more that a download would bring, in front of the others; returns which cells `run` asks for."""
+
     def fails(name):
         raise models.DownloadError(f"weights of {name} could not be downloaded.")
+
     asked, released = [], replace(LAST, trains="last layer, released")
     monkeypatch.setattr(models, "_download", fails)
-    monkeypatch.setattr(reproduce, "TRAINED", [(model, "shapes10", "shapes10-released", released) for model in ("convnext_tiny", "resnet18")] + reproduce.TRAINED)
-    monkeypatch.setattr(reproduction, "COLUMNS", {"a": ("shapes10", "convnext_tiny", ("shapes10-released",)), "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")), "CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",))})
-    monkeypatch.setattr(reproduce, "compute", lambda dataset, model, tag, log=print: asked.append((dataset, model, tag)))
+    monkeypatch.setattr(
+        reproduce,
+        "TRAINED",
+        [
+            (model, "shapes10", "shapes10-released", released)
+            for model in ("convnext_tiny", "resnet18")
+        ]
+        + reproduce.TRAINED,
+    )
+    monkeypatch.setattr(
+        reproduction,
+        "COLUMNS",
+        {
+            "a": ("shapes10", "convnext_tiny", ("shapes10-released",)),
+            "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")),
+            "CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",)),
+        },
+    )
+    monkeypatch.setattr(
+        reproduce,
+        "compute",
+        lambda dataset, model, tag, log=print: asked.append((dataset, model, tag)),
+    )
     return asked
 
 
@@ -180,20 +330,31 @@ def test_a_run_leaves_out_what_cannot_be_downloaded_and_does_the_rest(offline, p
     lines = []
     reproduce.run(["basic_cnn", "convnext_tiny", "resnet18"], lines.append)
     told = [line for line in lines if not "  epoch " in line]
-    assert told == [f"left out: {name} shapes10-released: weights of {name} could not be downloaded." for name in ("convnext_tiny", "resnet18")]
+    assert told == [
+        f"left out: {name} shapes10-released: weights of {name} could not be downloaded."
+        for name in ("convnext_tiny", "resnet18")
+    ]
     assert offline == [("shapes10", "resnet18", "shapes10"), ("shapes10", "basic_cnn", "shapes10")]
-    assert sorted(f.name for f in (planned / "weights").glob("*.safetensors")) == ["basic_cnn-shapes10.safetensors", "resnet18-shapes10.safetensors"]
+    assert sorted(f.name for f in (planned / "weights").glob("*.safetensors")) == [
+        "basic_cnn-shapes10.safetensors",
+        "resnet18-shapes10.safetensors",
+    ]
 
 
 def test_a_run_tries_no_network_that_was_not_asked_for(offline):
     lines = []
     reproduce.run(["basic_cnn"], lines.append)
-    assert offline == [("shapes10", "basic_cnn", "shapes10")] and not any("left out" in line for line in lines)
+    assert offline == [("shapes10", "basic_cnn", "shapes10")] and not any(
+        "left out" in line for line in lines
+    )
 
 
 def test_a_run_without_downloads_is_a_success(offline, capsys):
     assert reproduce.main(["run", "--models", "convnext_tiny", "basic_cnn"]) == 0
-    assert "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out and reproduction.CSV.exists()
+    assert (
+        "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out
+        and reproduction.CSV.exists()
+    )
 
 
 def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monkeypatch):
@@ -205,6 +366,7 @@ def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monke
 def test_other_faults_of_a_network_stop_a_run(offline, monkeypatch):
     def fails(name):
         raise models.ModelError("the file is damaged.")
+
     monkeypatch.setattr(models, "_download", fails)
     with pytest.raises(models.ModelError, match="damaged"):
         reproduce.run(["convnext_tiny"], lambda line: None)
@@ -215,6 +377,7 @@ def test_no_deletion_is_computed_where_bfloat16_would_change_it(run_copy, monkey
 
     def refuses(who, **options):
         raise ValueError("areas differ")
+
     monkeypatch.setattr(experiments, "precision", refuses)
     with pytest.raises(ValueError, match="areas differ"):
         reproduce.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
@@ -223,33 +386,73 @@ def test_no_deletion_is_computed_where_bfloat16_would_change_it(run_copy, monkey
 
 # ---- paper Noise's cells and the claims
 
+
 class Asked(list):
     """Stands for the experiments of paper Noise: notes (what, dataset, split, weights, pictures) and the options."""
 
     def __init__(self, patch):
-        patch.setattr(reproduce, "subject", lambda dataset, model, weights="auto", *, split="test", count=None: (dataset, model, weights, split, count))
-        patch.setattr(noise, "correct", lambda who: ("correct", *who)), patch.setattr(noise, "per_class", lambda who, count: (count, *who))
-        for module, name in ((noise, "amounts"), (hypothesis, "occlusion"), (probes, "sanity"), (probes, "sweep"), (probes, "adversarial")):
-            patch.setattr(module, name, lambda who, *what, _name=name, **options: self.append((_name, who, what, options)))
+        patch.setattr(
+            reproduce,
+            "subject",
+            lambda dataset, model, weights="auto", *, split="test", count=None: (
+                dataset,
+                model,
+                weights,
+                split,
+                count,
+            ),
+        )
+        (
+            patch.setattr(noise, "correct", lambda who: ("correct", *who)),
+            patch.setattr(noise, "per_class", lambda who, count: (count, *who)),
+        )
+        for module, name in (
+            (noise, "amounts"),
+            (hypothesis, "occlusion"),
+            (probes, "sanity"),
+            (probes, "sweep"),
+            (probes, "adversarial"),
+        ):
+            patch.setattr(
+                module,
+                name,
+                lambda who, *what, _name=name, **options: self.append((_name, who, what, options)),
+            )
 
 
 def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
     asked = Asked(monkeypatch)
-    with monkeypatch.context() as patch:        # the lines of the log name subjects
-        patch.setattr(reproduce, "subject", lambda *a, _make=reproduce.subject, **o: Titled(_make(*a, **o)))
+    with monkeypatch.context() as patch:  # the lines of the log name subjects
+        patch.setattr(
+            reproduce, "subject", lambda *a, _make=reproduce.subject, **o: Titled(_make(*a, **o))
+        )
         reproduce.compute_noise(log=lambda line: None)
     assert all(options.pop("stored") for *_, options in asked)
     told = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
-    masked = [("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None") for tag in ("cifar10", "cifar10_rest")]
-    networks = [("imagenet_samples", name, "auto", "test", "None") for name in ("efficientnet_lite0", "squeezenet1_1")]
-    assert told == sorted([("amounts", *who, "outside") for who in masked] + [("occlusion", "10", *who) for who in masked] + [
-        ("amounts", "cifar10+patch", "rectgrad_cnn", "auto", "test", "None", "patch"), ("amounts", "cifar10", "rectgrad_cnn", "auto", "test", "None", "variation"),
-        ("amounts", "cifar10", "rectgrad_cnn", "auto", "train", "10000", "variation"), ("sanity", "cifar10", "rectgrad_cnn", "auto", "test", "200")]
-        + [(name, *who) for name in ("sweep", "adversarial") for who in networks])
+    masked = [
+        ("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None")
+        for tag in ("cifar10", "cifar10_rest")
+    ]
+    networks = [
+        ("imagenet_samples", name, "auto", "test", "None")
+        for name in ("efficientnet_lite0", "squeezenet1_1")
+    ]
+    assert told == sorted(
+        [("amounts", *who, "outside") for who in masked]
+        + [("occlusion", "10", *who) for who in masked]
+        + [
+            ("amounts", "cifar10+patch", "rectgrad_cnn", "auto", "test", "None", "patch"),
+            ("amounts", "cifar10", "rectgrad_cnn", "auto", "test", "None", "variation"),
+            ("amounts", "cifar10", "rectgrad_cnn", "auto", "train", "10000", "variation"),
+            ("sanity", "cifar10", "rectgrad_cnn", "auto", "test", "200"),
+        ]
+        + [(name, *who) for name in ("sweep", "adversarial") for who in networks]
+    )
 
 
 class Titled(tuple):
     """A noted subject that can be logged."""
+
     title = "a subject"
 
 
@@ -265,8 +468,18 @@ def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monke
 
 # ---- the command
 
-@pytest.mark.parametrize("arguments, words", [(["nonsense"], ["nonsense", "run", "table", "verify"]), ([], ["what"]), (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
-                                              (["run", "--epochs", "3"], ["--epochs"]), (["verify", "--seed", "x"], ["--seed"])], ids=" ".join)
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nonsense"], ["nonsense", "run", "table", "verify"]),
+        ([], ["what"]),
+        (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
+        (["run", "--epochs", "3"], ["--epochs"]),
+        (["verify", "--seed", "x"], ["--seed"]),
+    ],
+    ids=" ".join,
+)
 def test_unknown_arguments_are_refused_with_what_is_accepted(arguments, words, capsys):
     with pytest.raises(SystemExit) as caught:
         reproduce.main(arguments)
@@ -285,4 +498,7 @@ def test_what_is_missing_is_one_sentence_and_not_a_traceback(run_copy, monkeypat
 def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
     paths(monkeypatch, tmp_path)
     assert reproduce.main(["table"]) == 0 and reproduction.CSV.read_text().startswith(HEADER)
-    assert sorted(f.name for f in (tmp_path / "results").iterdir()) == ["claims.csv", "reproduction.csv"] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())
+    assert sorted(f.name for f in (tmp_path / "results").iterdir()) == [
+        "claims.csv",
+        "reproduction.csv",
+    ] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())

@@ -1,4 +1,5 @@
 """lib.results: an expensive result is computed once, written whole or not at all, and never believed if it is damaged."""
+
 from __future__ import annotations
 
 import errno
@@ -31,9 +32,11 @@ def apart(tmp_path, monkeypatch):
 @pytest.fixture
 def compute():
     """A computation that counts its calls in `compute.calls`."""
+
     def run():
         run.calls += 1
-        return {"rows": [{"value": .1 + run.calls, "name": "ä"}], "kept": [1, None]}
+        return {"rows": [{"value": 0.1 + run.calls, "name": "ä"}], "kept": [1, None]}
+
     run.calls = 0
     return run
 
@@ -44,12 +47,17 @@ def files(tmp_path):
 
 # ---- one file
 
+
 def test_what_is_written_is_read(tmp_path):
-    content = {"rows": [{"a": .1 + .2, "b": None, "c": "ä", "d": True}], "nan": [1e-300, -0.0]}
+    content = {"rows": [{"a": 0.1 + 0.2, "b": None, "c": "ä", "d": True}], "nan": [1e-300, -0.0]}
     write(tmp_path / "new" / "a.json", content)
-    assert read(tmp_path / "new" / "a.json") == content and [f.name for f in (tmp_path / "new").iterdir()] == ["a.json"]
+    assert read(tmp_path / "new" / "a.json") == content and [
+        f.name for f in (tmp_path / "new").iterdir()
+    ] == ["a.json"]
     write(tmp_path / "new" / "a.json", {"rows": []})
-    assert read(tmp_path / "new" / "a.json") == {"rows": []} and read(tmp_path / "none.json") is None
+    assert (
+        read(tmp_path / "new" / "a.json") == {"rows": []} and read(tmp_path / "none.json") is None
+    )
 
 
 def edit(change):
@@ -57,12 +65,13 @@ def edit(change):
         content = json.loads(path.read_text())
         change(content)
         path.write_text(json.dumps(content))
+
     return damage
 
 
 DAMAGES = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5]),
-    "half": lambda path: path.write_bytes(path.read_bytes()[:path.stat().st_size // 2]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "empty": lambda path: path.write_bytes(b""),
     "not utf-8": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "a changed digit": lambda path: path.write_text(path.read_text().replace("1.1", "1.2")),
@@ -79,13 +88,17 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_cell_is_set_aside_and_computed_again(damage, tmp_path, compute):
     cell("toy", "a", WHAT, compute)
-    path, = (tmp_path / "results" / "toy").iterdir()
+    (path,) = (tmp_path / "results" / "toy").iterdir()
     damage(path)
     left = path.read_bytes()
     again = cell("toy", "a", WHAT, compute)
     assert compute.calls == 2 and again["rows"][0]["value"] == 2.1
     assert path.with_suffix(".damaged").read_bytes() == left and len(files(tmp_path)) == 2
-    assert cell("toy", "a", WHAT, compute) == again == cells("toy")[0] and compute.calls == 2 and len(cells("toy")) == 1
+    assert (
+        cell("toy", "a", WHAT, compute) == again == cells("toy")[0]
+        and compute.calls == 2
+        and len(cells("toy")) == 1
+    )
 
 
 def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
@@ -97,15 +110,21 @@ def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
     def meanwhile(text):
         path.rename(path.with_suffix(".damaged"))
         return loads(text)
+
     monkeypatch.setattr(results.json, "loads", meanwhile)
     assert read(path) is None
 
 
 # ---- cells
 
+
 def test_a_cell_is_computed_once(tmp_path, compute):
     first = cell("toy", "a", WHAT, compute)
-    assert first["rows"] == [{"value": 1.1, "name": "ä"}] and first["kept"] == [1, None] and compute.calls == 1
+    assert (
+        first["rows"] == [{"value": 1.1, "name": "ä"}]
+        and first["kept"] == [1, None]
+        and compute.calls == 1
+    )
     assert (first["experiment"], first["version"], first["parameters"]) == ("toy", 1, WHAT)
     assert cell("toy", "a", WHAT, compute) == first and compute.calls == 1
     assert files(tmp_path) == [f"a-{key(WHAT, 1)}.json"]
@@ -114,10 +133,23 @@ def test_a_cell_is_computed_once(tmp_path, compute):
 def test_a_cell_says_where_it_came_from(compute):
     found = cell("toy", "a", WHAT, compute)["provenance"]
     assert {"commit", "date", "python", "torch", "machine", "threads", "seconds"} <= set(found)
-    assert found["torch"] == torch.__version__ and found["threads"] == 1 and found["seconds"] >= 0 and found["commit"] == results.commit()
+    assert (
+        found["torch"] == torch.__version__
+        and found["threads"] == 1
+        and found["seconds"] >= 0
+        and found["commit"] == results.commit()
+    )
 
 
-@pytest.mark.parametrize("other", [{**WHAT, "n": 4}, {**WHAT, "data": "abd"}, {**WHAT, "map": "active"}, {"dataset": "toy", "n": 3}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**WHAT, "n": 4},
+        {**WHAT, "data": "abd"},
+        {**WHAT, "map": "active"},
+        {"dataset": "toy", "n": 3},
+    ],
+)
 def test_the_key_sees_every_parameter_and_the_version(other):
     assert key(WHAT, 1) == key(dict(reversed(WHAT.items())), 1) != key(WHAT, 2)
     assert key(other, 1) != key(WHAT, 1) and len(key(WHAT, 1)) == 12
@@ -133,6 +165,7 @@ def test_other_parameters_or_another_version_are_another_cell(tmp_path, compute)
 def test_a_failed_computation_leaves_nothing(tmp_path, compute):
     def fails():
         raise RuntimeError("half way")
+
     with pytest.raises(RuntimeError, match="half way"):
         cell("toy", "a", WHAT, fails)
     assert files(tmp_path) == [] and cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 1.1
@@ -147,6 +180,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monk
         if what == "json.dump":
             arguments[1].write('{"rows": [')
         raise OSError(errno.ENOSPC, "No space left on device")
+
     with monkeypatch.context() as patch:
         if what != "compute":
             patch.setattr(f"lib.results.{what}", full)
@@ -160,14 +194,19 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monk
 
 
 def test_table_has_parameters_and_rows_as_columns():
-    cell("toy", "a", {"map": "active", "n": 3}, lambda: {"rows": [{"auc": .1}, {"auc": .2}]})
-    cell("toy", "b", {"map": "inactive", "n": 3}, lambda: {"rows": [{"auc": .3}]})
+    cell("toy", "a", {"map": "active", "n": 3}, lambda: {"rows": [{"auc": 0.1}, {"auc": 0.2}]})
+    cell("toy", "b", {"map": "inactive", "n": 3}, lambda: {"rows": [{"auc": 0.3}]})
     found = table("toy")
-    assert list(found.columns) == ["map", "n", "auc"] and found.values.tolist() == [["active", 3, .1], ["active", 3, .2], ["inactive", 3, .3]]
+    assert list(found.columns) == ["map", "n", "auc"] and found.values.tolist() == [
+        ["active", 3, 0.1],
+        ["active", 3, 0.2],
+        ["inactive", 3, 0.3],
+    ]
     assert len(table("nothing")) == 0 and cells("nothing") == []
 
 
 # ---- processes
+
 
 def child(folder: Path, what: str, start=None) -> None:
     """In a process of its own: a cell that is killed half way, or one that takes a while and notes that it was computed."""
@@ -179,13 +218,14 @@ def child(folder: Path, what: str, start=None) -> None:
             file.write(f"{os.getpid()}\n")
         if what == "killed computing":
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(.5)
+        time.sleep(0.5)
         return {"rows": [{"value": os.getpid()}]}
 
     def half(content, file, **_):
         file.write('{"rows": [')
         file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
+
     if what == "killed writing":
         results.json.dump = half
     if start is not None:
@@ -195,7 +235,9 @@ def child(folder: Path, what: str, start=None) -> None:
 
 
 def processes(folder: Path, what: str, count: int) -> list[int]:
-    context = multiprocessing.get_context("fork")  # a fresh interpreter would import torch anew for each
+    context = multiprocessing.get_context(
+        "fork"
+    )  # a fresh interpreter would import torch anew for each
     start = context.Barrier(count)
     running = [context.Process(target=child, args=(folder, what, start)) for _ in range(count)]
     for process in running:
@@ -209,8 +251,14 @@ def processes(folder: Path, what: str, count: int) -> list[int]:
 def test_a_killed_computation_leaves_no_cell_and_no_lock(what, tmp_path, compute):
     cell("toy", "earlier", {**WHAT, "n": 4}, compute)
     assert processes(tmp_path, what, 1) == [-signal.SIGKILL] and (tmp_path / "computed").exists()
-    assert [f for f in files(tmp_path) if f.endswith(".json")] == [f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"] and len(cells("toy")) == 1
-    assert cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1 and compute.calls == 2 and len(cells("toy")) == 2
+    assert [f for f in files(tmp_path) if f.endswith(".json")] == [
+        f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"
+    ] and len(cells("toy")) == 1
+    assert (
+        cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1
+        and compute.calls == 2
+        and len(cells("toy")) == 2
+    )
 
 
 def test_two_processes_compute_a_cell_once(tmp_path):
@@ -222,20 +270,24 @@ def test_two_processes_compute_a_cell_once(tmp_path):
 
 # ---- flags
 
-@pytest.mark.parametrize("shape", [(1,), (7,), (8,), (13, 5), (13, 200), (2, 3, 5), (0,), (13, 0)], ids=str)
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (7,), (8,), (13, 5), (13, 200), (2, 3, 5), (0,), (13, 0)], ids=str
+)
 def test_flags_come_back_from_their_bits(shape):
-    flags = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < .3
+    flags = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.3
     packed = json.loads(json.dumps(pack(flags)))
     assert torch.equal(unpack(packed), flags) and unpack(packed).dtype == torch.bool
 
 
 def test_flags_that_are_not_contiguous(tmp_path):
-    flags = (torch.rand(6, 11, generator=torch.Generator().manual_seed(0)) < .5).T
+    flags = (torch.rand(6, 11, generator=torch.Generator().manual_seed(0)) < 0.5).T
     assert torch.equal(unpack(pack(flags)), flags)
     assert len(pack(torch.ones(13, 10_000, dtype=torch.bool))["bits"]) < 1000  # compressed
 
 
 # ---- commit
+
 
 @pytest.fixture
 def fresh_commit():
@@ -246,7 +298,13 @@ def fresh_commit():
 
 def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
     def git(*words):
-        return subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
     monkeypatch.setattr(results, "ROOT", tmp_path)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "a.py").write_text("a = 1")

@@ -1,4 +1,5 @@
 """RectGrad on every network that comes with the project, on its own pictures at their own size: something must come through."""
+
 from __future__ import annotations
 
 import pytest

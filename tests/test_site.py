@@ -1,4 +1,5 @@
 """The built book: nothing missing, nothing remote, and nothing that a browser complains about."""
+
 from __future__ import annotations
 
 import functools
@@ -28,7 +29,13 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.anchors, self.links, self.resources, self.silent, self.prose = set(), set(), set(), [], []
+        self.anchors, self.links, self.resources, self.silent, self.prose = (
+            set(),
+            set(),
+            set(),
+            [],
+            [],
+        )
         self.feed(path.read_text(encoding="utf8"))
 
     def handle_starttag(self, tag, pairs):
@@ -57,13 +64,17 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def pages(site) -> dict[Path, Page]:
-    return {path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    return {
+        path: Page(path) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts
+    }
 
 
 def test_the_index_leads_to_every_page(site, pages):
     assert (site / "index.html").exists()
     built = {path.stem for path in pages if path.parent.name == "book"}
-    assert built == {path.stem for kind in ("md", "ipynb") for path in (build.ROOT / "book").glob(f"*.{kind}")}
+    assert built == {
+        path.stem for kind in ("md", "ipynb") for path in (build.ROOT / "book").glob(f"*.{kind}")
+    }
     start = pages[site / "book" / "index.html"]
     linked = {Path(urlsplit(link).path).stem for link in start.links if not REMOTE.match(link)}
     assert built - {"index"} <= linked
@@ -79,17 +90,38 @@ def test_internal_links_and_anchors_resolve(site, pages):
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.is_file():
                 broken.append(f"{path.name}: {link} is missing")
-            elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in pages[target].anchors:
+            elif (
+                parts.fragment
+                and target.suffix == ".html"
+                and unquote(parts.fragment) not in pages[target].anchors
+            ):
                 broken.append(f"{path.name}: {link} has no such anchor")
     assert not broken
 
 
 def test_nothing_is_loaded_from_elsewhere(site, pages):
-    remote = [f"{path.name}: {resource}" for path, page in pages.items() for resource in page.resources if REMOTE.match(resource)]
+    remote = [
+        f"{path.name}: {resource}"
+        for path, page in pages.items()
+        for resource in page.resources
+        if REMOTE.match(resource)
+    ]
     for sheet in site.rglob("*.css"):
-        remote += [f"{sheet.name}: {found}" for found in re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)\"';]*", sheet.read_text(encoding="utf8"))]
+        remote += [
+            f"{sheet.name}: {found}"
+            for found in re.findall(
+                r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)\"';]*",
+                sheet.read_text(encoding="utf8"),
+            )
+        ]
     for path in pages:
-        remote += [f"{path.name}: {found}" for found in re.findall(r"(?:unpkg|jsdelivr|cdnjs|googleapis|mybinder)[\w./-]*", path.read_text(encoding="utf8"))]
+        remote += [
+            f"{path.name}: {found}"
+            for found in re.findall(
+                r"(?:unpkg|jsdelivr|cdnjs|googleapis|mybinder)[\w./-]*",
+                path.read_text(encoding="utf8"),
+            )
+        ]
     assert not remote
 
 
@@ -105,6 +137,7 @@ def test_every_page_names_the_commit_it_was_built_from(site, pages):
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
@@ -113,12 +146,26 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def browser():
     """Chromium, driven by playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS))), None)
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS))), None
+    )
     if found is None:
-        pytest.skip("no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM")
+        pytest.skip(
+            "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
+        )
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"])
+        running = driver.chromium.launch(
+            executable_path=found,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+            ],
+        )
         yield running
         running.close()
 
@@ -126,7 +173,9 @@ def browser():
 @pytest.fixture(scope="session")
 def address(site):
     """The book, served on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -138,16 +187,42 @@ def visit(browser, address):
     contexts = []
 
     def visit(where: str, width: int = 1280, theme: str = "light"):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme))
+        contexts.append(
+            browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        )
         page = contexts[-1].new_page()
         page.complaints = []
-        page.on("console", lambda said: page.complaints.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on(
+            "console",
+            lambda said: (
+                page.complaints.append(f"console: {said.text}") if said.type == "error" else None
+            ),
+        )
         page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
         # a reader who moves on before an icon has come aborts its request; a file that is missing answers 404 below
-        left = lambda request: request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
-        page.on("requestfailed", lambda request: None if left(request) else page.complaints.append(f"failed: {request.url}"))
-        page.on("response", lambda answer: page.complaints.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
-        page.route("**/*", lambda route: route.continue_() if route.request.url.startswith(address) else route.abort())
+        left = lambda request: (
+            request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
+        )
+        page.on(
+            "requestfailed",
+            lambda request: (
+                None if left(request) else page.complaints.append(f"failed: {request.url}")
+            ),
+        )
+        page.on(
+            "response",
+            lambda answer: (
+                page.complaints.append(f"{answer.status}: {answer.url}")
+                if answer.status >= 400
+                else None
+            ),
+        )
+        page.route(
+            "**/*",
+            lambda route: (
+                route.continue_() if route.request.url.startswith(address) else route.abort()
+            ),
+        )
         page.goto(address + where, wait_until="load")
         return page
 
@@ -158,8 +233,12 @@ def visit(browser, address):
 
 def settled(page):
     """Wait until equations are typeset and pictures decoded."""
-    page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true")
-    page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().catch(() => null); })).then(() => true)")
+    page.evaluate(
+        "window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
+    )
+    page.evaluate(
+        "Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().catch(() => null); })).then(() => true)"
+    )
     return page
 
 
@@ -179,8 +258,13 @@ def test_no_page_has_a_fault_that_a_browser_sees(visit, site, pages, width, them
     for path in set(pages) - {site / "index.html"}:  # that one only leads to book/index.html
         where = path.relative_to(site).as_posix()
         page = settled(visit(where, width, theme))
-        seen = {kind: found for kind, found in page.evaluate(LOOK).items() if found} | ({"complaints": page.complaints} if page.complaints else {})
-        if path.parent.name == "book" and page.evaluate("document.documentElement.dataset.theme") != theme:
+        seen = {kind: found for kind, found in page.evaluate(LOOK).items() if found} | (
+            {"complaints": page.complaints} if page.complaints else {}
+        )
+        if (
+            path.parent.name == "book"
+            and page.evaluate("document.documentElement.dataset.theme") != theme
+        ):
             seen["theme"] = theme
         if seen:
             faults[where] = seen

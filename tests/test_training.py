@@ -1,4 +1,5 @@
 """lib.training: the loop of both papers, of a whole network and of a last layer; a run that was stopped ends as if it never had been."""
+
 from __future__ import annotations
 
 import signal
@@ -19,7 +20,9 @@ from lib.training import Protocol, accuracy, fit, fit_last_layer, outputs, predi
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-QUICK = Protocol(epochs=4, lr=2e-2, batch_size=12)  # nine batches an epoch, the last of four pictures
+QUICK = Protocol(
+    epochs=4, lr=2e-2, batch_size=12
+)  # nine batches an epoch, the last of four pictures
 silent = lambda line: None
 
 
@@ -36,8 +39,15 @@ def net(seed=0) -> nn.Module:
     """Convolution, batch norm and a linear layer; black is -1 and white 1."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
-    model.black, model.white = -1., 1.
+        model = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16, 3),
+        )
+    model.black, model.white = -1.0, 1.0
     return model
 
 
@@ -60,16 +70,24 @@ def straight(one_thread):
 
 # ---- the loop
 
+
 def test_the_default_is_paper_signs_protocol():
-    assert Protocol() == Protocol(epochs=50, lr=1e-3, batch_size=128, optimizer="AdamW", bfloat16=False, seed=0)
+    assert Protocol() == Protocol(
+        epochs=50, lr=1e-3, batch_size=128, optimizer="AdamW", bfloat16=False, seed=0
+    )
 
 
 def test_the_loss_falls_and_the_task_is_learnt(straight):
     model, rows = straight
     losses = [row["loss"] for row in rows]
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and set(rows[0]) == {"epoch", "loss", "accuracy", "seconds"}
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and set(rows[0]) == {
+        "epoch",
+        "loss",
+        "accuracy",
+        "seconds",
+    }
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2
-    assert accuracy(model, toy(90, seed=1)) > .9 and rows[-1]["accuracy"] > .9
+    assert accuracy(model, toy(90, seed=1)) > 0.9 and rows[-1]["accuracy"] > 0.9
     assert not any(module.training for module in model.modules())
 
 
@@ -79,16 +97,23 @@ def test_against_the_loop_written_out(straight):
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
     losses, accuracies = [], []
     for epoch in range(4):
-        order, total, right = torch.randperm(100, generator=torch.Generator().manual_seed(epoch)), 0., 0
+        order, total, right = (
+            torch.randperm(100, generator=torch.Generator().manual_seed(epoch)),
+            0.0,
+            0,
+        )
         for start in range(0, 100, 12):
-            index = order[start:start + 12]
+            index = order[start : start + 12]
             logits = model(pictures.images[index] / 127.5 - 1)
             loss = cross_entropy(logits, pictures.labels[index])
             optimizer.zero_grad(), loss.backward(), optimizer.step()
-            total, right = total + loss.item() * len(index), right + (logits.argmax(1) == pictures.labels[index]).sum().item()
+            total, right = (
+                total + loss.item() * len(index),
+                right + (logits.argmax(1) == pictures.labels[index]).sum().item(),
+            )
         losses.append(total / 100), accuracies.append(right / 100)
     assert [row["loss"] for row in straight[1]] == pytest.approx(losses, rel=1e-3)
-    assert [row["accuracy"] for row in straight[1]] == pytest.approx(accuracies, abs=.02)
+    assert [row["accuracy"] for row in straight[1]] == pytest.approx(accuracies, abs=0.02)
     for key, value in model.state_dict().items():
         assert_close(straight[0].state_dict()[key].contiguous(), value, rtol=1e-3, atol=1e-4)
 
@@ -96,7 +121,7 @@ def test_against_the_loop_written_out(straight):
 class Watching(nn.Module):
     """Remembers the first pixel of every picture it is shown; its one weight learns nothing."""
 
-    black, white = 0., 255.
+    black, white = 0.0, 255.0
 
     def __init__(self):
         super().__init__()
@@ -109,7 +134,10 @@ class Watching(nn.Module):
 
 def test_every_picture_once_an_epoch_in_a_new_order():
     pictures = toy(40)
-    pictures = replace(pictures, images=torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 3, 2, 2).clone())
+    pictures = replace(
+        pictures,
+        images=torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 3, 2, 2).clone(),
+    )
     seen = {}
     for seed in (0, 1):
         model = Watching()
@@ -117,7 +145,10 @@ def test_every_picture_once_an_epoch_in_a_new_order():
         assert [len(batch) for batch in model.seen] == [16, 16, 8] * 2
         seen[seed] = [sum(model.seen[:3], []), sum(model.seen[3:], [])]
     orders = [order for both in seen.values() for order in both]
-    assert all(sorted(order) == list(range(40)) != order for order in orders) and len(set(map(tuple, orders))) == 4
+    assert (
+        all(sorted(order) == list(range(40)) != order for order in orders)
+        and len(set(map(tuple, orders))) == 4
+    )
 
 
 def test_the_global_random_numbers_do_not_matter(straight):
@@ -127,7 +158,18 @@ def test_the_global_random_numbers_do_not_matter(straight):
     assert same(model, straight[0])
 
 
-@pytest.mark.parametrize("change", [{"lr": 1e-2}, {"batch_size": 8}, {"seed": 1}, {"optimizer": "Adam"}, {"epochs": 3}, {"bfloat16": True}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 1e-2},
+        {"batch_size": 8},
+        {"seed": 1},
+        {"optimizer": "Adam"},
+        {"epochs": 3},
+        {"bfloat16": True},
+    ],
+    ids=str,
+)
 def test_every_field_of_the_protocol_counts(change, straight):
     model = net()
     fit(model, toy(), replace(QUICK, **change), log=silent)
@@ -141,19 +183,26 @@ def rates(protocol, monkeypatch, **options):
     def noted(self, *args, **kwargs):
         found.append(self.param_groups[0]["lr"])
         return step(self, *args, **kwargs)
+
     monkeypatch.setattr(torch.optim.AdamW, "step", noted)
     fit(net(), toy(36), protocol, log=silent, **options)
     return found
 
 
 @pytest.mark.parametrize("epochs, rest", [(4, 1), (20, 2)])
-def test_a_cooldown_leaves_the_rate_alone_and_then_goes_straight_to_nothing(epochs, rest, monkeypatch):
+def test_a_cooldown_leaves_the_rate_alone_and_then_goes_straight_to_nothing(
+    epochs, rest, monkeypatch
+):
     found, steps = rates(replace(QUICK, epochs=epochs, schedule="cooldown"), monkeypatch), 3 * rest
-    assert found == pytest.approx([2e-2] * (3 * epochs - steps) + [2e-2 * (steps - k) / steps for k in range(steps)])
+    assert found == pytest.approx(
+        [2e-2] * (3 * epochs - steps) + [2e-2 * (steps - k) / steps for k in range(steps)]
+    )
 
 
 def test_one_cycle_is_torchs(monkeypatch):
-    expected = torch.optim.lr_scheduler.OneCycleLR(torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.), 2e-2, total_steps=12)
+    expected = torch.optim.lr_scheduler.OneCycleLR(
+        torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0), 2e-2, total_steps=12
+    )
     found = rates(replace(QUICK, schedule="one cycle"), monkeypatch)
     for rate in found:
         assert rate == pytest.approx(expected.get_last_lr()[0])
@@ -173,6 +222,7 @@ def test_one_line_an_epoch():
 
 # ---- resuming
 
+
 class Stopped(Exception):
     pass
 
@@ -181,6 +231,7 @@ def stop_after(epoch):
     def log(line):
         if line.startswith(f"epoch {epoch}/"):
             raise Stopped
+
     return log
 
 
@@ -200,21 +251,35 @@ def test_a_constant_run_goes_on_under_a_cooldown_as_if_it_had_begun_so(tmp_path)
     fit(whole, toy(36), replace(QUICK, epochs=20, schedule="cooldown"), log=silent)
     fit(net(), toy(36), replace(QUICK, epochs=18), checkpoint=path, log=silent)
     content = torch.load(path, weights_only=False)
-    torch.save(content | {"protocol": content["protocol"] | {"epochs": 20, "schedule": "cooldown"}}, path)
-    fit(continued, toy(36), replace(QUICK, epochs=20, schedule="cooldown"), checkpoint=path, log=silent)
+    torch.save(
+        content | {"protocol": content["protocol"] | {"epochs": 20, "schedule": "cooldown"}}, path
+    )
+    fit(
+        continued,
+        toy(36),
+        replace(QUICK, epochs=20, schedule="cooldown"),
+        checkpoint=path,
+        log=silent,
+    )
     assert same(whole, continued)
 
 
 @pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3], [4]], ids=str)
 def test_a_stopped_run_ends_as_one_that_never_was(stops, tmp_path, straight):
     checkpoint = tmp_path / "new" / "c.pt"
-    for seed, epoch in enumerate(stops):  # whatever weights a later part starts from, the checkpoint counts
+    for seed, epoch in enumerate(
+        stops
+    ):  # whatever weights a later part starts from, the checkpoint counts
         with pytest.raises(Stopped):
             fit(net(seed), toy(), QUICK, checkpoint=checkpoint, log=stop_after(epoch))
     model, lines = net(9), []
     rows = fit(model, toy(), QUICK, checkpoint=checkpoint, log=lines.append)
     assert same(model, straight[0]) and without_time(rows) == without_time(straight[1])
-    assert len(lines) == 4 - stops[-1] and not model.training and [f.name for f in checkpoint.parent.iterdir()] == ["c.pt"]
+    assert (
+        len(lines) == 4 - stops[-1]
+        and not model.training
+        and [f.name for f in checkpoint.parent.iterdir()] == ["c.pt"]
+    )
 
 
 KILLED = """
@@ -235,25 +300,42 @@ fit(model, toy(), QUICK, checkpoint=Path(sys.argv[3]))
 
 
 def test_a_run_killed_within_an_epoch_ends_as_one_that_never_was(tmp_path, straight):
-    done = subprocess.run([sys.executable, "-c", KILLED, str(ROOT), str(Path(__file__).parent), str(tmp_path / "c.pt")], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            KILLED,
+            str(ROOT),
+            str(Path(__file__).parent),
+            str(tmp_path / "c.pt"),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.count("epoch ") == 2 and (tmp_path / "c.pt").exists()
     model, lines = net(), []
     rows = fit(model, toy(), QUICK, checkpoint=tmp_path / "c.pt", log=lines.append)
-    assert same(model, straight[0]) and without_time(rows) == without_time(straight[1]) and len(lines) == 2
+    assert (
+        same(model, straight[0])
+        and without_time(rows) == without_time(straight[1])
+        and len(lines) == 2
+    )
 
 
 def rewrite(change):
     """Damage that a reader of the file alone cannot see: another content, well written."""
+
     def damage(path):
         torch.save(change(torch.load(path, weights_only=True)), path)
+
     return damage
 
 
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "noise": lambda path: path.write_bytes(b"noise" * 100),
-    "half": lambda path: path.write_bytes(path.read_bytes()[:path.stat().st_size // 2]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "a byte short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "nothing in it": rewrite(lambda state: {}),
     "no optimizer": rewrite(lambda state: {k: v for k, v in state.items() if k != "optimizer"}),
@@ -279,37 +361,60 @@ def test_a_checkpoint_of_another_protocol_is_refused_and_kept(tmp_path):
     for other in (QUICK, replace(QUICK, epochs=1, lr=1e-3), replace(QUICK, epochs=1, seed=1)):
         with pytest.raises(ValueError, match="another protocol") as caught:
             fit(net(), toy(), other, checkpoint=tmp_path / "c.pt", log=silent)
-        assert str(tmp_path / "c.pt") in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
+        assert (
+            str(tmp_path / "c.pt") in str(caught.value)
+            and "\n" not in str(caught.value)
+            and str(caught.value).endswith(".")
+        )
     assert (tmp_path / "c.pt").read_bytes() == kept
 
 
 def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
     fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
     kept, other = (tmp_path / "c.pt").read_bytes(), nn.Sequential(nn.Flatten(), nn.Linear(108, 3))
-    other.black, other.white = 0., 1.
+    other.black, other.white = 0.0, 1.0
     with pytest.raises(ValueError) as caught:
         fit(other, toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
-    assert str(tmp_path / "c.pt") in str(caught.value) and "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert (
+        str(tmp_path / "c.pt") in str(caught.value)
+        and "\n" not in str(caught.value)
+        and str(caught.value).endswith(".")
+    )
     assert (tmp_path / "c.pt").read_bytes() == kept
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tmp_path):
     with pytest.raises(Stopped):
         fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=stop_after(1))
-    rewrite(lambda state: state | {"model": {k: v * torch.nan if v.is_floating_point() else v for k, v in state["model"].items()}})(tmp_path / "c.pt")
+    rewrite(
+        lambda state: (
+            state
+            | {
+                "model": {
+                    k: v * torch.nan if v.is_floating_point() else v
+                    for k, v in state["model"].items()
+                }
+            }
+        )
+    )(tmp_path / "c.pt")
     before = (tmp_path / "c.pt").read_bytes()
     with pytest.raises(FloatingPointError) as caught:
         fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
-    assert "epoch 2" in str(caught.value) and "learning rate" in str(caught.value) and str(caught.value).endswith(".")
+    assert (
+        "epoch 2" in str(caught.value)
+        and "learning rate" in str(caught.value)
+        and str(caught.value).endswith(".")
+    )
     assert (tmp_path / "c.pt").read_bytes() == before
 
 
 # ---- predictions
 
+
 class Brightest(nn.Module):
     """Predicts the brightest channel, or the one after it while in train mode."""
 
-    black, white = -1., 1.
+    black, white = -1.0, 1.0
 
     def __init__(self):
         super().__init__()
@@ -323,11 +428,21 @@ class Brightest(nn.Module):
 
 def test_predict_and_accuracy_by_hand():
     pictures, model = toy(23), Brightest().eval()
-    assert torch.equal(predict(model, pictures), pictures.labels) and predict(model, pictures).dtype == torch.int64
-    wrong = replace(pictures, labels=torch.where(torch.arange(23) < 4, (pictures.labels + 1) % 3, pictures.labels))
-    assert accuracy(model, pictures) == 1 and accuracy(model, wrong) == pytest.approx(19 / 23, abs=1e-12)
+    assert (
+        torch.equal(predict(model, pictures), pictures.labels)
+        and predict(model, pictures).dtype == torch.int64
+    )
+    wrong = replace(
+        pictures,
+        labels=torch.where(torch.arange(23) < 4, (pictures.labels + 1) % 3, pictures.labels),
+    )
+    assert accuracy(model, pictures) == 1 and accuracy(model, wrong) == pytest.approx(
+        19 / 23, abs=1e-12
+    )
     model.batches.clear()
-    assert accuracy(model, wrong, batch_size=10) == pytest.approx(19 / 23, abs=1e-12) and model.batches == [10, 10, 3]
+    assert accuracy(model, wrong, batch_size=10) == pytest.approx(
+        19 / 23, abs=1e-12
+    ) and model.batches == [10, 10, 3]
 
 
 def test_predictions_are_those_of_eval_mode():
@@ -336,11 +451,17 @@ def test_predictions_are_those_of_eval_mode():
 
 
 def test_bytes_reach_the_network_in_its_range():
-    pictures = replace(toy(2), images=torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 6, 6).clone())
+    pictures = replace(
+        toy(2),
+        images=torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None]
+        .expand(2, 3, 6, 6)
+        .clone(),
+    )
     assert to_range(pictures.images, Brightest()).flatten(1)[:, 0].tolist() == [-1, 1]
 
 
 # ---- outputs
+
 
 @pytest.mark.parametrize("batch_size, sizes", [(10, [10, 10, 3]), (23, [23]), (128, [23])])
 def test_outputs_come_in_the_order_of_the_pictures_whatever_the_batch(batch_size, sizes):
@@ -348,30 +469,40 @@ def test_outputs_come_in_the_order_of_the_pictures_whatever_the_batch(batch_size
     expected = (pictures.images / 127.5 - 1).mean((2, 3))
     found = outputs(model, pictures, batch_size=batch_size)
     assert model.batches == sizes and found.dtype == torch.float32 and not found.requires_grad
-    assert_close(found, expected, rtol=0, atol=1e-6)  # eval mode: in train mode the channels are rolled
+    assert_close(
+        found, expected, rtol=0, atol=1e-6
+    )  # eval mode: in train mode the channels are rolled
 
 
-@pytest.mark.parametrize("places", [None, 1, 2, 4], ids=["whole", "convolution", "batch norm", "pool"])
+@pytest.mark.parametrize(
+    "places", [None, 1, 2, 4], ids=["whole", "convolution", "batch norm", "pool"]
+)
 def test_outputs_of_a_part_are_the_values_there_in_eval_mode(places):
     """The part has no range of its own: it is given pictures in that of the whole network."""
     model, pictures = net().train(), toy(7)
     with torch.no_grad():
-        model[1].running_mean.normal_(), model[1].running_var.uniform_(.5, 2)
+        model[1].running_mean.normal_(), model[1].running_var.uniform_(0.5, 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     found = outputs(model, pictures, None if places is None else model[:places], batch_size=3)
     for n in range(7):
-        x = (pictures.images[n:n + 1] / 255) * 2 - 1
+        x = (pictures.images[n : n + 1] / 255) * 2 - 1
         x = nn.functional.conv2d(x, before["0.weight"], padding=1)
-        x = x if places == 1 else (x - before["1.running_mean"][:, None, None]) / (before["1.running_var"][:, None, None] + 1e-5).sqrt()
+        x = (
+            x
+            if places == 1
+            else (x - before["1.running_mean"][:, None, None])
+            / (before["1.running_var"][:, None, None] + 1e-5).sqrt()
+        )
         x = x if places in (1, 2) else nn.functional.avg_pool2d(x.clamp(min=0), 3)
         x = x if places else x.flatten(1) @ before["5.weight"].T + before["5.bias"]
-        assert_close(found[n:n + 1], x, rtol=1e-4, atol=1e-5)
+        assert_close(found[n : n + 1], x, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
 # ---- a new last layer
 
-def headed(seed=0, dropout=0.) -> nn.Sequential:
+
+def headed(seed=0, dropout=0.0) -> nn.Sequential:
     """`net` as the body, the same for all seeds, and a new layer on its three outputs; dropout in both."""
     body = net()
     with torch.random.fork_rng(devices=[]):
@@ -379,11 +510,13 @@ def headed(seed=0, dropout=0.) -> nn.Sequential:
         layer = nn.Linear(3, 3)
     model = nn.Sequential(body, layer)
     if dropout:
-        model = nn.Sequential(body.append(nn.Dropout(dropout)), nn.Sequential(nn.Dropout(dropout), layer))
+        model = nn.Sequential(
+            body.append(nn.Dropout(dropout)), nn.Sequential(nn.Dropout(dropout), layer)
+        )
     with torch.no_grad():
-        body[1].running_mean.uniform_(-.1, .1, generator=torch.Generator().manual_seed(1))
-        body[1].running_var.uniform_(.5, 2, generator=torch.Generator().manual_seed(2))
-    model.black, model.white = -1., 1.
+        body[1].running_mean.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(1))
+        body[1].running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(2))
+    model.black, model.white = -1.0, 1.0
     return model
 
 
@@ -395,9 +528,9 @@ def written_out(model: nn.Sequential, forward) -> list[float]:
     """Four epochs of AdamW on the second part of `model` alone, batches of 12; `forward` maps places to logits. Losses."""
     pictures, optimizer, losses = toy(), torch.optim.AdamW(model[1].parameters(), lr=2e-2), []
     for epoch in range(4):
-        order, total = torch.randperm(100, generator=torch.Generator().manual_seed(epoch)), 0.
+        order, total = torch.randperm(100, generator=torch.Generator().manual_seed(epoch)), 0.0
         for start in range(0, 100, 12):
-            index = order[start:start + 12]
+            index = order[start : start + 12]
             loss = cross_entropy(forward(index), pictures.labels[index])
             optimizer.zero_grad(), loss.backward(), optimizer.step()
             total += loss.item() * len(index)
@@ -407,16 +540,22 @@ def written_out(model: nn.Sequential, forward) -> list[float]:
 
 def test_a_frozen_body_stays_as_it_is_to_the_bit_and_is_run_once():
     model, fresh, seen = headed(), headed(), []
-    model[0].register_forward_hook(lambda module, given, logits: seen.append((len(logits), module.training)))
+    model[0].register_forward_hook(
+        lambda module, given, logits: seen.append((len(logits), module.training))
+    )
     rows = fit_last_layer(model, toy(), FROZEN, log=silent)
     assert seen == [(100, False)] and same(model[0], fresh[0]) and not same(model[1], fresh[1])
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and rows[-1]["loss"] < rows[0]["loss"] and all(p.grad is None for p in model[0].parameters())
+    assert (
+        [row["epoch"] for row in rows] == [1, 2, 3, 4]
+        and rows[-1]["loss"] < rows[0]["loss"]
+        and all(p.grad is None for p in model[0].parameters())
+    )
 
 
 def test_a_layer_on_a_frozen_body_against_the_loop_over_its_outputs():
     model, other = headed(), headed().eval()
     with torch.no_grad():
-        features = torch.cat([other[0](toy().images[n:n + 1] / 127.5 - 1) for n in range(100)])
+        features = torch.cat([other[0](toy().images[n : n + 1] / 127.5 - 1) for n in range(100)])
     losses = written_out(other, lambda index: other[1](features[index]))
     rows = fit_last_layer(model, toy(), FROZEN, log=silent)
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
@@ -433,8 +572,16 @@ def test_as_released_against_the_loop_in_train_mode():
     for key, value in other.state_dict().items():
         assert_close(model.state_dict()[key].contiguous(), value, rtol=1e-3, atol=1e-4)
     moved = {k for k, v in model.state_dict().items() if not torch.equal(v, fresh.state_dict()[k])}
-    assert moved == {"0.1.running_mean", "0.1.running_var", "0.1.num_batches_tracked", "1.weight", "1.bias"}
-    assert model[0][1].num_batches_tracked == 4 * 9 and not any(module.training for module in model.modules())
+    assert moved == {
+        "0.1.running_mean",
+        "0.1.running_var",
+        "0.1.num_batches_tracked",
+        "1.weight",
+        "1.bias",
+    }
+    assert model[0][1].num_batches_tracked == 4 * 9 and not any(
+        module.training for module in model.modules()
+    )
 
 
 @BOTH
@@ -454,26 +601,38 @@ def test_the_body_keeps_which_of_its_parameters_learn(protocol):
 @pytest.mark.parametrize("trains", ["all", "last layer", "Last layer, frozen", ""])
 def test_an_unknown_part_to_train_is_refused_with_what_is_accepted(trains):
     model = headed()
-    refused(lambda: fit_last_layer(model, toy(), replace(QUICK, trains=trains), log=silent), repr(trains), "'last layer, frozen'", "'last layer, released'")
+    refused(
+        lambda: fit_last_layer(model, toy(), replace(QUICK, trains=trains), log=silent),
+        repr(trains),
+        "'last layer, frozen'",
+        "'last layer, released'",
+    )
     assert same(model, headed())
 
 
 # ---- dropout, and stopping where there is some
 
+
 def dropping(seed=0) -> nn.Module:
     """`net` with dropout before its last layer."""
     model = net(seed)
-    model.insert(5, nn.Dropout(.3))
+    model.insert(5, nn.Dropout(0.3))
     return model
 
 
-WITH_DROPOUT = {"all": (fit, dropping, QUICK), "frozen": (fit_last_layer, lambda seed=0: headed(seed, .3), FROZEN), "released": (fit_last_layer, lambda seed=0: headed(seed, .3), RELEASED)}
+WITH_DROPOUT = {
+    "all": (fit, dropping, QUICK),
+    "frozen": (fit_last_layer, lambda seed=0: headed(seed, 0.3), FROZEN),
+    "released": (fit_last_layer, lambda seed=0: headed(seed, 0.3), RELEASED),
+}
 DROPOUT = pytest.mark.parametrize("train, build, protocol", WITH_DROPOUT.values(), ids=WITH_DROPOUT)
 
 
 @pytest.mark.parametrize("stops", [[1], [1, 2, 3], [4]], ids=str)
 @DROPOUT
-def test_a_run_with_dropout_ends_as_one_that_was_never_stopped(train, build, protocol, stops, tmp_path):
+def test_a_run_with_dropout_ends_as_one_that_was_never_stopped(
+    train, build, protocol, stops, tmp_path
+):
     whole = build()
     expected = train(whole, toy(), protocol, log=silent)
     for seed, epoch in enumerate(stops):
@@ -483,7 +642,11 @@ def test_a_run_with_dropout_ends_as_one_that_was_never_stopped(train, build, pro
     torch.manual_seed(77)
     model, lines = build(9), []
     rows = train(model, toy(), protocol, checkpoint=tmp_path / "c.pt", log=lines.append)
-    assert same(model, whole) and without_time(rows) == without_time(expected) and len(lines) == 4 - stops[-1]
+    assert (
+        same(model, whole)
+        and without_time(rows) == without_time(expected)
+        and len(lines) == 4 - stops[-1]
+    )
 
 
 @DROPOUT
@@ -499,7 +662,7 @@ def test_dropout_is_at_work(train, build, protocol):
     model, without = build(), build()
     for module in without.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.
+            module.p = 0.0
     for one in (model, without):
         train(one, toy(), protocol, log=silent)
     assert not same(model, without)
@@ -508,14 +671,16 @@ def test_dropout_is_at_work(train, build, protocol):
 class Masks(nn.Module):
     """Remembers what dropout leaves of a row of ones."""
 
-    black, white = 0., 1.
+    black, white = 0.0, 1.0
 
     def __init__(self):
         super().__init__()
         self.weight, self.drawn = nn.Parameter(torch.zeros(3)), []
 
     def forward(self, images):
-        self.drawn.append(tuple(nn.functional.dropout(torch.ones(40), training=self.training).tolist()))
+        self.drawn.append(
+            tuple(nn.functional.dropout(torch.ones(40), training=self.training).tolist())
+        )
         return self.weight.expand(len(images), 3)
 
 
