@@ -19,7 +19,7 @@ else
 NBVAL := --nbval-lax
 endif
 
-# a notebook's kernel finds this very lib, whatever else is installed
+# a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: help env reproduce book refresh test results verify mutate clean
@@ -45,7 +45,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo 'error: $(VENV) has a Python older than 3.11; remove it and name a newer one: make env PYTHON=python3.11'; exit 1; }
 	@# an installation that was cut short may have left half a package that pip takes for whole: install over it
 	@again=; test ! -e $(VENV)/.installing || again=--ignore-installed; touch $(VENV)/.installing; \
-	  set -x; $(PY) -m pip install --quiet --disable-pip-version-check $$again -c constraints.txt -e '.[book,test]'
+	  set -x; $(PY) -m pip install --quiet --disable-pip-version-check $$again -c constraints.txt -e '.[study,book,test]'
+	@# the checkout is importable in this environment, and nowhere else: lib and study are not installed
+	@$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "sign_and_noise_checkout.pth").write_text("$(CURDIR)\n")'
 	@rm $(VENV)/.installing
 	@touch $@
 
@@ -65,15 +67,15 @@ test: env
 	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) notebooks
 
 results: env
-	$(PY) -m lib.reproduce run $(ARGS)
+	$(PY) -m study.account.plan run $(ARGS)
 
 verify: env
-	$(PY) -m lib.reproduce verify $(ARGS)
+	$(PY) -m study.account.plan verify $(ARGS)
 
 mutate: env
 	$(PY) tests/mutate.py $(ARGS)
 
 clean:
 	rm -rf _build .pytest_cache .coverage *.egg-info
-	find lib notebooks book tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find lib study notebooks book tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	find notebooks book -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -10,11 +10,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import timing  # noqa: E402
 import torch
 
+from lib import attribution
+from study.subjects import networks, sources
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import timing  # noqa: E402
-from lib import attribution, data, models  # noqa: E402
 
 METHODS = {
     "guided_backprop": {},
@@ -31,8 +33,8 @@ METHODS = {
 def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=4)
     for name in chosen.models:
-        model = models.load(name, chosen.weights, classes=pictures.classes)
-        images = data.to_range(pictures.images, model)
+        model = networks.load(name, chosen.weights, classes=pictures.classes)
+        images = sources.to_range(pictures.images, model)
         runs = {"saliency": lambda: attribution.saliency(model, images)}
         for label, options in METHODS.items():
             function = attribution.METHODS[label.split()[0]].function

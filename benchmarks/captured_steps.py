@@ -1,4 +1,4 @@
-"""What a training step of `rectgrad_cnn` costs on a GPU: launched kernel by kernel, as lib.training does, or captured once in a
+"""What a training step of `rectgrad_cnn` costs on a GPU: launched kernel by kernel, as study.subjects.training does, or captured once in a
 CUDA graph and replayed, as 49 of the stored 20-epoch cells were computed ("steps" in their provenance).
 
     python benchmarks/captured_steps.py --steps 500 --repeats 5
@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
+from study.subjects import networks, training
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from lib import models, training
 
 
 def captured(model, optimizer, images, labels):
@@ -63,7 +64,7 @@ def main():
         torch.randint(10, (100,), device="cuda"),
     )
     new = lambda: (
-        models.load("rectgrad_cnn", None, classes=tuple("0123456789"), seed=0, device="cuda")
+        networks.load("rectgrad_cnn", None, classes=tuple("0123456789"), seed=0, device="cuda")
         .train()
         .to(memory_format=torch.channels_last)
     )

@@ -13,13 +13,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import timing  # noqa: E402
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import timing  # noqa: E402
-from lib import data, models  # noqa: E402
 from lib.attribution import signed_maps  # noqa: E402
 from lib.metrics import PAPER_FRACTIONS, allegiance  # noqa: E402
+from study.subjects import networks, sources
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 @torch.no_grad()
@@ -55,8 +56,8 @@ def batches_of(model, images, maps, fill, batch_size):
 def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=256)
     for name in chosen.models:
-        model = models.load(name, chosen.weights, classes=pictures.classes)
-        images = data.to_range(pictures.images, model)
+        model = networks.load(name, chosen.weights, classes=pictures.classes)
+        images = sources.to_range(pictures.images, model)
         maps_of = signed_maps(model, images)
         for kind in ("original", "active"):
             maps = getattr(maps_of, kind)

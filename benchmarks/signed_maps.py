@@ -19,13 +19,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import timing  # noqa: E402
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import timing  # noqa: E402
-from lib import data, models  # noqa: E402
 from lib.attribution import SignedMaps, signed_maps  # noqa: E402
 from lib.metrics import rank_correlation  # noqa: E402
+from study.subjects import networks, sources
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def full_pass(model, images, label=None):
@@ -67,8 +68,8 @@ def in_bfloat16(model, images):
 def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=64)
     for name in chosen.models:
-        model = models.load(name, chosen.weights, classes=pictures.classes)
-        images = data.to_range(pictures.images, model)
+        model = networks.load(name, chosen.weights, classes=pictures.classes)
+        images = sources.to_range(pictures.images, model)
         runs = {
             kind: partial(function, model, images)
             for kind, function in (

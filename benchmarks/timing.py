@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import torch
 
-from lib import data
+from study.subjects import sources
 
 
-def options(about: str, batch: int) -> tuple[argparse.Namespace, Callable[[], float], data.Dataset]:
+def options(
+    about: str, batch: int
+) -> tuple[argparse.Namespace, Callable[[], float], sources.Dataset]:
     """The chosen options, the clock and the pictures; prints what is measured."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
@@ -21,12 +23,13 @@ def options(about: str, batch: int) -> tuple[argparse.Namespace, Callable[[], fl
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["basic_cnn", "resnet18"])
     parser.add_argument(
-        "--weights", help="a tag or file that lib.models.load accepts; default: freshly drawn"
+        "--weights",
+        help="a tag or file that study.subjects.networks.load accepts; default: freshly drawn",
     )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    pictures = data.load("shapes10", "test", size=chosen.size, count=chosen.batch)
+    pictures = sources.load("shapes10", "test", size=chosen.size, count=chosen.batch)
     print(
         f"{chosen.batch} pictures of {chosen.size} pixels, {chosen.threads} thread(s), {chosen.repeats} repeats, {chosen.clock} clock, "
         f"weights {chosen.weights or 'freshly drawn'}, PyTorch {torch.__version__}"

@@ -10,25 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import claims as listed
-from lib import (
-    attribution,
-    experiments,
-    figures,
-    metrics,
-    models,
-    noise,
-    published,
+from lib import attribution, metrics
+from study import figures
+from study.account import claims as listed
+from study.account import plan, published, scoreboard, table1
+from study.experiments import (
+    cleanliness,
+    deletion,
     ranking,
-    reproduce,
-    reproduction,
-    results,
-    roar,
-    roar_tables,
-    subjects,
+    retraining,
+    retraining_tables,
     synthesis,
-    table1,
 )
+from study.store import results
+from study.subjects import networks, subject
 
 ORDER = {
     "accuracy": "Accuracy",
@@ -68,7 +63,7 @@ def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
 
 
 def _printed() -> pd.DataFrame:
-    return pd.read_csv(reproduction.CSV)
+    return pd.read_csv(scoreboard.CSV)
 
 
 def counts() -> str:
@@ -101,7 +96,7 @@ def _row(r) -> dict:
     }
 
 
-def scoreboard() -> str:
+def score_tables() -> str:
     """A table for each printed table, every number with value, interval and verdict, or why it has none."""
     parts = []
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
@@ -148,7 +143,7 @@ def _stand_ins(paper: str, name: str) -> list[dict]:
             "Here": f"{r.reproduced:.3f}",
             "95 % interval": f"{r.low:.3f} to {r.high:.3f}",
         }
-        for r in reproduction.stand_ins().itertuples()
+        for r in scoreboard.stand_ins().itertuples()
         if paper == "Sign" and r.table == name
     ]
 
@@ -167,7 +162,7 @@ def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
         for c in results.cells("deletion")
         if {"dataset": dataset, "model": model, "split": "test"}.items() <= c["parameters"].items()
         and c["parameters"]["weights"] in tags
-        and reproduction.current(c["parameters"])
+        and scoreboard.current(c["parameters"])
     ]
     rows = pd.DataFrame(
         [
@@ -193,13 +188,13 @@ def findings() -> str:
     }
     area, crossed, promise, printed = lines.values()
     for column, (dataset, model, tags) in {
-        **reproduction.COLUMNS,
-        **reproduction.STAND_INS,
+        **scoreboard.COLUMNS,
+        **scoreboard.STAND_INS,
     }.items():
         who = {"dataset": dataset, "model": model, "weights": tags[0], "split": "test"}
         value = _areas(dataset, model, tags)
         soft, rules = _one("soft", **who), _one("printed", map="inactive", **who)
-        if len(value) < len(experiments.MAPS) * len(experiments.FILLS):
+        if len(value) < len(deletion.MAPS) * len(deletion.FILLS):
             continue  # or not finished
         area.append(
             f"{column}: original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, active {value['active', 'black']:.3f}"
@@ -220,7 +215,7 @@ def findings() -> str:
         "The same pixels turned white",
         "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
         "Area of its map under white deletion, and of the released code's, on {cifar10:,} pictures of CIFAR-10 and {imagenette} of Imagenette".format(
-            **experiments.SCORED
+            **deletion.SCORED
         ),
     )
     return "\n".join(
@@ -251,9 +246,9 @@ def _noise_findings() -> list[str]:
         share = outside[outside["share"] & (outside["treatment"] == "matched")].set_index("method")[
             "mean"
         ]
-        rest = share.drop(list(noise.RECTGRAD))
+        rest = share.drop(list(cleanliness.RECTGRAD))
         lines.append(
-            f"- **RectGrad is clean, not only sparse.** At equal sparsity {share['rectgrad']:.0%} of it lies on the background, of the best baseline ({noise.label(rest.idxmin())}) {rest.min():.0%}."
+            f"- **RectGrad is clean, not only sparse.** At equal sparsity {share['rectgrad']:.0%} of it lies on the background, of the best baseline ({attribution.label(rest.idxmin())}) {rest.min():.0%}."
         )
     if len(sanity):
         rank = sanity.set_index("method")["rank"]
@@ -274,11 +269,11 @@ def _read_the_map() -> list[str]:
             c["parameters"]["split"],
             c["parameters"]["n"],
         )
-        == ("cifar10", "rectgrad_cnn", "test", reproduction.WHOLE["cifar10"])
+        == ("cifar10", "rectgrad_cnn", "test", scoreboard.WHOLE["cifar10"])
     ]
     shares = (
-        roar_tables.repeated(
-            explained[0], models.fingerprint(models.load("rectgrad_cnn", "cifar10"))
+        retraining_tables.repeated(
+            explained[0], networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
         )
         if explained
         else ()
@@ -288,7 +283,7 @@ def _read_the_map() -> list[str]:
     most = (shares["right"] - shares["wrong"]).idxmax()
     tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
     return [
-        f"- **Retrained networks can read the map.** Of {len(roar.PRINTED) - 1} methods {noise.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
+        f"- **Retrained networks can read the map.** Of {len(retraining.PRINTED) - 1} methods {attribution.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
         f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. ROAR and KAR measure that, too."
     ]
 
@@ -380,8 +375,8 @@ def costs() -> str:
             "Machine": card["machine"],
             "Commit": card["commit"],
         }
-        for m, _, tag, _ in reproduce.TRAINED
-        if (card := models.card(m, tag))
+        for m, _, tag, _ in plan.TRAINED
+        if (card := networks.card(m, tag))
     ]
     for name, label in ORDER.items():
         if cells := results.cells(name):
@@ -403,10 +398,10 @@ def overview(
     model: str = "basic_cnn", classes: tuple[int, ...] = (2, 4, 5, 7, 9), fraction: float = 0.1
 ) -> None:
     """Draw book/_static/overview.png: pictures of CIFAR-10, their five maps, and what is left without their most active pixels."""
-    who = subjects.subject("cifar10", model)
-    places = experiments.gallery(who)[list(classes)]
-    shown = subjects.Subject(who.model, who.pictures.take(places), model, who.weights)
-    maps, images = experiments.signed_maps(shown), subjects.batch(shown, slice(None))
+    who = subject.subject("cifar10", model)
+    places = deletion.gallery(who)[list(classes)]
+    shown = subject.Subject(who.model, who.pictures.take(places), model, who.weights)
+    maps, images = deletion.signed_maps(shown), subject.batch(shown, slice(None))
     kept = metrics.allegiance(
         who.model, images, maps["active"], fill=who.model.black, fractions=(fraction,)
     )[0].tolist()
@@ -422,7 +417,7 @@ PARTS = {
     "counts": counts,
     "claim_counts": claim_counts,
     "claims": claims,
-    "scoreboard": scoreboard,
+    "scoreboard": score_tables,
     "findings": findings,
     "costs": costs,
 }

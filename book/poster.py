@@ -8,20 +8,11 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from lib import (
-    attribution,
-    experiments,
-    figures,
-    figures_noise,
-    figures_synthesis,
-    models,
-    noise,
-    ranking,
-    results,
-    roar_tables,
-    subjects,
-    synthesis,
-)
+from lib import attribution
+from study import figures
+from study.experiments import deletion, ranking, retraining_tables, synthesis
+from study.store import results
+from study.subjects import networks, subject
 
 METHODS = (
     "saliency",
@@ -37,17 +28,17 @@ WHOLE = "#666666"
 
 def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> None:
     """A photograph and its maps for the predicted class."""
-    who = subjects.subject("photos", model)
+    who = subject.subject("photos", model)
     who = who._replace(pictures=who.pictures.take(slice(picture, picture + 1)))
-    image = subjects.batch(who, slice(None))
+    image = subject.batch(who, slice(None))
     axes = part.subplots(1, 1 + len(METHODS))
     figures.draw_picture(axes[0], figures.as_rgb(who.pictures.images)[0], "Picture")
     for axis, name in zip(axes[1:], METHODS):
         found = attribution.METHODS[name].function(who.model, image)
-        figures_noise.draw_map(
+        figures.draw_map(
             axis,
             attribution.to_map(found, attribution.METHODS[name].reduce["noise"])[0],
-            noise.label(name).replace(" ", "\n", len(noise.label(name)) > 14),
+            attribution.label(name).replace(" ", "\n", len(attribution.label(name)) > 14),
         )
 
 
@@ -60,7 +51,7 @@ def sign(axis) -> None:
         & (found["weights"] == "cifar10")
         & (found["split"] == "test")
     ].set_index(["map", "fill"])
-    for y, (name, fill) in enumerate((m, f) for f in ("black", "white") for m in experiments.MAPS):
+    for y, (name, fill) in enumerate((m, f) for f in ("black", "white") for m in deletion.MAPS):
         row = found.loc[(name, fill)]
         axis.errorbar(
             row["auc"],
@@ -75,7 +66,7 @@ def sign(axis) -> None:
         xlabel="area under the share of\nunchanged predictions (less is better)",
     )
     axis.set_yticklabels(
-        [f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in experiments.MAPS]
+        [f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in deletion.MAPS]
     )
 
 
@@ -91,14 +82,14 @@ def background(axis) -> None:
             y,
             xerr=[[r.mean - r.mean_low], [r.mean_high - r.mean]],
             fmt="o",
-            color=figures_noise.colour(r.method),
+            color=figures.colour(r.method),
             markersize=6,
         )
     axis.set(
         yticks=range(len(found)),
         xlabel="share of the map on the background,\nequal sparsity (less is better)",
     )
-    axis.set_yticklabels([noise.label(m) for m in found["method"]])
+    axis.set_yticklabels([attribution.label(m) for m in found["method"]])
 
 
 def listening(axis) -> None:
@@ -118,27 +109,25 @@ def listening(axis) -> None:
             y,
             xerr=[[r.rank - r.rank_low], [r.rank_high - r.rank]],
             fmt="o",
-            color=figures_noise.colour(r.Index),
+            color=figures.colour(r.Index),
             markersize=6,
         )
     axis.set(
         yticks=range(len(found)),
         xlabel="rank correlation with the map before\n(less: it listens more)",
     )
-    axis.set_yticklabels([noise.label(m) for m in found.index])
+    axis.set_yticklabels([attribution.label(m) for m in found.index])
 
 
 def legibility(axis) -> None:
     """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
-    explained = experiments.correct(
-        subjects.subject("cifar10", "rectgrad_cnn"), stored=True
-    ).numpy()
-    shares = roar_tables.repeated(
-        explained, models.fingerprint(models.load("rectgrad_cnn", "cifar10"))
+    explained = deletion.correct(subject.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
+    shares = retraining_tables.repeated(
+        explained, networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
     )
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):
-        colour = WHOLE if method == "none" else figures_noise.colour(method)
+        colour = WHOLE if method == "none" else figures.colour(method)
         axis.plot([r["wrong"], r["right"]], [y, y], color=colour, linewidth=1.5)
         axis.plot(r["right"], y, "o", color=colour, markersize=6)
         axis.plot(r["wrong"], y, "o", markerfacecolor="white", color=colour, markersize=6)
@@ -153,7 +142,9 @@ def legibility(axis) -> None:
         xlim=(0, 1),
         xlabel="accuracy after retraining on\nthe first tenth of the pixels",
     )
-    axis.set_yticklabels(["All pixels" if m == "none" else noise.label(m) for m in shares.index])
+    axis.set_yticklabels(
+        ["All pixels" if m == "none" else attribution.label(m) for m in shares.index]
+    )
 
 
 PANELS = (
@@ -173,9 +164,7 @@ def league(part: SubFigure) -> None:
             if not m.endswith("_score")
         }
     )
-    figures_synthesis.league(
-        summary[~summary["name"].isin(figures_synthesis.GROUPS["tried here"])], part.subplots()
-    )
+    figures.league(summary[~summary["name"].isin(figures.GROUPS["tried here"])], part.subplots())
     part.suptitle(
         "Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals",
         x=0.02,

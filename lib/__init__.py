@@ -1,4 +1,1 @@
-"""Attribution and metric kernels of *Sign & Noise*, and what its chapters share.
-
-Read it in the order of the data: data, models, attribution, metrics, experiments.
-"""
+"""The kernels of *Sign & Noise*, tensors in and tensors out: saliency maps (`attribution`) and what is measured of them (`metrics`)."""

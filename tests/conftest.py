@@ -1,4 +1,4 @@
-"""Small float64 networks, pictures, a guard that a kernel leaves the caller's model and the library's state alone, and a small run of lib.reproduce."""
+"""Small float64 networks, pictures, a guard that a kernel leaves the caller's model and the library's state alone, and a small run of study.account.plan."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from study.account import claims, plan, scoreboard
+from study.experiments import deletion
+from study.store import results
+from study.subjects import networks, shapes10, sources
 
 CLASSES = 4
 
@@ -243,7 +248,7 @@ def clean():
     import matplotlib
     import matplotlib.pyplot as plt
 
-    from lib import figures
+    from study import figures
 
     backend = matplotlib.get_backend()
     plt.switch_backend("Agg")
@@ -254,7 +259,7 @@ def clean():
     plt.switch_backend(backend)
 
 
-# ---- a whole run of lib.reproduce, on drawn pictures and small networks; imports within, since kernels need none of it
+# ---- a whole run of study.account.plan, on drawn pictures and small networks; imports within, since kernels need none of it
 
 HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero,other_reading,other_reproduced,other_low,other_high,other_verdict"  # of reproduction.csv
 
@@ -272,30 +277,27 @@ def small(classes: int) -> nn.Module:
 
 def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
-    from lib import claims, data, models, reproduction, results
-
     for module, name, value in (
-        (models, "WEIGHTS", "weights"),
+        (networks, "WEIGHTS", "weights"),
         (results, "RESULTS", "results"),
         (results, "CACHE", "cache"),
-        (data, "CACHE", "cache"),
-        (reproduction, "CSV", "results/reproduction.csv"),
+        (sources, "CACHE", "cache"),
+        (scoreboard, "CSV", "results/reproduction.csv"),
         (claims, "CSV", "results/claims.csv"),
     ):
         patch.setattr(module, name, folder / value)
-    for name in models.BUILDERS:
-        patch.setitem(models.BUILDERS, name, small)
+    for name in networks.BUILDERS:
+        patch.setitem(networks.BUILDERS, name, small)
 
 
-def plan(patch):
+def small_plan(patch):
     """Two networks and few pictures instead of the plan of the paper."""
-    from lib import claims, data, experiments, reproduce, reproduction, shapes10
-    from lib.training import Protocol
+    from study.subjects.training import Protocol
 
     drawn = {
         split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 40))
     }
-    patch.setitem(data._LOADERS, "shapes10", lambda split, size: drawn[split])
+    patch.setitem(sources._LOADERS, "shapes10", lambda split, size: drawn[split])
     jobs = [
         ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=2, batch_size=30)),
         ("resnet18", "shapes10", "shapes10", Protocol(epochs=1, batch_size=30)),
@@ -305,32 +307,30 @@ def plan(patch):
         "CIFAR-10 ResNet-18": ("shapes10", "resnet18", ("shapes10",)),
     }
     for module, name, value in (
-        (reproduce, "TRAINED", jobs),
-        (reproduction, "COLUMNS", columns),
-        (reproduce, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}),
-        (reproduction, "STAND_INS", {}),
+        (plan, "TRAINED", jobs),
+        (scoreboard, "COLUMNS", columns),
+        (plan, "TRAIN_SPLIT", {("shapes10", "basic_cnn"): None, ("shapes10", "resnet18"): 20}),
+        (scoreboard, "STAND_INS", {}),
     ):
         patch.setattr(module, name, value)
-    patch.setattr(experiments, "SCORED", {"shapes10": 10})
+    patch.setattr(deletion, "SCORED", {"shapes10": 10})
     (
-        patch.setattr(reproduce, "compute_noise", lambda: None),
+        patch.setattr(plan, "compute_noise", lambda: None),
         patch.setattr(claims, "measure", lambda: None),
-        patch.setattr(reproduce, "retrain", lambda *_: None),
+        patch.setattr(plan, "retrain", lambda *_: None),
     )
     patch.setattr(
-        reproduce, "compute_synthesis", lambda: None
+        plan, "compute_synthesis", lambda: None
     )  # these name their data; see test_reproduce.py
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The folder of a finished run, one for all files; never to be changed: see `run_copy`."""
-    from lib import reproduce
-
     folder, threads = tmp_path_factory.mktemp("run"), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        paths(patch, folder), plan(patch)
-        assert reproduce.main(["run", "--threads", "1"]) == 0
+        paths(patch, folder), small_plan(patch)
+        assert plan.main(["run", "--threads", "1"]) == 0
     torch.set_num_threads(threads)
     return folder
 
@@ -339,7 +339,7 @@ def finished(tmp_path_factory):
 def run_copy(tmp_path, monkeypatch, finished):
     """A copy of the finished run, to be harmed."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    paths(monkeypatch, tmp_path), plan(monkeypatch)
+    paths(monkeypatch, tmp_path), small_plan(monkeypatch)
     return tmp_path
 
 

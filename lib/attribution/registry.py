@@ -1,0 +1,90 @@
+"""The published methods by name, and how an attribution [N,C,H,W] becomes a map [N,H,W]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .gradients import (
+    active,
+    inactive,
+    input_x_gradient,
+    integrated_gradients,
+    negative,
+    positive,
+    saliency,
+    smoothgrad,
+)
+from .ruled import deconvolution, deeplift, epsilon_lrp, guided_backprop, rectgrad, rectgrad_prr
+
+
+class Method(NamedTuple):
+    """An entry of `METHODS`: the function, its label in figures, its source, and how each paper turns it into a map."""
+
+    function: Callable[..., Tensor]
+    label: str
+    reference: str
+    reduce: dict[str, str]
+
+
+_REDUCE = {"sign": "absmax", "noise": "sum"}
+
+
+_ALWAYS_ABSMAX = {"sign": "absmax", "noise": "absmax"}
+
+
+METHODS: dict[str, Method] = {
+    "saliency": Method(saliency, "Saliency map", "Simonyan et al. 2014; Sign eq. 2", _REDUCE),
+    "positive": Method(positive, "Positive", "Sign eq. 3", _REDUCE),
+    "negative": Method(negative, "Negative", "Sign eq. 4", _REDUCE),
+    "active": Method(active, "Active", "Sign eq. 5", _ALWAYS_ABSMAX),
+    "inactive": Method(inactive, "Inactive", "Sign eq. 6", _ALWAYS_ABSMAX),
+    "input_x_gradient": Method(
+        input_x_gradient, "Gradient * input", "Shrikumar et al. 2016", _REDUCE
+    ),
+    "smoothgrad": Method(smoothgrad, "SmoothGrad", "Smilkov et al. 2017", _REDUCE),
+    "integrated_gradients": Method(
+        integrated_gradients, "Integrated gradients", "Sundararajan et al. 2017", _REDUCE
+    ),
+    "deconvolution": Method(
+        deconvolution, "Deconvolution", "Zeiler & Fergus 2014; Noise eq. 3", _REDUCE
+    ),
+    "guided_backprop": Method(
+        guided_backprop, "Guided backpropagation", "Springenberg et al. 2015; Noise eq. 5", _REDUCE
+    ),
+    "rectgrad": Method(rectgrad, "RectGrad", "Noise section 4.1", _REDUCE),
+    "rectgrad_prr": Method(rectgrad_prr, "RectGrad PRR", "Noise appendix C.2", _REDUCE),
+    "epsilon_lrp": Method(
+        epsilon_lrp, "Epsilon-LRP", "Bach et al. 2015; Ancona et al. 2018", _REDUCE
+    ),
+    "deeplift": Method(deeplift, "DeepLIFT", "Shrikumar et al. 2017", _REDUCE),
+}
+
+
+_REDUCERS = {
+    "absmax": lambda a: a.abs().amax(1),
+    "sum": lambda a: a.sum(1),
+    "max": lambda a: a.amax(1),
+}
+
+
+def to_map(attributions: Tensor, reduce: str) -> Tensor:
+    """Attributions [N,C,H,W] as maps [N,H,W]: "absmax" (paper Sign), "sum" (paper Noise) or "max" over the channels."""
+    if reduce not in _REDUCERS:
+        raise ValueError(f"unknown reduce {reduce!r}; accepted are {', '.join(_REDUCERS)}.")
+    if attributions.ndim != 4:
+        raise ValueError(f"attributions must be [N,C,H,W]; got shape {tuple(attributions.shape)}.")
+    return _REDUCERS[reduce](attributions)
+
+
+def normalize(maps: Tensor) -> Tensor:
+    """Each map [N,H,W] stretched to [0,1] for display; a constant map becomes zeros (the released code makes it NaN)."""
+    if maps.ndim != 3:
+        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return torch.where(
+        high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0
+    )

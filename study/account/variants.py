@@ -1,0 +1,162 @@
+"""What moves a test accuracy: trainings that differ in pixels, initial weights, order of the batches, precision, or luck alone.
+
+data/results/variants.csv has a row a training: 33 made once on a GPU or a processor with this project's code, whose weights
+are not kept. Two more, of `MADE_HERE`, tell apart what the file confounds; their weights and cards are committed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+from scipy.stats import t
+
+from study.store import results
+from study.subjects import networks
+
+CSV = results.RESULTS / "variants.csv"
+SETTINGS = [
+    "model",
+    "pixels",
+    "initial_weights",
+    "order",
+    "precision",
+]  # what trainings may differ in, other than luck
+ORIGINAL, COPY = "original", "JPEG copy (quality 75)"
+TORCH, GLOROT = "PyTorch's default", "Glorot uniform and zero biases"
+ONE, OWN, SHUFFLED = "one order kept", "the data's own order", "shuffled every epoch"
+MADE_HERE = {
+    "cifar10-bfloat16": ORIGINAL,
+    "cifar10+jpeg75": COPY,
+}  # weights of rectgrad_cnn -> the pixels they were trained on
+
+
+class Contrast(NamedTuple):
+    """Two settings of one network: what differs, and the values of `SETTINGS` before and after."""
+
+    what: str
+    before: dict
+    after: dict
+
+
+_NOISE = {
+    "model": "rectgrad_cnn",
+    "pixels": ORIGINAL,
+    "initial_weights": GLOROT,
+    "order": ONE,
+    "precision": "float32",
+}
+_SIGN = {
+    "model": "basic_cnn",
+    "pixels": ORIGINAL,
+    "initial_weights": TORCH,
+    "order": SHUFFLED,
+    "precision": "float32",
+}
+_RESNET = _SIGN | {"model": "resnet18 CIFAR-10"}
+CONTRASTS = (
+    Contrast("pixels: JPEG copy to original", _NOISE | {"pixels": COPY}, _NOISE),
+    Contrast("initial weights: PyTorch's to Glorot's", _NOISE | {"initial_weights": TORCH}, _NOISE),
+    Contrast("order: one kept to the data's own", _NOISE, _NOISE | {"order": OWN}),
+    Contrast("order: one kept to shuffled", _NOISE, _NOISE | {"order": SHUFFLED}),
+    Contrast("precision: bfloat16 to float32", _NOISE | {"precision": "bfloat16"}, _NOISE),
+    Contrast("pixels: JPEG copy to original", _SIGN | {"pixels": COPY}, _SIGN),
+    Contrast(
+        "pixels and precision: JPEG copy, bfloat16 to original, float32",
+        _RESNET | {"pixels": COPY, "precision": "bfloat16"},
+        _RESNET,
+    ),
+)
+
+
+def trainings() -> pd.DataFrame:
+    """A row a training: `SETTINGS`, epochs, seed, run (on what, and which of several) and test_accuracy."""
+    return pd.concat([pd.read_csv(CSV), *map(_made_here, MADE_HERE)], ignore_index=True)
+
+
+def _made_here(weights: str) -> pd.DataFrame:
+    card = networks.card("rectgrad_cnn", weights)
+    if not card:
+        return pd.DataFrame()
+    protocol = card["protocol"]
+    row = _NOISE | {
+        "pixels": MADE_HERE[weights],
+        "precision": "bfloat16" if protocol["bfloat16"] else "float32",
+    }
+    return pd.DataFrame(
+        [
+            row
+            | {
+                "epochs": protocol["epochs"],
+                "seed": protocol["seed"],
+                "run": "CPU",
+                "test_accuracy": card["test_accuracy"],
+            }
+        ]
+    )
+
+
+def luck(found: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation of the test accuracy over trainings that differ in nothing but seed and run, pooled over the settings
+    of one network, and its degrees of freedom."""
+    groups = [part["test_accuracy"] for _, part in found.groupby(SETTINGS) if len(part) > 1]
+    degrees = sum(len(part) - 1 for part in groups)
+    return (
+        sum((part.var(ddof=1) * (len(part) - 1)) for part in groups) / degrees
+    ) ** 0.5 if degrees else float("nan"), degrees
+
+
+def effects(found: pd.DataFrame) -> pd.DataFrame:
+    """How much each of `CONTRASTS` moves the test accuracy: model, what, before, after (mean accuracies), n_before, n_after,
+    change, low, high (95 %, a t-interval on the luck of that network), within_luck (the interval holds 0).
+
+    Contrasts that lack a side are left out.
+    """
+    rows = []
+    for contrast in CONTRASTS:
+        sides = [
+            _of(found, settings)["test_accuracy"] for settings in (contrast.before, contrast.after)
+        ]
+        if not all(len(side) for side in sides):
+            continue
+        spread, degrees = luck(found[found["model"] == contrast.before["model"]])
+        change = sides[1].mean() - sides[0].mean()
+        reach = (
+            float(t.ppf(0.975, degrees)) * spread * (1 / len(sides[0]) + 1 / len(sides[1])) ** 0.5
+        )
+        rows.append(
+            {
+                "model": contrast.before["model"],
+                "what": contrast.what,
+                "before": sides[0].mean(),
+                "after": sides[1].mean(),
+                "n_before": len(sides[0]),
+                "n_after": len(sides[1]),
+                "change": change,
+                "low": change - reach,
+                "high": change + reach,
+                "within_luck": abs(change) <= reach,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _of(found: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    return found[(found[list(settings)] == pd.Series(settings)).all(axis=1)]
+
+
+def twice(found: pd.DataFrame) -> pd.DataFrame:
+    """Trainings that were run twice with nothing changed, seed included: model, seed, first, second (accuracies), apart."""
+    rows = [
+        {
+            "model": part["model"].iloc[0],
+            "seed": part["seed"].iloc[0],
+            "first": part["test_accuracy"].iloc[0],
+            "second": part["test_accuracy"].iloc[1],
+        }
+        for _, part in found.groupby([*SETTINGS, "epochs", "seed"], sort=False)
+        if len(part) == 2
+    ]
+    return pd.DataFrame(rows, columns=["model", "seed", "first", "second"]).assign(
+        apart=lambda rows: (rows["second"] - rows["first"]).abs()
+    )

@@ -1,0 +1,469 @@
+"""ROAR and KAR (paper Noise, section 5.3, Fig. 18 and Table 1): occlude what a map calls important, or all the rest, and retrain.
+
+A cell is one retraining: a method, a fraction, ROAR or KAR, a seed. `plan` lists the cells, the most useful first, and `run`
+computes them through study.store.results.map_cells; study.experiments.retraining_tables says what they show.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import lru_cache
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lib import attribution
+from lib.attribution import crosses
+from study.experiments import cleanliness
+from study.store import results
+from study.store.results import Cell
+from study.subjects import networks, sources, training
+from study.subjects.sources import to_range
+from study.subjects.subject import Subject, batch, subject
+from study.subjects.training import Protocol
+
+PRINTED = (
+    "random",
+    "rectgrad",
+    "saliency",
+    "guided_backprop",
+    "smoothgrad",
+    "input_x_gradient",
+    "integrated_gradients",
+    "deeplift",
+)  # Table 1
+ADDED = (
+    "rectgrad_prr",
+    "positive",
+    "negative",
+    "active",
+    "inactive",
+    "edges",
+)  # the last looks at no network
+LAST = ("deconvolution", "epsilon_lrp")  # what then is left of METHODS
+CUT = tuple(
+    f"{cleanliness.THRESHOLDED}{m}" for m in cleanliness.BASELINES
+)  # section 5.3 opens by saying that its baselines have a final threshold
+FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
+MODES = ("roar", "kar")
+HOLES = "holes"  # a third way to retrain: the first pixels gone and all others white, so that nothing but their places is seen
+FULL = Protocol(
+    epochs=20, batch_size=100, optimizer="Adam", reshuffle=False
+)  # paper Noise, appendix F.2
+SHORT = Protocol(
+    epochs=3, batch_size=128, optimizer="Adam", lr=2e-3, bfloat16=True, schedule="one cycle"
+)
+PROTOCOLS = {
+    "quick": replace(SHORT, epochs=4, batch_size=32, bfloat16=False),
+    "short": SHORT,
+    "full": FULL,
+}
+CHUNK = 1000  # pictures in one stored piece of ranks
+RANKS_VERSION = 1  # of ranks and of cells; rises when a kernel changes what it returns
+KEYED = (
+    "epochs",
+    "lr",
+    "batch_size",
+    "optimizer",
+    "bfloat16",
+    "seed",
+    "reshuffle",
+    "schedule",
+)  # of a protocol; younger fields only where they are not their default
+
+
+def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = False) -> Tensor:
+    """Each pixel's place in its picture, the most important first, for the predicted class: uint16 [N,H,W].
+
+    Paper Noise's maps: channel sums (of RectGrad its positive part), plus noise of scale 1e-4 so that equal values fall in a
+    random order. A name after "thresholded:" asks for `thresholded` ranks. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed by one process.
+    """
+    if method.startswith(cleanliness.THRESHOLDED):
+        return thresholded(
+            ranks(
+                who,
+                method.removeprefix(cleanliness.THRESHOLDED),
+                batch_size=batch_size,
+                stored=stored,
+            ),
+            torch.Generator().manual_seed(0),
+        )
+    if who.pictures.images[0, 0].numel() > 2**16:
+        raise ValueError(
+            f"pictures of {who.pictures.name} have {who.pictures.images[0, 0].numel()} pixels; ranks are kept for at most {2**16}."
+        )
+    name = (
+        results.key({**who.identity, "method": method, "chunk": CHUNK}, RANKS_VERSION)
+        if stored
+        else ""
+    )
+    pieces = []
+    for start in range(0, len(who.pictures), CHUNK):
+        part = who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))
+        compute = lambda: _ranked(part, method, torch.Generator().manual_seed(start), batch_size)
+        pieces.append(_kept_ranks(f"{name}-{start}", compute) if stored else compute())
+    return torch.cat(pieces)
+
+
+def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
+    """Ranks from their file, or computed and written, while any other process that wants them waits."""
+    with results.one_at_a_time(f"ranks-{name}"):
+        return torch.from_numpy(
+            sources.kept_array(sources.CACHE / "ranks" / f"{name}.npy", lambda: compute().numpy())
+        )
+
+
+def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
+    if _device() != "cpu":
+        part = part._replace(
+            model=copy.deepcopy(part.model).to(_device())
+        )  # the caller's stays where it is
+
+    def found(images):
+        if method in crosses.CONTROLS:
+            return crosses.CONTROLS[method][0](images.cpu(), generator)
+        entry = attribution.METHODS[method]
+        return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"]).cpu()
+
+    with _single_precision():
+        return order(
+            torch.cat(
+                [
+                    found(batch(part, slice(k, k + batch_size)))
+                    for k in range(0, len(part.pictures), batch_size)
+                ]
+            ),
+            generator,
+        )
+
+
+@contextmanager
+def _single_precision():
+    """Without the ten-bit products (TF32) in which GPUs convolve by default: maps rank pixels by small differences."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def order(found: Tensor, generator: torch.Generator) -> Tensor:
+    """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts equal values in a random order."""
+    found = found + 1e-4 * torch.randn(found.shape, generator=generator)
+    return _places_of(-found.flatten(1)).view(found.shape)
+
+
+def _places_of(values: Tensor) -> Tensor:
+    """Each value's place in its row, the smallest first and of equal ones the first: uint16 like `values` [N,P]."""
+    return (
+        values.to(_device())
+        .argsort(dim=1, stable=True)
+        .argsort(1)
+        .to("cpu", torch.int32)
+        .to(torch.uint16)
+    )
+
+
+def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
+    """Ranks [N,H,W] after paper Noise's final threshold, as the released code has it (`noise.treat`): values from the 95th
+    percentile on keep their places, all others are alike and follow in random order."""
+    count = places[0].numel()
+    kept = count - math.ceil(0.95 * (count - 1))
+    score = lambda part: torch.where(
+        part < kept, part, kept + torch.rand(part.shape, generator=generator)
+    )
+    return torch.cat(
+        [_places_of(score(part.flatten(1).float())) for part in places.split(CHUNK)]
+    ).view_as(places)
+
+
+def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
+    """Which pixels go, bool [N,H,W]: ROAR (and `HOLES`) the share `fraction` that comes first, KAR all but that share.
+
+    `places`: ranks [N,H,W] as of `ranks`, or a shape [N,H,W] for the random baseline, which drops every pixel independently.
+    """
+    if mode not in (*MODES, HOLES):
+        raise ValueError(f"unknown mode {mode!r}; accepted are {', '.join((*MODES, HOLES))}.")
+    if isinstance(places, Tensor):
+        first = places.to(torch.int32) < round(fraction * places[0].numel())
+    else:
+        first = torch.rand(places, generator=torch.Generator().manual_seed(seed)) < fraction
+    return ~first if mode == "kar" else first
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def _studied(dataset: str, model: str, weights: str, count: int | None) -> dict[str, Subject]:
+    """Network and pictures of both splits; a worker reads them once."""
+    return {
+        split: subject(dataset, model, weights, split=split, count=count)
+        for split in ("train", "test")
+    }
+
+
+@lru_cache(maxsize=2)
+def _places(
+    dataset: str, model: str, weights: str, count: int | None, method: str, split: str, stored: bool
+) -> Tensor:
+    return ranks(_studied(dataset, model, weights, count)[split], method, stored=stored)
+
+
+def retrain(p: dict, stored_ranks: bool = True) -> dict:
+    """One cell: the accuracy, on occluded test pictures, of a network trained from scratch on occluded training pictures.
+
+    `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the training set; under `HOLES` all
+    others are white. Beside the rows, "correct" keeps which test pictures were right, for resampling.
+    """
+    study = p["dataset"], p["model"], p["weights"], p["count"]
+    both = _studied(*study)
+    if networks.fingerprint(both["train"].model) != p["weights_hash"]:
+        raise networks.ModelError(
+            f"the weights {p['weights']} of {p['model']} have changed since these cells were planned; plan them again."
+        )
+    for split, key in (("train", "data"), ("test", "test_data")):
+        if both[split].pictures.fingerprint != p[key]:
+            raise sources.DataError(
+                f"{p['dataset']} {split} has changed since these cells were planned; plan them again."
+            )
+    pictures = {split: who.pictures for split, who in both.items()}
+    network = networks.load(
+        p["model"], classes=pictures["train"].classes, seed=p["seed"], device=_device()
+    )
+    mean = to_range(channel_mean(pictures["train"].images), network).to(_device())
+
+    def inputs(split):
+        gone = _gone(
+            p, pictures[split], lambda: _places(*study, p["method"], split, stored_ranks)
+        ).to(_device())
+        images = pictures[split].images.to(_device())
+        left = lambda index: (
+            torch.full((), network.white, device=_device()).expand(len(index), *images.shape[1:])
+            if p["mode"] == HOLES
+            else to_range(images[index], network)
+        )
+        return lambda index: torch.where(gone[index][:, None], mean, left(index)).contiguous(
+            memory_format=torch.channels_last
+        )
+
+    known, shown, labels = inputs("train"), inputs("test"), pictures["test"].labels
+    training.fit(
+        network, pictures["train"], Protocol(**p["protocol"]), inputs=known, log=lambda line: None
+    )
+    with torch.no_grad():
+        right = torch.cat(
+            [
+                network(shown(index.to(_device()))).argmax(1).cpu() == labels[index]
+                for index in torch.arange(len(labels)).split(500)
+            ]
+        )
+    return {
+        "rows": [
+            {"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": len(labels)}
+        ],
+        "correct": results.pack(right),
+    }
+
+
+def channel_mean(images: Tensor) -> Tensor:
+    """The mean of each channel over all pictures and pixels, [C,1,1], in bytes; one channel at a time, since all would fill a gigabyte."""
+    return torch.stack(
+        [
+            images[:, c].sum(dtype=torch.int64).double() / images[:, c].numel()
+            for c in range(images.shape[1])
+        ]
+    )[:, None, None]
+
+
+def _gone(p: dict, pictures: sources.Dataset, places: Callable[[], Tensor]) -> Tensor:
+    shape = (len(pictures), *pictures.images.shape[2:])
+    if p["method"] == "none":
+        return torch.zeros(shape, dtype=torch.bool)
+    return occluded(
+        shape if p["method"] == "random" else places(),
+        p["fraction"],
+        p["mode"],
+        drop_seed(p["seed"], pictures.split),
+    )
+
+
+def drop_seed(seed: int, split: str) -> int:
+    """What draws the pixels of the random baseline: each seed, and each split of it, its own."""
+    return 2 * seed + (split == "test")
+
+
+def plan(
+    dataset: str = "cifar10",
+    model: str = "rectgrad_cnn",
+    weights: str = "auto",
+    *,
+    methods: Sequence[str] = PRINTED,
+    fractions: Sequence[float] = FRACTIONS,
+    modes: Sequence[str] = MODES,
+    seeds: Sequence[int] = (1,),
+    protocol: Protocol = SHORT,
+    count: int | None = None,
+) -> list[Cell]:
+    """One cell a seed without occlusion, then one for every method, mode and fraction, seed by seed.
+
+    ValueError for an unknown method, and for the seed of the explained network: it would be retrained from the same first weights.
+    """
+    for method in methods:
+        if (
+            method.removeprefix(cleanliness.THRESHOLDED) not in attribution.METHODS
+            and method not in crosses.CONTROLS
+        ):
+            raise ValueError(
+                f"unknown method {method!r}; accepted are {', '.join([*crosses.CONTROLS, *attribution.METHODS])}, and {cleanliness.THRESHOLDED}<method>."
+            )
+    tag = dataset if weights == "auto" else weights
+    taken = networks.card(model, tag).get("protocol", {}).get("seed")
+    if taken in seeds:
+        raise ValueError(
+            f"seed {taken} is that of the explained network {model} {tag}, whose first weights it would share; give others."
+        )
+    both = _studied(dataset, model, tag, count)
+    common = {
+        "dataset": dataset,
+        "count": count,
+        "data": both["train"].pictures.fingerprint,
+        "test_data": both["test"].pictures.fingerprint,
+        "model": model,
+        "weights": tag,
+        "weights_hash": networks.fingerprint(both["train"].model),
+    }
+    cells = []
+    for seed in seeds:
+        kinds = [("none", "none", 0.0)] + [
+            (method, mode, fraction)
+            for method in methods
+            for mode in modes
+            for fraction in fractions
+        ]
+        for method, mode, fraction in kinds:
+            label = (
+                f"{dataset}-{model}-{method.replace(':', '_')}"
+                + ("" if method == "none" else f"-{mode}-{fraction:g}")
+                + f"-{protocol.epochs}epochs-seed{seed}"
+            )
+            cells.append(
+                Cell(
+                    "roar",
+                    label,
+                    common
+                    | {
+                        "method": method,
+                        "mode": mode,
+                        "fraction": fraction,
+                        "seed": seed,
+                        "protocol": _told(replace(protocol, seed=seed)),
+                    },
+                    RANKS_VERSION,
+                )
+            )
+    return cells
+
+
+def _told(protocol: Protocol) -> dict:
+    """What keys a cell: a field that `Protocol` gains later does not change it."""
+    return {
+        name: value
+        for name, value in asdict(protocol).items()
+        if name in KEYED or value != getattr(Protocol(), name)
+    }
+
+
+def everything(**options) -> list[Cell]:
+    """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
+    the holes alone, the baselines with a final threshold, the methods that this book adds, one seed of the last ones, the holes of
+    those added, the second seed with a threshold, two seeds of the paper's methods by its own protocol, the second seed of the last ones, a third seed."""
+    grid = [
+        *plan(seeds=(1, 2), **options),
+        *holes(**options),
+        *plan(methods=CUT, **options),
+        *plan(methods=ADDED, seeds=(1, 2), **options),
+        *plan(methods=LAST, **options),
+        *holes(methods=ADDED, **options),
+        *plan(methods=CUT, seeds=(2,), **options),
+        *plan(seeds=(1, 2), protocol=FULL, **options),
+        *plan(methods=LAST, seeds=(2,), **options),
+        *plan(methods=PRINTED + ADDED, seeds=(3,), **options),
+    ]
+    return list({c.name: c for c in grid}.values())
+
+
+def holes(fractions: Sequence[float] = (0.3, 0.7), **options) -> list[Cell]:
+    """What the places of the first pixels tell by themselves, whatever is there: ROAR and KAR leave the same shapes."""
+    return [
+        c
+        for c in plan(modes=(HOLES,), fractions=fractions, **options)
+        if c.parameters["method"] != "none"
+    ]
+
+
+def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
+    """Compute and keep the ranks that these cells need, once a method."""
+    for p in {
+        (
+            c.parameters["dataset"],
+            c.parameters["model"],
+            c.parameters["weights"],
+            c.parameters["count"],
+            c.parameters["method"],
+        ): c.parameters
+        for c in cells
+    }.values():
+        if p["method"] not in ("none", "random"):
+            for who in _studied(p["dataset"], p["model"], p["weights"], p["count"]).values():
+                ranks(who, p["method"], stored=True)
+                log(f"ranks  {who.title}  {p['method']}")
+    torch.cuda.empty_cache()  # the workers need it; nothing where there is no GPU
+
+
+def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd.DataFrame:
+    """Compute what is not stored of these cells (`options` of study.store.results.map_cells) and return all of them as `tidy` does."""
+    return tidy(results.map_cells(retrain, cells, **options), explained)
+
+
+def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.DataFrame:
+    """`tidy` of all of these cells, computed now."""
+    return tidy(contents(cells), explained)
+
+
+def contents(cells: Sequence[Cell]) -> list[dict]:
+    """All of these cells computed now, in this process, and nothing stored: parameters, rows and "correct" of each."""
+    return [
+        {"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)}
+        for one in cells
+    ]
+
+
+def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFrame:
+    """A row a retraining: method, mode, fraction, seed, accuracy.
+
+    With `explained`, bool [N], which test pictures the explained network gets right, also where_right and where_wrong: the
+    retrained network's accuracy on these and on the others, NaN where there are none.
+    """
+    names = ("method", "mode", "fraction", "seed")
+    rows = [
+        {**{name: c["parameters"][name] for name in names}, "accuracy": c["rows"][0]["accuracy"]}
+        for c in contents
+    ]
+    if explained is not None:
+        for row, c in zip(rows, contents):
+            right = results.unpack(c["correct"]).double()
+            row |= {
+                "where_right": right[explained].mean().item(),
+                "where_wrong": right[~explained].mean().item(),
+            }
+    return pd.DataFrame(
+        rows,
+        columns=[*names, "accuracy"] + ["where_right", "where_wrong"] * (explained is not None),
+    )

@@ -1,0 +1,379 @@
+"""What the stored retrainings of study.experiments.retraining say: areas under ROAR's and over KAR's curves, differences from random, tests, agreement.
+
+`found` is a table as of `study.experiments.retraining.tidy`, a row a retraining; areas are a row a method, mode and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import metrics
+from study.experiments.retraining import (
+    FRACTIONS,
+    HOLES,
+    MODES,
+    PRINTED,
+    RANKS_VERSION,
+    SHORT,
+    tidy,
+)
+from study.store import results
+from study.subjects.training import Protocol
+
+
+def stored(
+    protocol: Protocol = SHORT,
+    dataset: str = "cifar10",
+    model: str = "rectgrad_cnn",
+    weights: str | None = None,
+    current: str | None = None,
+) -> pd.DataFrame:
+    """What is stored at this protocol, as `tidy` returns it; `current`: of maps of these weights alone (their fingerprint)."""
+    cells = [
+        c
+        for c in _stored_cells(protocol, dataset, model, weights, current)
+        if c["parameters"]["mode"] != HOLES
+    ]
+    found = tidy(cells)
+    found.attrs["test_data"] = cells[0]["parameters"]["test_data"] if cells else ""
+    return found
+
+
+def _stored_cells(protocol, dataset, model, weights, current) -> list[dict]:
+    """Cells of this version and protocol; of two copies of the data, those of the one that has more."""
+    wanted = {"dataset": dataset, "model": model, "weights": weights or dataset, "count": None} | (
+        {"weights_hash": current} if current else {}
+    )
+    same = lambda p: replace(Protocol(**p["protocol"]), seed=0) == replace(protocol, seed=0)
+    found = [
+        c
+        for c in results.cells("roar")
+        if wanted.items() <= c["parameters"].items()
+        and c["version"] == RANKS_VERSION
+        and same(c["parameters"])
+    ]
+    pixels = [(c["parameters"]["data"], c["parameters"]["test_data"]) for c in found]
+    most = max(pixels, key=lambda p: (pixels.count(p), p), default=None)
+    return [c for c, p in zip(found, pixels) if p == most]
+
+
+def flags(
+    protocol: Protocol = SHORT,
+    dataset: str = "cifar10",
+    model: str = "rectgrad_cnn",
+    weights: str | None = None,
+    current: str | None = None,
+) -> dict[tuple[str, str, int], np.ndarray]:
+    """Which test pictures the stored retrained networks get right, of whole curves alone: (method, mode, seed) -> bool [fractions,N].
+
+    Of those that saw everything, ("none", "none", seed) -> bool [1,N].
+    """
+    return curves_of(_stored_cells(protocol, dataset, model, weights, current))
+
+
+def curves_of(
+    contents: Sequence[dict], fractions: Sequence[float] = FRACTIONS
+) -> dict[tuple[str, str, int], np.ndarray]:
+    """`flags` of these retrainings, as study.experiments.retraining.retrain returns them with their "parameters"."""
+    curves: dict = {}
+    for c in contents:
+        p = c["parameters"]
+        curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(
+            c["correct"]
+        ).numpy()
+    shares = {key: (0.0,) if key[0] == "none" else fractions for key in curves}
+    return {
+        key: np.stack([curve[f] for f in shares[key]])
+        for key, curve in curves.items()
+        if set(curve) >= set(shares[key])
+    }
+
+
+def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
+    """Do networks retrained on a tenth of the pixels (KAR) of CIFAR-10 repeat the explained one? A row a method of Table 1 and "none", which saw everything.
+
+    Columns right, wrong: their accuracy where the explained network is right (`explained`, bool [N]) and where it is wrong,
+    mean over stored seeds. Empty unless every method is stored.
+    """
+    found = {
+        (m, s): right[0]
+        for (m, mode, s), right in flags(current=current).items()
+        if mode in ("kar", "none") and m in ("none", *PRINTED)
+    }
+    rows = pd.DataFrame(
+        [
+            {"method": m, "right": f[explained].mean(), "wrong": f[~explained].mean()}
+            for (m, _), f in found.items()
+        ],
+        columns=["method", "right", "wrong"],
+    )
+    return (
+        rows.groupby("method").mean()
+        if set(rows["method"]) == {"none", *PRINTED}
+        else rows.iloc[:0].set_index("method")
+    )
+
+
+def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
+    """What each fraction counts in an area over the span, [F]: the trapezoid rule."""
+    steps = np.diff(fractions)
+    return (np.append(steps, 0) + np.insert(steps, 0, 0)) / 2 / (fractions[-1] - fractions[0])
+
+
+def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
+    """Table 1's numbers, one a method, mode and seed: columns method, mode, seed, span, extended.
+
+    ROAR: area under accuracy against fraction, lower is better. KAR: area over it, lower is better as well. The paper does
+    not say how the area is taken. `span`: the trapezoid over the fractions, divided by their span. `extended`: with the
+    accuracy without occlusion at the end where nothing is removed and 1/`classes` where everything is. Curves that lack a
+    fraction are left out.
+    """
+    whole = found[found["method"] == "none"].set_index("seed")["accuracy"]
+    kept = found[found["method"] != "none"]
+    fractions = sorted(kept["fraction"].unique())
+    rows = []
+    for (method, mode, seed), curve in kept.groupby(["method", "mode", "seed"], sort=False):
+        curve = curve.set_index("fraction")["accuracy"]
+        if sorted(curve.index) != fractions or len(fractions) < 2 or seed not in whole.index:
+            continue
+        heights = curve.loc[fractions].tolist()
+        ends = (whole[seed], 1 / classes) if mode == "roar" else (1 / classes, whole[seed])
+        span = metrics.auc(fractions, torch.tensor(heights, dtype=torch.float64)) / (
+            fractions[-1] - fractions[0]
+        )
+        extended = metrics.auc(
+            [0, *fractions, 1], torch.tensor([ends[0], *heights, ends[1]], dtype=torch.float64)
+        )
+        under = {"span": span, "extended": extended}
+        rows.append(
+            {"method": method, "mode": mode, "seed": seed}
+            | (under if mode == "roar" else {rule: 1 - area for rule, area in under.items()})
+        )
+    return pd.DataFrame(rows, columns=["method", "mode", "seed", "span", "extended"])
+
+
+def over_seeds(values: Sequence[Sequence[float]]) -> tuple[np.ndarray, float]:
+    """Means of M methods over S seeds, and the half-width of their 95 % intervals; `values` is [M,S], NaN of a single seed.
+
+    The variance over seeds is pooled over methods, which no other choice can carry: two seeds alone leave one degree of freedom,
+    an interval nine times as wide as what it measures.
+    """
+    values = np.asarray(values, dtype=float)
+    methods, seeds = values.shape
+    if seeds < 2:
+        return values.mean(1), float("nan")
+    from scipy.stats import t
+
+    degrees = methods * (seeds - 1)
+    return values.mean(1), float(
+        t.ppf(0.975, degrees)
+        * (((values - values.mean(1, keepdims=True)) ** 2).sum() / degrees / seeds) ** 0.5
+    )
+
+
+def _residual(values: np.ndarray) -> tuple[float, int]:
+    """Variance that is left when every method's and every seed's mean is taken out, and its degrees of freedom; [M,S,...], of the rest each for itself."""
+    methods, seeds = values.shape[:2]
+    rest = (
+        values
+        - values.mean(0, keepdims=True)
+        - values.mean(1, keepdims=True)
+        + values.mean((0, 1), keepdims=True)
+    )
+    degrees = (methods - 1) * (seeds - 1) * int(np.prod(values.shape[2:]))
+    return float((rest**2).sum() / degrees) if degrees else float("nan"), degrees
+
+
+def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+    """Every method's area less that of the random baseline, paired by seed: method, mode, seeds, area, area_low, area_high, difference, low, high.
+
+    Below zero: the method finds what matters sooner than chance. Over the seeds that all methods have. Intervals: of an area
+    by the variance over seeds pooled over methods, of a difference by what is left of it when each seed's mean is taken out.
+    """
+    from scipy.stats import t
+
+    rows = []
+    for mode, part in found.groupby("mode", sort=False):
+        wide = (
+            part.pivot(index="method", columns="seed", values=rule)
+            .loc[list(dict.fromkeys(part["method"]))]
+            .dropna(axis=1)
+        )
+        if "random" not in wide.index or not wide.shape[1]:
+            continue
+        means, half = over_seeds(wide.to_numpy())
+        variance, degrees = _residual(wide.to_numpy())
+        reach = (
+            float(t.ppf(0.975, degrees) * (2 * variance / wide.shape[1]) ** 0.5)
+            if degrees
+            else float("nan")
+        )
+        for method, area in zip(wide.index, means):
+            change, wings = (
+                area - means[wide.index.get_loc("random")],
+                0.0 if method == "random" else reach,
+            )
+            rows.append(
+                {
+                    "method": method,
+                    "mode": mode,
+                    "seeds": wide.shape[1],
+                    "area": area,
+                    "area_low": area - half,
+                    "area_high": area + half,
+                    "difference": change,
+                    "low": change - wings,
+                    "high": change + wings,
+                }
+            )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "method",
+            "mode",
+            "seeds",
+            "area",
+            "area_low",
+            "area_high",
+            "difference",
+            "low",
+            "high",
+        ],
+    )
+
+
+def mean_of_both(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+    """`against_random` of the mean of a method's ROAR and KAR areas (`areas`), one a seed; mode is "mean".
+
+    At one share both cut the picture along the same line. What the line gives away raises one area and lowers the other.
+    """
+    sides = (
+        found.pivot(index=["method", "seed"], columns="mode", values=rule)
+        .reindex(columns=MODES)
+        .loc[list(dict.fromkeys(found["method"]))]
+    )
+    return against_random(
+        sides.mean(axis=1, skipna=False).dropna().rename(rule).reset_index().assign(mode="mean"),
+        rule,
+    )
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's step-down rule (1979)."""
+    order = np.argsort(p)
+    corrected = np.maximum.accumulate([(len(p) - k) * p[i] for k, i in enumerate(order)])
+    out = np.empty(len(p))
+    out[order] = np.minimum(corrected, 1)
+    return out.tolist()
+
+
+def compared(found: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of methods, paired by seed and fraction: mode, first, second, n, difference of accuracies, p, p_corrected.
+
+    A t-test against what is left of the accuracies when, at every fraction, the means of methods and of seeds are taken out;
+    corrected by Holm's rule over all pairs of a mode. It speaks of other seeds on the same test pictures. NaN for one seed.
+    A signed-rank test could not reach 0.05: two seeds by five fractions leave 0.002 at best, before correction.
+    """
+    from scipy.stats import t
+
+    rows = []
+    for mode, part in found[found["method"] != "none"].groupby("mode", sort=False):
+        wide = part.pivot(index="method", columns=["seed", "fraction"], values="accuracy").loc[
+            list(dict.fromkeys(part["method"]))
+        ]
+        whole = [s for s in dict.fromkeys(part["seed"]) if not wide[s].isna().any(axis=None)]
+        if not whole:
+            continue
+        cube = np.stack([wide[s].to_numpy() for s in whole], 1)  # [M,S,F]
+        variance, degrees = _residual(cube)
+        error = (2 * variance / cube[0].size) ** 0.5
+        tests = []
+        for i, j in combinations(range(len(wide)), 2):
+            change = float((cube[i] - cube[j]).mean())
+            p = (
+                float("nan")
+                if not degrees
+                else float(2 * t.sf(abs(change) / error, degrees))
+                if error
+                else float(change == 0)
+            )
+            tests.append(
+                {
+                    "mode": mode,
+                    "first": wide.index[i],
+                    "second": wide.index[j],
+                    "n": cube[0].size,
+                    "difference": change,
+                    "p": p,
+                }
+            )
+        corrected = holm([test["p"] for test in tests]) if degrees else [float("nan")] * len(tests)
+        rows += [test | {"p_corrected": p} for test, p in zip(tests, corrected)]
+    return pd.DataFrame(
+        rows, columns=["mode", "first", "second", "n", "difference", "p", "p_corrected"]
+    )
+
+
+def spread(found: pd.DataFrame) -> pd.DataFrame:
+    """Do methods differ by more than seeds do? Columns mode, fraction, between (sd of the methods' means), within (sd over
+    seeds, pooled over methods), ratio, p (one-way analysis of variance)."""
+    from scipy.stats import f_oneway
+
+    rows = []
+    for (mode, fraction), part in found[found["method"] != "none"].groupby(
+        ["mode", "fraction"], sort=False
+    ):
+        groups = [g["accuracy"].to_numpy() for _, g in part.groupby("method") if len(g) > 1]
+        if len(groups) > 1:
+            between = np.std([g.mean() for g in groups], ddof=1)
+            within = np.mean([g.var(ddof=1) for g in groups]) ** 0.5
+            rows.append(
+                {
+                    "mode": mode,
+                    "fraction": fraction,
+                    "between": between,
+                    "within": within,
+                    "ratio": between / within,
+                    "p": float(f_oneway(*groups).pvalue),
+                }
+            )
+    return pd.DataFrame(rows, columns=["mode", "fraction", "between", "within", "ratio", "p"])
+
+
+def agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+    """Do two protocols rank the methods alike? Spearman's correlation of their accuracies where both have cells, with a 95 %
+    bootstrap interval over methods: columns mode, fraction, methods, correlation, low, high."""
+    rows = []
+    for (mode, fraction), part in full[full["method"] != "none"].groupby(
+        ["mode", "fraction"], sort=False
+    ):
+        other = (
+            short[(short["mode"] == mode) & (short["fraction"] == fraction)]
+            .groupby("method")["accuracy"]
+            .mean()
+        )
+        mine = part.groupby("method")["accuracy"].mean()
+        both = [m for m in mine.index if m in other.index]
+        if len(both) > 2:
+            value, low, high = metrics.bootstrap_of(
+                metrics.spearman,
+                torch.tensor(mine[both].tolist()),
+                torch.tensor(other[both].tolist()),
+            )
+            rows.append(
+                {
+                    "mode": mode,
+                    "fraction": fraction,
+                    "methods": len(both),
+                    "correlation": value,
+                    "low": low,
+                    "high": high,
+                }
+            )
+    return pd.DataFrame(rows, columns=["mode", "fraction", "methods", "correlation", "low", "high"])

@@ -1,0 +1,284 @@
+"""Grids of pictures and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from lib.attribution import normalize
+from lib.attribution.crosses import label
+from study.experiments import retraining
+from study.subjects.sources import Dataset
+from study.subjects.subject import Subject
+
+
+def draw_picture(axis, image, title: str = "", **options) -> None:
+    """A picture or map [H,W] or [H,W,3] without ticks, pixels as squares where they are few."""
+    if (
+        len(image) > 64 and image.ndim == 3
+    ):  # a photograph shown smaller; in a map, averaging would let red and blue cancel
+        options = {"interpolation": "antialiased", **options}
+    axis.imshow(image, **options)
+    axis.set(xticks=[], yticks=[])
+    for side in axis.spines.values():
+        side.set_visible(False)
+    if title:
+        axis.set_title(title)
+
+
+def as_rgb(images: Tensor) -> np.ndarray:
+    """Pictures [N,C,H,W] as matplotlib wants them, [N,H,W,C]."""
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+def class_name(pictures: Dataset, place: int) -> str:
+    """The name of a picture's class; "unlabelled" where nobody gave it one (label -1)."""
+    label = int(pictures.labels[place])
+    return "unlabelled" if label < 0 else pictures.classes[label]
+
+
+def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
+    """A row of pictures for each class, drawn by `seed`."""
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    rows = len(pictures.classes)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.85, rows * 0.85), squeeze=False)
+    for k, name in enumerate(pictures.classes):
+        chosen = order[pictures.labels[order] == k][:columns]
+        shown = as_rgb(pictures.images[chosen])
+        for column, axis in enumerate(axes[k]):
+            if column < len(shown):
+                draw_picture(axis, shown[column])
+            else:
+                axis.axis("off")
+        axes[k, 0].set_ylabel(name.split("/")[-1], rotation=0, ha="right", va="center")
+    return figure
+
+
+def gallery(
+    who: Subject,
+    places: Tensor,
+    maps: dict[str, Tensor],
+    after: tuple[str, Tensor, Sequence[bool]] | None = None,
+) -> Figure:
+    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most); large maps at half size.
+
+    `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the prediction stayed (else a red frame).
+    """
+    shown = as_rgb(who.pictures.images[places])
+    columns = 1 + len(maps) + (after is not None)
+    figure, axes = plt.subplots(
+        len(places), columns, figsize=(1.05 * columns + 0.7, 1.08 * len(places)), squeeze=False
+    )
+    for row, place in enumerate(places.tolist()):
+        draw_picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
+        axes[row, 0].set_ylabel(
+            class_name(who.pictures, place), rotation=0, ha="right", va="center"
+        )
+    for column, (name, values) in enumerate(maps.items(), 1):
+        if (
+            values.shape[-1] > 128
+        ):  # drawn at half its size: of four pixels the largest, or single bright ones would be lost
+            values = torch.nn.functional.max_pool2d(values[:, None], 2)[:, 0]
+        for row, values_of_one in enumerate(normalize(values)):
+            draw_picture(
+                axes[row, column],
+                values_of_one.numpy(),
+                name.capitalize() if row == 0 else "",
+                cmap="gray",
+                vmin=0,
+                vmax=1,
+            )
+    for row in range(len(places) if after else 0):
+        draw_picture(
+            axes[row, -1], after[1][row].permute(1, 2, 0).numpy(), after[0] if row == 0 else ""
+        )
+        draw_frame(axes[row, -1], after[2][row])
+    return figure
+
+
+def draw_frame(axis, kept: bool) -> None:
+    """A red frame around a picture whose prediction has changed."""
+    for side in axis.spines.values():
+        side.set(visible=not kept, color="#CC0000", linewidth=2.5)
+
+
+def deletion_strip(
+    images: Tensor,
+    altered: dict[str, Sequence[Tensor]],
+    fractions: Sequence[float],
+    kept: dict[str, Sequence[bool]],
+) -> Figure:
+    """One picture as pixels go: a row a map, a column a fraction; a red frame where the prediction has changed."""
+    figure, axes = plt.subplots(
+        len(altered),
+        len(fractions),
+        figsize=(1.05 * len(fractions) + 0.9, 1.15 * len(altered) + 0.2),
+        squeeze=False,
+    )
+    for row, (name, pictures) in enumerate(altered.items()):
+        for column, picture in enumerate(pictures):
+            axis = axes[row, column]
+            draw_picture(
+                axis,
+                picture.permute(1, 2, 0).clamp(0, 1).numpy(),
+                f"{fractions[column]:.0%}" if row == 0 else "",
+            )
+            draw_frame(axis, kept[name][column])
+        axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
+    return figure
+
+
+def _clipped(found: Tensor, q: float = 0.5) -> Tensor:
+    """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise, appendix F.1)."""
+    low, high = (
+        found.double().flatten().quantile(torch.tensor([q, 100 - q], dtype=torch.float64) / 100)
+    )
+    return found.double().clamp(low, high)
+
+
+def draw_map(axis, found: Tensor, title: str = "") -> None:
+    """A map on colours that diverge from white at 0: red speaks for the class, blue against it."""
+    shown = _clipped(found)
+    reach = shown.abs().max().item() or 1.0
+    draw_picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
+
+
+def map_grid(
+    images: Tensor,
+    maps: dict[str, Tensor],
+    rows: Sequence[str] | None = None,
+    *,
+    square: int = 0,
+    frames: Sequence[bool] | None = None,
+    size: float = 1.15,
+) -> Figure:
+    """A row for each picture [N,3,H,W] uint8, a column for each entry of `maps` (title -> [N,H,W]).
+
+    `square` outlines that many pixels of the upper left corner; `frames[n]` False puts a red frame around picture n.
+    """
+    shown = as_rgb(images)
+    figure, axes = plt.subplots(
+        len(shown),
+        1 + len(maps),
+        figsize=(size * (1 + len(maps)) + (0.8 if rows else 0), size * 1.08 * len(shown) + 0.25),
+        squeeze=False,
+    )
+    for row, picture in enumerate(shown):
+        draw_picture(axes[row, 0], picture, "Picture" if row == 0 else "")
+        if rows:
+            axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center")
+        if frames:
+            draw_frame(axes[row, 0], frames[row])
+        for axis, (title, found) in zip(axes[row, 1:], maps.items()):
+            draw_map(axis, found[row], title if row == 0 else "")
+        for axis in axes[row] if square else ():
+            axis.add_patch(
+                Rectangle(
+                    (-0.5, -0.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2
+                )
+            )
+    for axis in axes[0] if len(maps) > 6 else ():
+        axis.title.set_fontsize(8)
+    return figure
+
+
+def feature_maps(
+    image: Tensor, saliency: Tensor, layers: Sequence[Tensor], count: int = 8
+) -> Figure:
+    """A picture, its saliency map, and of every layer `count` evenly spaced feature maps [C,h,w] of one picture (Fig. 13)."""
+    figure, axes = plt.subplots(
+        len(layers) + 1, count, figsize=(0.86 * count, 0.92 * (len(layers) + 1)), squeeze=False
+    )
+    draw_picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
+    draw_map(axes[0, 1], saliency, "Saliency")
+    for axis in axes[0, 2:]:
+        axis.axis("off")
+    for row, (number, found) in zip(axes[1:], enumerate(layers, 1)):
+        for axis, channel in zip(row, found[torch.linspace(0, len(found) - 1, count).long()]):
+            draw_picture(axis, channel.numpy(), cmap="gray", vmin=0)
+        row[0].set_ylabel(f"conv. {number}", rotation=0, ha="right", va="center")
+    return figure
+
+
+def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[str]) -> Figure:
+    """The picture and, for each method, one map [h,w] a layer from the input (left) to the output (Fig. 6)."""
+    columns = 1 + len(names)
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(0.92 * columns + 0.8, 1.1 * len(rows) + 0.25), squeeze=False
+    )
+    for k, (row, (method, found)) in enumerate(zip(axes, rows.items())):
+        draw_picture(row[0], image.permute(1, 2, 0).numpy())
+        row[0].set_ylabel(method, rotation=0, ha="right", va="center")
+        for axis, one, name in zip(row[1:], found, names):
+            draw_map(axis, one, name if k == 0 else "")
+    return figure
+
+
+def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
+    """The first training picture of `who` as retrained networks see it: a row for each method and mode, a column for each fraction.
+
+    What is gone has the channel mean of all pictures of `who`.
+    """
+    mean, who = (
+        retraining.channel_mean(who.pictures.images).to(torch.uint8),
+        who._replace(pictures=who.pictures.take(slice(0, 1))),
+    )
+    image = who.pictures.images
+    rows = [(method, mode) for method in methods for mode in retraining.MODES]
+    figure, axes = plt.subplots(
+        len(rows),
+        1 + len(fractions),
+        figsize=(1.05 * (1 + len(fractions)) + 1.2, 1.08 * len(rows) + 0.3),
+        squeeze=False,
+    )
+    for n, (method, mode) in enumerate(rows):
+        line, places = (
+            axes[n],
+            (1, *image.shape[2:]) if method == "random" else retraining.ranks(who, method),
+        )
+        draw_picture(line[0], as_rgb(image)[0], "Picture" if n == 0 else "")
+        line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
+        for axis, fraction in zip(line[1:], fractions):
+            gone = retraining.occluded(places, fraction, mode)
+            draw_picture(
+                axis,
+                as_rgb(torch.where(gone[:, None], mean, image))[0],
+                f"{fraction:.0%}" if n == 0 else "",
+            )
+    return figure
+
+
+def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
+    """A row for each method, a column for each picture of `who`, in `blocks` beside each other; name -> [n,H,W]."""
+    images, names = as_rgb(who.pictures.images), ["", *maps]
+    lines, width = -(-len(names) // blocks), len(images)
+    figure, axes = plt.subplots(
+        lines, blocks * width, figsize=(blocks * (width + 1.25), 1.02 * lines), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for k, name in enumerate(names):
+        row = axes[k % lines, k // lines * width :][:width]
+        for n, axis in enumerate(row):
+            axis.set_axis_on()
+            if name:
+                draw_map(axis, maps[name][n])
+            else:
+                draw_picture(axis, images[n])
+        row[0].set_ylabel(
+            (label(name) if name else "Picture")
+            .replace(", ", ",\n")
+            .replace("Integrated gradients", "Integrated\ngradients")
+            .replace("Guided back", "Guided\nback"),
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
+    return figure

@@ -1,0 +1,185 @@
+"""The look of all figures: colours, labels, the line that says what made a figure, numbers as text."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import PIL.Image
+import seaborn as sns
+from IPython.display import Image
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lib import attribution
+from lib.attribution import crosses
+from lib.attribution.crosses import label
+from study.experiments.cleanliness import THRESHOLDED
+from study.experiments.synthesis import METRICS
+from study.store import results
+
+# Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole book
+COLOURS = {
+    "original": "#7f7f7f",
+    "positive": "#D55E00",
+    "negative": "#0072B2",
+    "active": "#E69F00",
+    "inactive": "#56B4E9",
+}
+
+
+DASHES = {
+    "original": (0, (1, 1)),
+    "positive": "-",
+    "negative": "-",
+    "active": (0, (5, 2)),
+    "inactive": (0, (5, 2)),
+}
+
+
+LABELS = {name: name.capitalize() for name in COLOURS}
+
+
+def style() -> None:
+    """The look of all figures; call it once, at the top of a chapter."""
+    sns.set_theme(
+        style="whitegrid",
+        rc={
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "font.size": 10,
+            "axes.titlesize": 10,
+            "axes.labelsize": 10,
+            "legend.fontsize": 9,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "axes.edgecolor": "#999999",
+            "grid.color": "#e6e6e6",
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+            "image.interpolation": "nearest",
+        },
+    )
+
+
+def signed(figure: Figure, text: str, profile: str) -> Figure:
+    """The figure with its provenance line, below everything else."""
+    told = f"{text} · {profile} profile · commit {results.commit().rstrip('+')}"
+    figure.supxlabel(
+        textwrap.fill(told, max(60, int(17 * figure.get_figwidth()))), fontsize=7, color="#767676"
+    )  # 17 letters an inch
+    return figure
+
+
+def compact(figure: Figure, dpi: int = 76, colours: int = 128) -> Image:
+    """The figure as a PNG of few colours: pictures full of speckles are several times smaller so. It is closed and shown once."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi)
+    plt.close(figure)
+    reduced, small = (
+        PIL.Image.open(raw).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE),
+        io.BytesIO(),
+    )
+    reduced.save(small, format="png", optimize=True)
+    return Image(small.getvalue(), format="png")
+
+
+def give_or_take(value: float, low: float, high: float, spec: str = ".3f") -> str:
+    """A value and the half-width of its interval as text."""
+    return f"{value:{spec}} ± {(high - low) / 2:{spec.lstrip('+')}}"
+
+
+def interval(low: float, high: float, spec: str = ".3f") -> str:
+    """An interval as text."""
+    return f"{low:{spec}} to {high:{spec}}"
+
+
+def digest(**arrays: Tensor) -> None:
+    """Print mean, standard deviation and extremes of what a figure shows, to three digits, for those who compare reruns."""
+    for name, values in arrays.items():
+        v = values.double()
+        print(
+            f"{name}: mean {v.mean():.3g}, sd {v.std() if v.numel() > 1 else 0:.3g}, from {v.min():.3g} to {v.max():.3g}"
+        )
+
+
+REGIONS = {"object": "#D55E00", "background": "#0072B2"}  # Okabe and Ito's colours
+
+
+# one colour a method in all figures that compare them; Okabe and Ito's for those that the text speaks of most
+METHOD_COLOURS = {
+    "random": "#000000",
+    "rectgrad": "#D55E00",
+    "saliency": "#7f7f7f",
+    "active": "#E69F00",
+    "positive": "#CC79A7",
+    "deeplift": "#009E73",
+    "integrated_gradients": "#0072B2",
+    "smoothgrad": "#56B4E9",
+    "input_x_gradient": "#882255",
+    "guided_backprop": "#999933",
+    "rectgrad_prr": "#F4A582",
+    "negative": "#6A51A3",
+    "inactive": "#DDCC77",
+    "edges": "#44AA99",
+    "epsilon_lrp": "#117733",
+    "deconvolution": "#8C564B",
+}
+
+
+SHORT = {
+    "guided_backprop": "Guided BP",
+    "integrated_gradients": "IntegGrad",
+    "input_x_gradient": "Grad * input",
+    "saliency": "Saliency",
+    "rectgrad_prr": "RectGrad\nPRR",
+}
+
+
+def short(method: str) -> str:
+    """A method's name as paper Noise abbreviates it, for narrow columns."""
+    return SHORT.get(method, label(method))
+
+
+def colour(method: str) -> str:
+    """The colour of a method, thresholded or not."""
+    return METHOD_COLOURS[method.removeprefix(THRESHOLDED)]
+
+
+GROUPS = {
+    "published": tuple(attribution.METHODS),
+    "tried here": tuple(crosses.NEW),
+    "controls": tuple(crosses.CONTROLS),
+}
+
+
+HIGHLIGHTED = {
+    m: METHOD_COLOURS[m]
+    for m in (
+        "random",
+        "rectgrad",
+        "saliency",
+        "active",
+        "positive",
+        "deeplift",
+        "integrated_gradients",
+    )
+}  # those that the text speaks of; the others are grey and named at their ends
+
+
+def ordered(summary: pd.DataFrame) -> list[str]:
+    """All names: published, tried here, controls; within a group by the mean over families of their mean relative rank."""
+    place = summary.assign(
+        place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1),
+        family=[METRICS[m].family for m in summary["metric"]],
+    )
+    mean = (
+        place.groupby(["name", "family"])["place"]
+        .mean()
+        .groupby("name")
+        .mean()
+        .sort_values(kind="stable")
+    )
+    return [n for group in GROUPS.values() for n in mean.index if n in group]

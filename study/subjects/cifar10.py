@@ -1,0 +1,141 @@
+"""CIFAR-10 from any of its layouts: the official binary version, the official python version, class folders, a download.
+
+All but class folders hold the pictures in CIFAR-10's own order, so that they give the same tensors and the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from study.subjects import plain_pickle, sources
+from study.subjects.sources import CIFAR10_CLASSES, DataError, Dataset
+
+BINARY, PYTHON, FOLDERS = "cifar-10-batches-bin", "cifar-10-batches-py", "cifar10"
+_BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
+_RECORD = (
+    1 + 3 * 32 * 32
+)  # bytes of one picture in the binary version: its label, then red, green and blue planes
+_COUNT = 10_000  # pictures in a file
+
+
+def load(split: str, size: int | None = None) -> Dataset:
+    """The split "train" (50,000 pictures) or "test" (10,000), 32x32 or stretched to `size`; `study.subjects.sources.load` says where from."""
+    for base in sources.bases():
+        for layout, read in _READERS.items():
+            if (base / layout).is_dir():
+                source = f"{sources.base_name(base)}/{layout}"
+                return read(base / layout, split, size, source)
+    return _read_python(_download(), split, size, "torchvision download")
+
+
+def _read_folders(folder: Path, split: str, size: int | None, source: str) -> Dataset:
+    found = sources.read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
+    return Dataset(
+        "cifar10", split, found.images, found.labels, CIFAR10_CLASSES, f"{source}/{split}"
+    )
+
+
+def _read_binary(folder: Path, split: str, size: int | None, source: str) -> Dataset:
+    return _joined(folder, split, size, source, ".bin", _binary_batch)
+
+
+def _read_python(folder: Path, split: str, size: int | None, source: str) -> Dataset:
+    return _joined(folder, split, size, source, "", _python_batch)
+
+
+_READERS = {
+    BINARY: _read_binary,
+    PYTHON: _read_python,
+    FOLDERS: _read_folders,
+}  # in the order in which they are looked for
+
+
+def _joined(
+    folder: Path, split: str, size: int | None, source: str, ending: str, read: Callable
+) -> Dataset:
+    """The split out of its batch files, each read by `read` as pixels uint8 [10000,3072] and labels [10000]."""
+    files = [folder / f"{name}{ending}" for name in _BATCHES[split]]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise DataError(
+            f"{missing[0]} is missing; put the whole official version of CIFAR-10 into {folder}, or remove that folder."
+        )
+    pixels, labels = zip(*(read(file) for file in files))
+    images = np.concatenate(pixels).reshape(-1, 3, 32, 32)
+    if size not in (None, 32):
+        images = np.stack([_stretched(picture, size) for picture in images])
+    labels = torch.from_numpy(np.concatenate(labels).astype(np.int64))
+    return Dataset("cifar10", split, torch.from_numpy(images), labels, CIFAR10_CLASSES, source)
+
+
+def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
+    """One picture uint8 [3,H,W] at size x size."""
+    image = Image.fromarray(picture.transpose(1, 2, 0)).resize(
+        (size, size), Image.Resampling.BILINEAR
+    )
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def _binary_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    expected, found = _COUNT * _RECORD, file.stat().st_size
+    if found != expected:
+        raise _foreign(file, f"it has {found:,} bytes and not {expected:,}")
+    records = np.fromfile(file, np.uint8).reshape(_COUNT, _RECORD)
+    return _checked(file, records[:, 1:], records[:, 0])
+
+
+def _python_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        content = plain_pickle.read(file)
+        pixels, labels = content["data"], np.asarray(content["labels"])
+    except Exception as error:  # an unpickler raises whatever it likes
+        raise _foreign(file, f"{type(error).__name__}: {error}") from None
+    return _checked(file, pixels, labels)
+
+
+def _checked(file: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if (
+        getattr(pixels, "dtype", None) != np.uint8
+        or pixels.shape != (_COUNT, _RECORD - 1)
+        or labels.shape != (_COUNT,)
+    ):
+        raise _foreign(
+            file, f"it does not hold {_COUNT:,} pictures of 32x32 pixels with their labels"
+        )
+    if not (0 <= labels.min() and labels.max() < len(CIFAR10_CLASSES)):
+        raise _foreign(
+            file, f"its labels run from {labels.min()} to {labels.max()} and not from 0 to 9"
+        )
+    return pixels, labels
+
+
+def _foreign(file: Path, reason: str) -> DataError:
+    return DataError(
+        f"{file} is damaged or no file of CIFAR-10 ({reason}); replace it by that of the official version, or remove {file.parent}."
+    )
+
+
+def _download() -> Path:
+    """The folder of the official python version, downloaded by torchvision into data/raw/."""
+    from torchvision.datasets import CIFAR10
+
+    raw = sources.ROOT / "data" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        CIFAR10(raw, train=False, download=True)
+    except Exception as error:
+        named = os.environ.get("SIGN_NOISE_DATA")
+        looked = (
+            f"{named} nor under {raw}" if named else f"{raw}, and SIGN_NOISE_DATA names no folder"
+        )
+        raise DataError(
+            f"cifar10 is neither under {looked}, and its download failed ({type(error).__name__}); put {BINARY}/, {PYTHON}/ or "
+            f"{FOLDERS}/{{train,test}}/<class>/ under SIGN_NOISE_DATA or data/raw, or run where torchvision can download it."
+        ) from None
+    return raw / PYTHON

@@ -1,0 +1,328 @@
+"""What is studied: a network and the pictures it is studied on, checked to fit each other before any long work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from study.subjects import networks, pretrained, sources
+from study.subjects.sources import DataError, Dataset, to_range
+
+TEN_CLASSES = (
+    "shapes10",
+    "cifar10",
+    "cifar10_rest",
+    "cifar10_masks",
+    "imagenette",
+)  # what a network with ImageNet's outputs needs a new last layer for
+
+
+class Subject(NamedTuple):
+    """A network, the pictures it is studied on, and the names that say which."""
+
+    model: nn.Module
+    pictures: Dataset
+    model_name: str
+    weights: str
+
+    @property
+    def label(self) -> str:
+        """For tables: network, its weights unless they are those of the dataset, and data."""
+        weights = (
+            "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
+        )
+        return f"{self.model_name}{weights}, {Path(self.pictures.name).name}"
+
+    @property
+    def title(self) -> str:
+        """For figures: the label, the split and the number of pictures."""
+        return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
+
+    def altered(self, **changes) -> Subject:
+        """The same network on changed pictures: `changes` replace fields of the dataset, such as images or masks."""
+        return self._replace(pictures=replace(self.pictures, **changes))
+
+    @property
+    def identity(self) -> dict:
+        """What keys a stored result: names, and fingerprints of pixels and weights."""
+        return {
+            "dataset": self.pictures.name,
+            "split": self.pictures.split,
+            "n": len(self.pictures),
+            "data": self.pictures.fingerprint,
+            "model": self.model_name,
+            "weights": self.weights,
+            "weights_hash": networks.fingerprint(self.model),
+        }
+
+
+def _tag(dataset: str, model: str, weights: str | None) -> str | None:
+    """The weights meant by "auto": those trained on `dataset` for the papers' networks and whatever else has some, a factory's own, else ImageNet's."""
+    if weights != "auto":
+        return weights
+    if model not in networks.BUILDERS:
+        ours = networks.card(str(model), dataset)  # a new last layer, trained on the dataset
+        return dataset if ours else None if str(model).startswith("python:") else "imagenet"
+    if not sources.known(dataset):
+        raise networks.ModelError(
+            f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None."
+        )
+    return dataset
+
+
+def check(dataset: str, model: str, weights: str | None = "auto", split: str = "test") -> None:
+    """Raise at once, in one sentence, for any name that `subject` would refuse."""
+    sources.check(dataset, split)
+    networks.check(model, _tag(dataset, model, weights))
+
+
+def subject(
+    dataset: str,
+    model: str,
+    weights: str | None = "auto",
+    *,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    size: int | None = None,
+) -> Subject:
+    """Network and pictures, checked to fit each other before any long work.
+
+    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's, where
+    there are none: their ImageNet weights; a factory: its own). Raises DataError or ModelError.
+    """
+    check(dataset, model, weights, split)
+    tag = _tag(dataset, model, weights)
+    pictures = sources.load(dataset, split, count=count, seed=seed, size=size)
+    network = networks.load(model, tag, classes=pictures.classes, seed=seed, device=device)
+    _fit_together(network, pictures)
+    return Subject(network, pictures, model, tag or "none")
+
+
+def _fit_together(network: nn.Module, pictures: Dataset) -> None:
+    with torch.no_grad():
+        outputs = network(batch(Subject(network, pictures, "", ""), slice(0, 1))).shape[1]
+    if outputs != len(pictures.classes):
+        raise networks.ModelError(
+            f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])})."
+        )
+    if network.classes and tuple(network.classes) != pictures.classes:
+        raise networks.ModelError(
+            f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; {pictures.name} has {', '.join(pictures.classes[:12])}."
+        )
+
+
+def batch(who: Subject, index) -> Tensor:
+    """The pictures at `index` as float32 in the network's input range, on its device."""
+    device = next((p.device for p in who.model.parameters()), torch.device("cpu"))
+    return to_range(who.pictures.images[index].to(device), who.model)
+
+
+def batch_size(who: Subject) -> int:
+    """How many pictures at once a computer with a few gigabytes to spare can explain."""
+    return 256 if who.pictures.images.shape[-1] <= 64 else 32
+
+
+def fill_value(who: Subject, fill: str) -> float:
+    """The pixel value of "black" or "white" for this network."""
+    return {"black": who.model.black, "white": who.model.white}[fill]
+
+
+def accept(namespace: dict, *names: str) -> None:
+    """Raise ValueError if a notebook's namespace holds a plain value under a name that is not one of its parameters.
+
+    Called right after the parameters, it turns a misspelt papermill parameter into one sentence instead of silence.
+    """
+    own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    given = [
+        k
+        for k, v in namespace.items()
+        if not k.startswith("_")
+        and k not in own
+        and (v is None or isinstance(v, (bool, int, float, str, list, dict)))
+    ]
+    unknown = [k for k in given if k not in names]
+    if unknown:
+        raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
+
+
+def check_count(name: str, value, all_of: bool = True) -> None:
+    """Raise ValueError for what is neither a whole number of at least 1 nor None, which is all of them, if `all_of`."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(
+            f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if all_of else ''}."
+        )
+
+
+def _check_run(seed, device) -> None:
+    """Raise ValueError for a seed that is none, or a device that is not here."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; it must be a whole number of at least 0.")
+    if device not in ("cpu", "mps") and not str(device).startswith("cuda"):
+        raise ValueError(
+            f"unknown device {device!r}; accepted are cpu, cuda, cuda:<number> and mps."
+        )
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} was asked for, but torch sees no CUDA device here; use cpu."
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' was asked for, but torch sees none here; use cpu.")
+
+
+def _untrained(dataset: str, model: str, weights: str | None) -> bool:
+    """Is one of our own networks, or a pretrained one on other classes than ImageNet's, meant without weights for this dataset?"""
+    if weights != "auto" or not sources.known(dataset):
+        return False
+    if model in networks.BUILDERS:
+        return not (networks.WEIGHTS / f"{model}-{dataset}.safetensors").is_file()
+    return (
+        model in pretrained.PACKAGED
+        and dataset in TEN_CLASSES
+        and not networks.card(model, dataset)
+    )
+
+
+def subjects(
+    dataset,
+    model,
+    weights="auto",
+    *,
+    split: str = "test",
+    count: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    batch_size: int = 256,
+) -> list[Subject]:
+    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded.
+
+    Of several pairs with `weights="auto"`, those whose network was never trained on the dataset are left out.
+    """
+    as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
+    check_count("images", count)
+    check_count("batch_size", batch_size, all_of=False)
+    _check_run(seed, device)
+    for name, value in (("dataset", dataset), ("model", model), ("weights", weights)):
+        if isinstance(value, (list, tuple)) and not value:
+            raise ValueError(f"{name} is an empty list; give at least one name.")
+    wanted = [(d, m, w) for d in as_list(dataset) for m in as_list(model) for w in as_list(weights)]
+    wanted = [pair for pair in wanted if not _untrained(*pair)] or wanted
+    for d, m, w in wanted:
+        check(d, m, w, split)
+    return [
+        subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted
+    ]
+
+
+def picture(
+    name: str | Path,
+    model: str,
+    weights: str | None = "auto",
+    *,
+    size: int = 224,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Subject:
+    """One picture of your own and a network: what `subject` is for a dataset, but the picture needs no label (it has -1).
+
+    `name`: a file, scaled and cut to `size` x `size` as ImageNet's pictures are, or `<dataset>:<n>`, a dataset's n-th test
+    picture from 0. A network that has no names for its outputs gets "class 0", "class 1", ... Raises DataError or ModelError.
+    """
+    _check_run(seed, device)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"size is {size!r}; it must be a whole number of pixels of at least 1.")
+    name = str(name)
+    dataset, _, number = name.rpartition(":")
+    ours = sources.known(dataset)
+    tag = _tag(dataset if ours else name, model, weights)
+    networks.check(model, tag)
+    pictures = _nth(dataset, number, size) if ours else _own(name, size)
+    network = networks.load(model, tag, seed=seed, device=device)
+    outputs = _outputs(network, pictures, model)
+    classes = tuple(network.classes or (f"class {k}" for k in range(outputs)))
+    if len(classes) != outputs:
+        raise networks.ModelError(
+            f"class mismatch: the network has {outputs} outputs, and its `classes` are {len(classes)} names."
+        )
+    labels = (
+        pictures.labels if classes == pictures.classes else torch.full_like(pictures.labels, -1)
+    )
+    return Subject(network, replace(pictures, labels=labels, classes=classes), model, tag or "none")
+
+
+def _nth(dataset: str, number: str, size: int) -> Dataset:
+    """The picture `<dataset>:<number>`, under that name."""
+    pictures = sources.load(dataset, size=size)
+    if not (number.isdecimal() and int(number) < len(pictures)):
+        raise DataError(
+            f"{dataset} has no picture {number!r}; accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}."
+        )
+    return replace(pictures.take(slice(int(number), int(number) + 1)), name=f"{dataset}:{number}")
+
+
+def _own(name: str, size: int) -> Dataset:
+    """A file as a dataset of one unlabelled picture."""
+    from study.subjects import imagenet
+
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1."
+        )
+    pixels = sources.stack([imagenet.centre_crop(sources.read_image(path, upright=True), size)])
+    return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
+
+
+def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
+    """How many logits the network returns for the picture; ModelError if it cannot take it or returns something else."""
+    try:
+        with torch.no_grad():
+            logits = network(batch(Subject(network, pictures, "", ""), slice(0, 1)))
+    except RuntimeError as error:
+        height, width = pictures.images.shape[2:]
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise networks.ModelError(
+            f"{name} cannot take a picture of {width}x{height} pixels ({reason}); give another `size`."
+        ) from None
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        what = (
+            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        )
+        raise networks.ModelError(
+            f"{name} must return logits [N,K]; for one picture it returned {what}."
+        )
+    return logits.shape[1]
+
+
+def class_of(who: Subject, target: int | str | None) -> int | None:
+    """The class that `target` means: None stays (the predicted one), a number is checked, a name looked up; ValueError."""
+    names = who.pictures.classes
+    if (
+        target is None
+        or isinstance(target, int)
+        and not isinstance(target, bool)
+        and 0 <= target < len(names)
+    ):
+        return target
+    wanted, folded = str(target).casefold(), [name.casefold() for name in names]
+    found = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{len(found)} classes are called {target!r}; name one by its number: {', '.join(map(str, found))}."
+        )
+    near = (
+        [names[k] for k, name in enumerate(folded) if wanted in name]
+        or [names[folded.index(name)] for name in get_close_matches(wanted, folded)]
+        or names
+    )
+    raise ValueError(
+        f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, such as {', '.join(near[:5])}."
+    )

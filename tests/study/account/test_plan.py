@@ -1,0 +1,492 @@
+"""study.account.plan: a run leaves all that the plan asks for, a stopped run goes on, and the command refuses what it does not know."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from study.account import claims, plan, scoreboard
+from study.experiments import cleanliness, deletion, hypothesis, response
+from study.store import results
+from study.subjects import networks, shapes10, sources, training
+from study.subjects.subject import Subject
+from study.subjects.training import Protocol
+from tests.conftest import HEADER, paths, small_plan, snapshot
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# ---- a whole run, on drawn pictures and small networks
+
+
+def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
+    assert sorted(f.name for f in (finished / "weights").iterdir()) == [
+        f"{m}-shapes10.{e}" for m in ("basic_cnn", "resnet18") for e in ("json", "safetensors")
+    ]
+    count = lambda name: len(list((finished / "results" / name).iterdir()))
+    assert (
+        count("accuracy"),
+        count("deletion"),
+        count("kept_pixels"),
+        count("scores"),
+        count("printed"),
+        count("soft"),
+    ) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
+    assert (finished / "results" / "reproduction.csv").read_text().startswith(HEADER)
+    assert (
+        (finished / "results" / "claims.csv")
+        .read_text()
+        .startswith(
+            "id,paper,section,quotation,statistic,holds_if,experiment,network,n,value,low,high,verdict\n"
+        )
+    )
+    splits = [
+        json.loads(f.read_text())["parameters"]
+        for f in (finished / "results" / "deletion").iterdir()
+    ]
+    assert sorted({(p["model"], p["split"], p["n"]) for p in splits}) == [
+        ("basic_cnn", "test", 40),
+        ("basic_cnn", "train", 60),
+        ("resnet18", "test", 40),
+        ("resnet18", "train", 20),
+    ]
+    assert not [f for f in finished.rglob("*") if "part" in f.name]
+
+
+def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run_copy, monkeypatch):
+    shutil.rmtree(run_copy / "results")
+    monkeypatch.setattr(
+        scoreboard, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))}
+    )
+    plan.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
+    assert {f.name for f in (run_copy / "results").iterdir()} - {"locks"} == {
+        "accuracy",
+        "deletion",
+    }
+    own, other = (
+        Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"),
+        Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10"),
+    )
+    assert scoreboard.without_stand_ins([own, other]) == [own] and scoreboard.without_stand_ins(
+        [other]
+    ) == [other]
+
+
+def test_a_card_says_how_its_weights_came_about(run_copy):
+    for model, dataset, tag, protocol in plan.TRAINED:
+        about = networks.card(model, tag)
+        assert (about["model"], about["dataset"], tuple(about["classes"])) == (
+            model,
+            dataset,
+            shapes10.CLASSES,
+        ) and about["protocol"]["epochs"] == protocol.epochs
+        assert (
+            [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1))
+            and about["licence"] == "MIT"
+            and about["commit"]
+        )
+        network = networks.load(
+            model, tag
+        )  # accuracies are those of the weights as stored, rounded or not
+        for split in ("train", "test"):
+            assert about[f"{split}_accuracy"] == training.accuracy(
+                network, sources.load(dataset, split)
+            )
+        assert about["fingerprint"] == sources.load(dataset, "train").fingerprint
+
+
+def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run_copy, monkeypatch):
+    (run_copy / "weights" / "resnet18-shapes10.safetensors").unlink()
+    accuracy, seen = training.accuracy, set()
+    monkeypatch.setattr(
+        training,
+        "accuracy",
+        lambda network, pictures: (
+            seen.add(networks.fingerprint(network)) or accuracy(network, pictures)
+        ),
+    )
+    plan.train(*plan.TRAINED[1], log=lambda line: None)
+    stored = networks.load("resnet18", "shapes10")
+    assert seen == {networks.fingerprint(stored)} and all(
+        torch.equal(p, p.half().float()) for p in stored.parameters()
+    )
+
+
+def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
+    before = snapshot(run_copy)
+    for module, name in ((training, "fit"), (deletion, "batch"), (deletion, "over_batches")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed again"))
+    assert plan.main(["run"]) == 0 and snapshot(run_copy) == before
+
+
+def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch):
+    """Stopped in training, between two cells, and before the table: weights are the same bytes, cells the same rows."""
+    before = snapshot(run_copy)
+    (
+        shutil.rmtree(run_copy / "weights"),
+        shutil.rmtree(run_copy / "results"),
+        shutil.rmtree(run_copy / "cache"),
+    )
+    fit, cell, left = training.fit, results.cell, [5]
+
+    def stops_in_training(*arguments, **options):
+        def log(line):
+            raise KeyboardInterrupt
+
+        return fit(*arguments, **options | {"log": log})
+
+    def stops_between_cells(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return cell(*arguments, **options)
+
+    for module, name, stopping in (
+        (training, "fit", stops_in_training),
+        (results, "cell", stops_between_cells),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(module, name, stopping)
+            plan.main(["run", "--models", "basic_cnn"])
+    assert len(results.cells("accuracy")) == 1 and len(results.cells("deletion")) == 4
+    assert plan.main(["run", "--models", "basic_cnn"]) == 0
+    after = snapshot(run_copy)
+    for file, content in before.items():
+        if "basic_cnn" not in file.name or file.suffix == ".pt":
+            continue
+        if file.suffix == ".safetensors":
+            assert after[file] == content
+        else:
+            one, two = json.loads(content), json.loads(after[file])
+            assert one.get("rows") == two.get("rows") and one.get("kept") == two.get("kept")
+    assert not [f for f in after if "resnet18" in f.name]
+
+
+# ---- a new last layer, and a network whose weights cannot be downloaded
+
+LAST = Protocol(epochs=2, batch_size=30, seed=4)
+
+
+def transferred(name: str, classes, seed: int = 0) -> nn.Module:
+    """Stands for `models.transferred`: one body for all, and a layer drawn from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(100)
+        body = nn.Sequential(
+            nn.Conv2d(3, 6, 4, stride=4),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 9),
+        )
+        torch.manual_seed(seed)
+        model = nn.Sequential(body, nn.Linear(9, len(classes)))
+    model.black, model.white, model.classes, model.name = 0.0, 1.0, tuple(classes), name
+    return model.eval()
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """The small plan, and nothing done yet; returns its folder."""
+    paths(monkeypatch, tmp_path), small_plan(monkeypatch)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "how, kept",
+    [
+        ("frozen", {"1.weight", "1.bias"}),
+        (
+            "released",
+            {
+                "1.weight",
+                "1.bias",
+                "0.1.running_mean",
+                "0.1.running_var",
+                "0.1.num_batches_tracked",
+            },
+        ),
+    ],
+)
+def test_a_last_layer_is_trained_and_stored_with_its_card(how, kept, planned, monkeypatch):
+    monkeypatch.setattr(networks, "transferred", transferred)
+    protocol, lines = replace(LAST, trains=f"last layer, {how}"), []
+    plan.train("resnet18", "shapes10", "more", protocol, log=lines.append)
+    file, splits = (
+        planned / "weights" / "resnet18-more.safetensors",
+        {split: sources.load("shapes10", split) for split in ("train", "test")},
+    )
+    assert (
+        sorted(f.name for f in file.parent.iterdir())
+        == ["resnet18-more.json", "resnet18-more.safetensors"]
+        and set(load_file(file)) == kept
+    )
+    assert len(lines) == 2 and lines[0].startswith("resnet18 more  epoch 1/2")
+    about, stored, again = (
+        networks.card("resnet18", "more"),
+        networks.load("resnet18", "more", seed=9),
+        transferred("resnet18", shapes10.CLASSES, 4),
+    )
+    assert (about["body"], about["protocol"], about["dataset"], tuple(about["classes"])) == (
+        "imagenet",
+        asdict(protocol),
+        "shapes10",
+        shapes10.CLASSES,
+    )
+    assert (
+        about["protocol"]["trains"] == f"last layer, {how}"
+        and about["fingerprint"] == splits["train"].fingerprint
+        and [row["epoch"] for row in about["epochs"]] == [1, 2]
+    )
+    training.fit_last_layer(again, splits["train"], protocol, log=lambda line: None)
+    assert networks.fingerprint(stored) == networks.fingerprint(again.eval())  # nothing is rounded
+    assert {split: about[f"{split}_accuracy"] for split in splits} == {
+        split: training.accuracy(stored, pictures) for split, pictures in splits.items()
+    }
+    monkeypatch.setattr(training, "fit_last_layer", lambda *_, **__: pytest.fail("trained again"))
+    plan.train("resnet18", "shapes10", "more", protocol)
+
+
+def test_a_whole_network_has_a_card_without_body(run_copy):
+    assert all(
+        "body" not in networks.card(model, tag)
+        and networks.card(model, tag)["protocol"]["trains"] == "all"
+        for model, _, tag, _ in plan.TRAINED
+    )
+
+
+def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
+    monkeypatch.setattr(networks, "transferred", transferred)
+    released = replace(LAST, trains="last layer, released")
+    plan.train("resnet18", "shapes10", "whole", released, log=lambda line: None)
+
+    def stops(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.train("resnet18", "shapes10", "parted", released, log=stops)
+    lines = []
+    plan.train("resnet18", "shapes10", "parted", released, log=lines.append)
+    assert len(lines) == 1 and lines[0].startswith("resnet18 parted  epoch 2/2")
+    assert networks.fingerprint(networks.load("resnet18", "parted")) == networks.fingerprint(
+        networks.load("resnet18", "whole")
+    )
+
+
+@pytest.fixture
+def offline(planned, monkeypatch):
+    """Two networks more that a download would bring, in front of the others; returns which cells `run` asks for."""
+
+    def fails(name):
+        raise networks.DownloadError(f"weights of {name} could not be downloaded.")
+
+    asked, released = [], replace(LAST, trains="last layer, released")
+    monkeypatch.setattr(networks, "_download", fails)
+    monkeypatch.setattr(
+        plan,
+        "TRAINED",
+        [
+            (model, "shapes10", "shapes10-released", released)
+            for model in ("convnext_tiny", "resnet18")
+        ]
+        + plan.TRAINED,
+    )
+    monkeypatch.setattr(
+        scoreboard,
+        "COLUMNS",
+        {
+            "a": ("shapes10", "convnext_tiny", ("shapes10-released",)),
+            "b": ("shapes10", "resnet18", ("shapes10-released", "shapes10")),
+            "CIFAR-10 CNN": ("shapes10", "basic_cnn", ("shapes10",)),
+        },
+    )
+    monkeypatch.setattr(
+        plan,
+        "compute",
+        lambda dataset, model, tag, log=print: asked.append((dataset, model, tag)),
+    )
+    return asked
+
+
+def test_a_run_leaves_out_what_cannot_be_downloaded_and_does_the_rest(offline, planned):
+    lines = []
+    plan.run(["basic_cnn", "convnext_tiny", "resnet18"], lines.append)
+    told = [line for line in lines if not "  epoch " in line]
+    assert told == [
+        f"left out: {name} shapes10-released: weights of {name} could not be downloaded."
+        for name in ("convnext_tiny", "resnet18")
+    ]
+    assert offline == [("shapes10", "resnet18", "shapes10"), ("shapes10", "basic_cnn", "shapes10")]
+    assert sorted(f.name for f in (planned / "weights").glob("*.safetensors")) == [
+        "basic_cnn-shapes10.safetensors",
+        "resnet18-shapes10.safetensors",
+    ]
+
+
+def test_a_run_tries_no_network_that_was_not_asked_for(offline):
+    lines = []
+    plan.run(["basic_cnn"], lines.append)
+    assert offline == [("shapes10", "basic_cnn", "shapes10")] and not any(
+        "left out" in line for line in lines
+    )
+
+
+def test_a_run_without_downloads_is_a_success(offline, capsys):
+    assert plan.main(["run", "--models", "convnext_tiny", "basic_cnn"]) == 0
+    assert (
+        "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out
+        and scoreboard.CSV.exists()
+    )
+
+
+def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monkeypatch):
+    monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("pictures were read first"))
+    with pytest.raises(networks.DownloadError):
+        plan.train(*plan.TRAINED[0])
+
+
+def test_other_faults_of_a_network_stop_a_run(offline, monkeypatch):
+    def fails(name):
+        raise networks.ModelError("the file is damaged.")
+
+    monkeypatch.setattr(networks, "_download", fails)
+    with pytest.raises(networks.ModelError, match="damaged"):
+        plan.run(["convnext_tiny"], lambda line: None)
+
+
+def test_no_deletion_is_computed_where_bfloat16_would_change_it(run_copy, monkeypatch):
+    shutil.rmtree(run_copy / "results")
+
+    def refuses(who, **options):
+        raise ValueError("areas differ")
+
+    monkeypatch.setattr(deletion, "precision", refuses)
+    with pytest.raises(ValueError, match="areas differ"):
+        plan.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
+    assert results.cells("deletion") == []
+
+
+# ---- paper Noise's cells and the claims
+
+
+class Asked(list):
+    """Stands for the experiments of paper Noise: notes (what, dataset, split, weights, pictures) and the options."""
+
+    def __init__(self, patch):
+        patch.setattr(
+            plan,
+            "subject",
+            lambda dataset, model, weights="auto", *, split="test", count=None: (
+                dataset,
+                model,
+                weights,
+                split,
+                count,
+            ),
+        )
+        (
+            patch.setattr(cleanliness, "correct", lambda who: ("correct", *who)),
+            patch.setattr(cleanliness, "per_class", lambda who, count: (count, *who)),
+        )
+        for module, name in (
+            (cleanliness, "amounts"),
+            (hypothesis, "occlusion"),
+            (response, "sanity"),
+            (response, "sweep"),
+            (response, "adversarial"),
+        ):
+            patch.setattr(
+                module,
+                name,
+                lambda who, *what, _name=name, **options: self.append((_name, who, what, options)),
+            )
+
+
+def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
+    asked = Asked(monkeypatch)
+    with monkeypatch.context() as patch:  # the lines of the log name subjects
+        patch.setattr(plan, "subject", lambda *a, _make=plan.subject, **o: Titled(_make(*a, **o)))
+        plan.compute_noise(log=lambda line: None)
+    assert all(options.pop("stored") for *_, options in asked)
+    told = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
+    masked = [
+        ("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None")
+        for tag in ("cifar10", "cifar10_rest")
+    ]
+    networks = [
+        ("imagenet_samples", name, "auto", "test", "None")
+        for name in ("efficientnet_lite0", "squeezenet1_1")
+    ]
+    assert told == sorted(
+        [("amounts", *who, "outside") for who in masked]
+        + [("occlusion", "10", *who) for who in masked]
+        + [
+            ("amounts", "cifar10+patch", "rectgrad_cnn", "auto", "test", "None", "patch"),
+            ("amounts", "cifar10", "rectgrad_cnn", "auto", "test", "None", "variation"),
+            ("amounts", "cifar10", "rectgrad_cnn", "auto", "train", "10000", "variation"),
+            ("sanity", "cifar10", "rectgrad_cnn", "auto", "test", "200"),
+        ]
+        + [(name, *who) for name in ("sweep", "adversarial") for who in networks]
+    )
+
+
+class Titled(tuple):
+    """A noted subject that can be logged."""
+
+    title = "a subject"
+
+
+def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monkeypatch):
+    order = []
+    monkeypatch.setattr(plan, "compute_noise", lambda: order.append("noise"))
+    monkeypatch.setattr(claims, "measure", lambda: order.append("claims"))
+    table = claims.table
+    monkeypatch.setattr(claims, "table", lambda: order.append("table") or table())
+    assert plan.main(["run", "--models", "basic_cnn"]) == 0 and order == ["table"]
+    assert plan.main(["run"]) == 0 and order[1:] == ["noise", "claims", "table"]
+
+
+# ---- the command
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nonsense"], ["nonsense", "run", "table", "verify"]),
+        ([], ["what"]),
+        (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
+        (["run", "--epochs", "3"], ["--epochs"]),
+        (["verify", "--seed", "x"], ["--seed"]),
+    ],
+    ids=" ".join,
+)
+def test_unknown_arguments_are_refused_with_what_is_accepted(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        plan.main(arguments)
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and all(word in message for word in words)
+
+
+def test_what_is_missing_is_one_sentence_and_not_a_traceback(run_copy, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "TRAINED", [("basic_cnn", "cifar10", "cifar10", Protocol())])
+    monkeypatch.setenv("SIGN_NOISE_DATA", str(run_copy / "nowhere"))
+    assert plan.main(["run"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "nowhere" in message
+
+
+def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
+    paths(monkeypatch, tmp_path)
+    assert plan.main(["table"]) == 0 and scoreboard.CSV.read_text().startswith(HEADER)
+    assert sorted(f.name for f in (tmp_path / "results").iterdir()) == [
+        "claims.csv",
+        "reproduction.csv",
+    ] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())

@@ -1,0 +1,1052 @@
+"""study.experiments.deletion: every table against the kernels called directly, worked by hand, or by a slow reading; stored results computed once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+from torch.testing import assert_close
+
+from lib import attribution, metrics
+from lib.metrics import PAPER_FRACTIONS
+from study.experiments import deletion
+from study.experiments.deletion import FILLS, MAPS, MATCHED, STRENGTHS
+from study.store import results
+from study.subjects import networks, shapes10, sources
+from study.subjects.sources import Dataset, to_range
+from study.subjects.subject import Subject, subject
+from tests.refusal import refused
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
+
+
+def make(black=0.0, white=1.0, count=20, seed=1) -> Subject:
+    """basic_cnn with random weights, scaled up and centred so that it predicts several classes, on drawn pictures."""
+    pictures = shapes10.draw("test", count=count)
+    model = networks.load("basic_cnn", classes=pictures.classes, seed=seed)
+    model.black, model.white = black, white
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= 1.7
+        model[-1].bias -= model(to_range(pictures.images, model)).mean(0)
+    return Subject(model, pictures, "basic_cnn", "random")
+
+
+@pytest.fixture(scope="module")
+def who(one_thread):
+    found = make()
+    with torch.no_grad():
+        assert (
+            found.model(to_range(found.pictures.images, found.model)).argmax(1).unique().numel()
+            >= 4
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def images(who):
+    return to_range(who.pictures.images, who.model)
+
+
+@pytest.fixture(scope="module")
+def maps(who, images):
+    return attribution.signed_maps(who.model, images)._asdict()
+
+
+@pytest.fixture(scope="module")
+def flags(who):
+    return deletion.allegiances(who)
+
+
+@pytest.fixture(scope="module")
+def scores(who):
+    return deletion.score_curves(who)
+
+
+@pytest.fixture(scope="module")
+def soft(who):
+    return deletion.soft_replacement(who, (0.25, 1.0))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Cells of their own; returns the folder."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    return tmp_path / "results"
+
+
+# ---- the parts
+
+
+def test_the_papers_maps_and_their_fills():
+    assert MAPS == ("original", "positive", "negative", "active", "inactive") and FILLS == (
+        "black",
+        "white",
+    )
+    assert MATCHED == {
+        "black": ("original", "positive", "active"),
+        "white": ("original", "negative", "inactive"),
+    }
+
+
+@pytest.mark.parametrize("batch_size", [7, 20, 256])
+def test_predictions_and_maps_do_not_depend_on_the_batch(batch_size, who, images, maps):
+    with torch.no_grad():
+        assert torch.equal(deletion.predictions(who, batch_size), who.model(images).argmax(1))
+    found = deletion.signed_maps(who, batch_size)
+    assert list(found) == list(MAPS)
+    for name in MAPS:
+        assert_close(found[name], maps[name], rtol=1e-4, atol=1e-7)
+
+
+def test_accuracy_by_hand(who):
+    right = int((deletion.predictions(who) == who.pictures.labels).sum())
+    interval = scipy.stats.binomtest(right, 20).proportion_ci(0.95, method="wilson")
+    row = deletion.accuracy(who)
+    assert (row["right"], row["accuracy"]) == (right, right / 20)
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-6)
+    perfect = who._replace(
+        pictures=Dataset(
+            "toy",
+            "test",
+            who.pictures.images,
+            deletion.predictions(who),
+            who.pictures.classes,
+            "made",
+        )
+    )
+    assert deletion.accuracy(perfect)["accuracy"] == 1
+
+
+# ---- the gallery
+
+
+def test_the_gallery_is_one_correct_picture_a_class(who):
+    predicted = deletion.predictions(who)
+    labels = torch.where(
+        torch.arange(20) % 3 == 0, (predicted + 1) % 10, predicted
+    )  # a third is wrong
+    some = who._replace(
+        pictures=Dataset("toy", "test", who.pictures.images, labels, who.pictures.classes, "made")
+    )
+    right = (predicted == labels).nonzero()[:, 0].tolist()
+    drawn = [deletion.gallery(some, seed=seed) for seed in range(20)]
+    for places in drawn:
+        assert set(places.tolist()) <= set(right) and places.dtype == torch.int64
+        assert labels[places].tolist() == sorted(
+            {int(labels[n]) for n in right}
+        )  # every class that has one, in order
+    assert (
+        torch.equal(drawn[0], deletion.gallery(some))
+        and len({tuple(places.tolist()) for places in drawn}) > 5
+    )
+    assert set(torch.cat(drawn).tolist()) == set(right)  # any of them may be drawn
+    unlabelled = Dataset(
+        "toy",
+        "test",
+        who.pictures.images,
+        torch.where(torch.arange(20) < 3, predicted, -1),
+        who.pictures.classes,
+        "made",
+    )
+    assert set(deletion.gallery(who._replace(pictures=unlabelled)).tolist()) <= {0, 1, 2}
+    none = who._replace(
+        pictures=Dataset(
+            "toy", "test", who.pictures.images, (predicted + 1) % 10, who.pictures.classes, "made"
+        )
+    )
+    with pytest.raises(ValueError, match="no picture is classified correctly"):
+        deletion.gallery(none)
+
+
+# ---- allegiance and its area
+
+
+@pytest.mark.parametrize("black, white", [(0.0, 1.0), (-1.0, 1.0)])
+def test_allegiances_are_the_metric_on_the_maps(black, white):
+    small = make(black, white, count=8)
+    pixels = to_range(small.pictures.images, small.model)
+    found, lines = deletion.allegiances(small, batch_size=3), []
+    direct = attribution.signed_maps(small.model, pixels)._asdict()
+    assert list(found) == PAIRS
+    for (name, fill), kept in found.items():
+        expected = metrics.allegiance(
+            small.model, pixels, direct[name], fill={"black": black, "white": white}[fill]
+        )
+        assert kept.shape == (13, 8) and kept.dtype == torch.bool and kept[0].all()
+        assert (kept != expected).sum() <= 1  # rounding by batch may move a lone threshold
+    assert not torch.equal(found["original", "black"], found["original", "white"])
+    deletion.allegiances(small, log=lines.append)
+    assert len(lines) == 10 and "original black  AUC 0." in lines[0] and "n = 8" in lines[0]
+
+
+@pytest.fixture
+def by_hand():
+    """Four images: never another class; at once; from fraction .3 on; at .5 alone."""
+    kept = torch.ones(13, 4, dtype=torch.bool)
+    kept[1:, 1] = False
+    kept[6:, 2] = False
+    kept[8, 3] = False
+    return {("active", "black"): kept}
+
+
+def test_areas_by_hand(by_hand):
+    (row,) = deletion.auc_rows(by_hand)
+    # trapezoids: 0 to .9; 0 to .03, halved; 0 to .2, then .2 to .3 halved; all but half of .4 to .5 and of .5 to .6
+    areas = [0.9, 0.015, 0.25, 0.8]
+    assert (row["map"], row["fill"]) == ("active", "black") and list(row) == [
+        "map",
+        "fill",
+        "auc",
+        "low",
+        "high",
+    ]
+    assert row["auc"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert (row["low"], row["high"]) == pytest.approx(
+        metrics.bootstrap(torch.tensor(areas, dtype=torch.float64)), abs=1e-12
+    )
+
+
+def test_curves_by_hand(by_hand):
+    frame = deletion.curve_table(by_hand)
+    assert list(frame.columns) == [
+        "map",
+        "fill",
+        "fraction",
+        "allegiance",
+        "low",
+        "high",
+        "n",
+    ] and frame["fraction"].tolist() == list(PAPER_FRACTIONS)
+    assert frame["allegiance"].tolist() == [
+        1,
+        0.75,
+        0.75,
+        0.75,
+        0.75,
+        0.75,
+        0.5,
+        0.5,
+        0.25,
+        0.5,
+        0.5,
+        0.5,
+        0.5,
+    ]
+    assert (
+        set(frame["n"]) == {4}
+        and set(frame["map"]) == {"active"}
+        and set(frame["fill"]) == {"black"}
+    )
+    interval = scipy.stats.binomtest(3, 4).proportion_ci(0.95, method="wilson")
+    assert frame.loc[1, ["low", "high"]].tolist() == pytest.approx(
+        [interval.low, interval.high], abs=1e-6
+    )
+
+
+def test_tables_keep_the_order_of_maps_and_fills(flags):
+    rows = deletion.auc_rows(flags)
+    assert [(r["map"], r["fill"]) for r in rows] == PAIRS and all(
+        r["low"] <= r["auc"] <= r["high"] for r in rows
+    )
+    frame = deletion.curve_table(flags)
+    assert len(frame) == 130 and list(frame.groupby(["map", "fill"], sort=False).groups) == PAIRS
+
+
+def test_differences_are_paired_over_images(by_hand):
+    late = by_hand["active", "black"].clone()
+    late[1, 0], late[-1, 2:] = False, torch.tensor([True, False])
+    found = by_hand | {("positive", "black"): late}
+    pair, same = ("active", "black"), ("positive", "black")
+    frame = deletion.auc_differences(found, [(pair, pair), (pair, same), (same, pair)])
+    assert list(frame.columns) == ["first", "second", "difference", "low", "high", "n"] and frame[
+        "first"
+    ].tolist() == ["active black", "active black", "positive black"]
+    assert frame.loc[0, ["difference", "low", "high", "n"]].tolist() == [0, 0, 0, 4]
+    # per image: .025 (the trapezoids on both sides of .03), 0, -.05 and .05 (those before .9)
+    changes = torch.tensor([0.025, 0, -0.05, 0.05], dtype=torch.float64)
+    assert frame.loc[1, ["difference", "low", "high"]].tolist() == pytest.approx(
+        [changes.mean().item(), *metrics.bootstrap(changes)], abs=1e-12
+    )
+    assert frame.loc[2, "difference"] == pytest.approx(-changes.mean().item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("until, change", [(0.03, 0.015), (0.05, 0.025), (0.8, 0.025)])
+def test_differences_of_the_first_fractions(by_hand, until, change):
+    late = by_hand["active", "black"].clone()
+    late[1, 0], late[-1, 2:] = (
+        False,
+        torch.tensor([True, False]),
+    )  # what the first fractions do not see: the last row
+    found = by_hand | {("positive", "black"): late}
+    frame = deletion.auc_differences(
+        found, [(("active", "black"), ("positive", "black"))], until=until
+    )
+    assert frame.loc[0, "difference"] == pytest.approx(change / 4, abs=1e-12)
+
+
+@pytest.mark.parametrize("until", [0, 0.25, 1])
+def test_differences_end_at_a_fraction_of_the_paper(by_hand, until):
+    pair = ("active", "black")
+    with pytest.raises(ValueError, match=rf"until is {until}; .*0\.03.*0\.9"):
+        deletion.auc_differences(by_hand, [(pair, pair)], until=until)
+
+
+def test_a_constant_difference_has_no_width(by_hand):
+    """Both areas vary over the images, their difference does not: only a paired interval knows."""
+    first = by_hand["active", "black"].clone()
+    first[-1] = True
+    second = first.clone()
+    second[-1] = False
+    frame = deletion.auc_differences(
+        {("active", "black"): first, ("positive", "black"): second},
+        [(("active", "black"), ("positive", "black"))],
+    )
+    assert frame.loc[0, ["difference", "low", "high"]].tolist() == pytest.approx(
+        [0.05, 0.05, 0.05], abs=1e-9
+    )
+
+
+# ---- scores
+
+
+def test_score_curves_are_the_change_of_the_original_class(who, images, maps, scores):
+    assert list(scores.columns) == [
+        "map",
+        "fill",
+        "fraction",
+        "rose",
+        "probability",
+        "probability_low",
+        "probability_high",
+        "logit",
+        "logit_low",
+        "logit_high",
+    ]
+    assert len(scores) == 130 and scores.isna().sum().sum() == 0
+    for name, fill in (("original", "black"), ("positive", "white"), ("negative", "black")):
+        probability, logit = metrics.class_scores(
+            who.model, images, maps[name], fill=float(fill == "white")
+        )
+        part = scores[(scores["map"] == name) & (scores["fill"] == fill)]
+        assert part["fraction"].tolist() == list(PAPER_FRACTIONS)
+        for label, values in (("probability", probability), ("logit", logit)):
+            change = (values - values[0]).double()
+            assert part[label].tolist() == pytest.approx(change.mean(1).tolist(), abs=1e-4)
+            assert part[f"{label}_low"].iloc[-1] == pytest.approx(
+                metrics.bootstrap(change[-1])[0], abs=1e-3
+            )
+        assert part["rose"].tolist() == pytest.approx(
+            (logit > logit[0]).double().mean(1).tolist(), abs=0.06
+        )
+    start = scores[scores["fraction"] == 0]
+    assert (start[["probability", "logit", "rose", "logit_low", "logit_high"]] == 0).all(axis=None)
+    assert (scores["logit_low"] <= scores["logit"]).all() and (
+        scores["logit"] <= scores["logit_high"]
+    ).all()
+
+
+def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps, soft):
+    assert STRENGTHS[-1] == 1 and len(soft) == 20 and set(soft["strength"]) == {0.25, 1}
+    assert list(soft.columns) == [
+        "strength",
+        "map",
+        "fill",
+        "rose",
+        "logit",
+        "logit_low",
+        "logit_high",
+        "area",
+        "area_low",
+        "area_high",
+    ]
+    for name, fill in PAIRS:
+        probability, logit = metrics.class_scores(
+            who.model, images, maps[name], fill=float(fill == "white")
+        )
+        row = soft[(soft["strength"] == 1) & (soft["map"] == name) & (soft["fill"] == fill)].iloc[0]
+        change = (logit[PAPER_FRACTIONS.index(0.1)] - logit[0]).double()
+        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4) and row[
+            "rose"
+        ] == pytest.approx((change > 0).double().mean().item(), abs=0.06)
+        if name in MATCHED[fill]:
+            assert row["area"] == pytest.approx(
+                metrics.auc(PAPER_FRACTIONS, probability).mean().item(), abs=1e-4
+            )
+        else:
+            assert row[["area", "area_low", "area_high"]].isna().all()
+
+
+@pytest.fixture
+def flat(linear):
+    """A linear network of three classes on six pictures of 4x3 pixels: its maps are its weights, its logits move in proportion."""
+    generator = torch.Generator().manual_seed(8)
+    weight = torch.randint(-3, 4, (3, 3, 4, 3), generator=generator)
+    model = linear(weight, bias=[0.4, 0, -0.3]).float()
+    model.black, model.white = 0.0, 1.0
+    pictures = Dataset(
+        "toy",
+        "test",
+        torch.randint(1, 255, (6, 3, 4, 3), generator=generator).to(torch.uint8),
+        torch.zeros(6, dtype=torch.int64),
+        tuple("abc"),
+        "made",
+    )
+    return Subject(model, pictures, "linear", "made")
+
+
+def test_a_linear_network_answers_in_proportion_to_the_strength(flat):
+    with torch.no_grad():
+        flat.model.weight += torch.rand(
+            flat.model.weight.shape, generator=torch.Generator().manual_seed(0)
+        )  # no ties: a tenth of the pixels is one
+    frame = deletion.soft_replacement(flat, (0.05, 0.5, 1.0)).set_index(
+        ["strength", "map", "fill"]
+    )["logit"]
+    assert frame[1.0].abs().max() > 0.5
+    for strength in (0.05, 0.5):
+        assert frame[strength].to_numpy() == pytest.approx(
+            strength * frame[1.0].to_numpy(), abs=1e-5
+        )
+
+
+def test_black_on_positive_lowers_and_on_negative_raises_every_logit_of_a_grey_linear_network(flat):
+    with torch.no_grad():
+        flat.model.weight[:, 1:] = flat.model.weight[
+            :, :1
+        ]  # one sign a pixel: all three channels say the same
+    last = deletion.score_curves(flat).query("fraction == .9").set_index(["map", "fill"])
+    assert (
+        last["logit"]["positive", "black"] < 0 < last["logit"]["negative", "black"]
+        and last["logit"]["positive", "white"] > 0 > last["logit"]["negative", "white"]
+    )
+    assert last["rose"].loc[["positive", "negative"]].tolist() == [0, 1, 1, 0]
+
+
+def test_insertion_areas_are_the_metric_from_the_canvas(flat):
+    frame, pixels = (
+        deletion.insertion_areas(flat, batch_size=4),
+        to_range(flat.pictures.images, flat.model),
+    )
+    assert (
+        list(frame.columns) == ["map", "fill", "auc", "low", "high"]
+        and set(zip(frame["map"], frame["fill"])) == set(PAIRS)
+        and len(frame) == 10
+    )
+    maps = attribution.signed_maps(flat.model, pixels)._asdict()
+    for row in frame.itertuples():
+        kept = metrics.allegiance(
+            flat.model, pixels, maps[row.map], fill=float(row.fill == "white"), insert=True
+        )
+        assert (
+            row.auc == pytest.approx(metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9)
+            and row.low <= row.auc <= row.high
+        )
+    deleted = deletion.auc_rows(deletion.allegiances(flat))
+    assert sorted(r["auc"] for r in deleted) != sorted(frame["auc"])
+
+
+# ---- pixels that are kept
+
+
+def test_kept_pixels_against_a_direct_count(who, maps):
+    frame = deletion.kept_pixels(who)
+    assert list(frame.columns) == ["map", "mean", "p5", "p95", "n", "done_50", "done_80"] and frame[
+        "map"
+    ].tolist() == list(MAPS)
+    for row in frame.itertuples():
+        shares = np.array([np.count_nonzero(values) / 1024 for values in maps[row.map].numpy()])
+        assert row.mean == pytest.approx(shares.mean(), abs=1e-4) and row.n == 20
+        assert (row.p5, row.p95) == pytest.approx(
+            (np.quantile(shares, 0.05), np.quantile(shares, 0.95)), abs=1e-3
+        )
+        assert (row.done_50, row.done_80) == pytest.approx(
+            ((shares <= 0.5).mean(), (shares <= 0.8).mean()), abs=0.06
+        )
+    shown = frame.set_index("map")["mean"]
+    assert shown["active"] < shown["original"] and shown["positive"] < shown["original"]
+
+
+def test_kept_pixels_by_hand(linear):
+    """Two pixels of four have a positive, one a negative gradient: half is done at 50 %, and no picture is half kept by chance."""
+    model = linear([[[[1, 2], [-1, 0]]] * 3, [[[0, 0], [0, 0]]] * 3], bias=[9, 0]).float()
+    model.black, model.white = 0.0, 1.0
+    pictures = Dataset(
+        "toy",
+        "test",
+        torch.full((3, 3, 2, 2), 9, dtype=torch.uint8),
+        torch.zeros(3, dtype=torch.int64),
+        ("a", "b"),
+        "made",
+    )
+    frame = deletion.kept_pixels(Subject(model, pictures, "linear", "made")).set_index("map")
+    assert frame["mean"].to_dict() == {
+        "original": 0.75,
+        "positive": 0.5,
+        "negative": 0.25,
+        "active": 0.5,
+        "inactive": 0.25,
+    }
+    assert (
+        frame["done_50"].to_dict()
+        == {"original": 0, "positive": 1, "negative": 1, "active": 1, "inactive": 1}
+        and (frame["done_80"] == 1).all()
+    )
+
+
+# ---- the printed equation against the released code
+
+
+def slow_rules(who: Subject, name: str) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
+    """Printed maps, released maps and the share of kept entries of the wrong sign, entry by entry."""
+    weight = who.model.weight.detach()
+    predicted = who.model(to_range(who.pictures.images, who.model)).argmax(1).tolist()
+    printed, released, wrong = (
+        torch.zeros(len(predicted), *weight.shape[2:]),
+        torch.zeros(len(predicted), *weight.shape[2:]),
+        [],
+    )
+    for n, own in enumerate(predicted):
+        kept = []
+        for y in range(weight.shape[2]):
+            for x in range(weight.shape[3]):
+                signed, sizes = [], []
+                for c in range(3):
+                    g, rivals = (
+                        weight[own, c, y, x].item(),
+                        [weight[k, c, y, x].item() for k in range(len(weight)) if k != own],
+                    )
+                    strictly, tied = (
+                        (g > max(rivals), g == max(rivals))
+                        if name == "active"
+                        else (g < min(rivals), g == min(rivals))
+                    )
+                    signed.append(g if strictly or tied else 0)
+                    sizes.append(abs(g) if strictly else 0)
+                    kept += [g] if strictly and g else []
+                printed[n, y, x], released[n, y, x] = max(signed), max(sizes)
+        wrong.append(
+            sum((g < 0) if name == "active" else (g > 0) for g in kept) / max(len(kept), 1)
+        )
+    return printed, released, wrong
+
+
+def test_printed_and_released_where_they_must_differ(flat):
+    frame = deletion.printed_and_released(flat)
+    assert list(frame.columns) == [
+        "map",
+        "fill",
+        "auc",
+        "low",
+        "high",
+        "rule",
+        "wrong_sign",
+        "ranks",
+        "n",
+    ]
+    assert frame[["map", "fill", "rule"]].values.tolist() == [
+        ["active", "black", "printed"],
+        ["active", "black", "released"],
+        ["inactive", "white", "printed"],
+        ["inactive", "white", "released"],
+    ]
+    pixels = to_range(flat.pictures.images, flat.model)
+    for name, fill in (("active", 0.0), ("inactive", 1.0)):
+        printed, released, wrong = slow_rules(flat, name)
+        rows = frame[frame["map"] == name].set_index("rule")
+        for rule, maps in (("printed", printed), ("released", released)):
+            area = (
+                metrics.auc(
+                    PAPER_FRACTIONS, metrics.allegiance(flat.model, pixels, maps, fill=fill)
+                )
+                .mean()
+                .item()
+            )
+            assert rows.loc[rule, "auc"] == pytest.approx(area, abs=1e-6)
+        ranks = [
+            scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic
+            for a, b in zip(printed, released)
+        ]
+        assert rows["ranks"].tolist() == pytest.approx([np.mean(ranks)] * 2, abs=1e-6)
+        assert (
+            rows["wrong_sign"].tolist() == pytest.approx([np.mean(wrong)] * 2, abs=1e-6)
+            and 0 < np.mean(wrong) < 1
+            and set(rows["n"]) == {6}
+        )
+    areas = frame.set_index(["map", "rule"])["auc"]
+    assert (
+        areas["inactive", "printed"] != areas["inactive", "released"] and frame["ranks"].max() < 1
+    )
+
+
+# ---- the two signs of a gradient
+
+
+def slow_signs(model, images) -> dict[str, list[float]]:
+    """Pixel by pixel, from a gradient that autograd gives."""
+    leaf = images.clone().requires_grad_()
+    (gradients,) = torch.autograd.grad(model(leaf).amax(1).sum(), leaf)
+    found = {name: [] for name in ("zero_at", "small", "positive", "negative", "both", "carried")}
+    for g in gradients.tolist():
+        pixels = [
+            [g[c][y][x] for c in range(3)] for y in range(len(g[0])) for x in range(len(g[0][0]))
+        ]
+        strongest = [max(channels, key=abs) for channels in pixels]
+        low, high, largest, total = (
+            min(strongest),
+            max(strongest),
+            max(map(abs, strongest)),
+            sum(map(abs, strongest)),
+        )
+        share = lambda flags: sum(flags) / len(pixels)
+        found["zero_at"].append((0 - low) / (high - low))
+        found["small"].append(share(abs(value) < largest / 10 for value in strongest))
+        found["positive"].append(share(max(channels) > 0 for channels in pixels))
+        found["negative"].append(share(min(channels) < 0 for channels in pixels))
+        found["both"].append(share(max(channels) > 0 > min(channels) for channels in pixels))
+        found["carried"].append(
+            sum(
+                abs(value)
+                for value, channels in zip(strongest, pixels)
+                if max(*channels, 0) > max(*(-c for c in channels), 0)
+            )
+            / total
+        )
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [1, 256])
+def test_signs_against_a_slow_reading(batch_size, who):
+    two = who._replace(pictures=who.pictures.take(torch.tensor([3, 11])))
+    found, expected = (
+        deletion.signs(two, batch_size=batch_size),
+        slow_signs(two.model, to_range(two.pictures.images, two.model)),
+    )
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        assert found[name].tolist() == pytest.approx(
+            values, abs=1.5 / 1024 if name != "zero_at" else 1e-4
+        ), name
+        assert 0 < min(values) and max(values) < 1 and values[0] != values[1]
+
+
+def test_signs_by_hand(linear):
+    """Four pixels (red, green, blue): (4, 1, -3), (-2, 0, 0), (0, 0, 0) and (.1, -.3, .2)."""
+    pixels = torch.tensor([[4, 1, -3], [-2, 0, 0], [0, 0, 0], [0.1, -0.3, 0.2]]).T.reshape(3, 2, 2)
+    model = linear(torch.stack([pixels, 0 * pixels]), bias=[9, 0]).float()
+    model.black, model.white = 0.0, 1.0
+    pictures = Dataset(
+        "toy",
+        "test",
+        torch.full((2, 3, 2, 2), 9, dtype=torch.uint8),
+        torch.zeros(2, dtype=torch.int64),
+        ("a", "b"),
+        "made",
+    )
+    found = deletion.signs(Subject(model, pictures, "linear", "made"))
+    # strongest: 4, -2, 0, -.3; under a tenth of 4: the last two; the first carries 4 of 6.3
+    expected = {
+        "zero_at": 2 / 6,
+        "small": 0.5,
+        "positive": 0.5,
+        "negative": 0.75,
+        "both": 0.5,
+        "carried": 4 / 6.3,
+    }
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: pytest.approx([value] * 2, abs=1e-6) for name, value in expected.items()
+    }
+
+
+# ---- forward passes in bfloat16
+
+
+class Noting(torch.nn.Module):
+    """Notes of every forward pass whether autocast was on, and the type that a product then has."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.black, self.white, self.seen = body, 0.0, 1.0, []
+
+    def forward(self, images):
+        product = images.flatten(1) @ self.body.weight.flatten(1).T
+        self.seen.append((torch.is_autocast_enabled("cpu"), product.dtype))
+        return product + self.body.bias
+
+
+LOW, FULL = (True, torch.bfloat16), (False, torch.float32)
+
+
+@pytest.fixture
+def noting(flat):
+    """`flat` on pictures of black and white pixels and with weights that are whole: bfloat16 changes nothing, and is noted."""
+    images = flat.pictures.images
+    pictures = Dataset(
+        "toy",
+        "test",
+        (images > 127).to(torch.uint8) * 255,
+        *[getattr(flat.pictures, f) for f in ("labels", "classes", "source")],
+    )
+    return Subject(Noting(flat.model), pictures, "linear", "made")
+
+
+@pytest.fixture
+def low(monkeypatch):
+    monkeypatch.setattr(deletion, "BFLOAT16", {("toy", "linear")})
+
+
+@pytest.mark.parametrize(
+    "bfloat16, kind", [(True, LOW), (False, FULL)], ids=["bfloat16", "float32"]
+)
+@pytest.mark.parametrize("insert", [False, True])
+def test_forward_passes_are_in_bfloat16_where_asked(bfloat16, kind, insert, noting):
+    maps = deletion.signed_maps(noting)["original"]
+    noting.model.seen.clear()
+    found = deletion.allegiance(noting, maps, "white", 4, insert=insert, bfloat16=bfloat16)
+    assert set(noting.model.seen) == {kind} and not torch.is_autocast_enabled("cpu")
+    assert torch.equal(
+        found,
+        metrics.allegiance(
+            noting.model,
+            to_range(noting.pictures.images, noting.model),
+            maps,
+            fill=1.0,
+            insert=insert,
+        ),
+    )
+
+
+def test_bfloat16_decides_what_is_finer_than_it_can_say(linear):
+    """White logits are 3.003 and 3.001, black ones 0 and .001: the first class, then the second; in bfloat16 3 and 3.001, the second from the start."""
+    model = Noting(
+        linear([[[[1.001, 0], [0, 0]]] * 3, [[[1.0, 0], [0, 0]]] * 3], bias=[0, 0.001]).float()
+    )
+    pictures = Dataset(
+        "toy",
+        "test",
+        torch.full((1, 3, 2, 2), 255, dtype=torch.uint8),
+        torch.zeros(1, dtype=torch.int64),
+        ("a", "b"),
+        "made",
+    )
+    maps = torch.tensor([[[1.0, 0], [0, 0]]])
+    fine, coarse = (
+        deletion.allegiance(
+            Subject(model, pictures, "linear", "made"), maps, "black", 4, bfloat16=low
+        )[:, 0]
+        for low in (False, True)
+    )
+    assert fine[0] and not fine[-1] and coarse.all()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp_path, monkeypatch):
+    (
+        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
+        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
+    )
+    expected, allegiance, given = deletion.signed_maps(noting), deletion.allegiance, []
+    monkeypatch.setattr(
+        deletion,
+        "allegiance",
+        lambda who, maps, *a, **k: given.append((maps, k)) or allegiance(who, maps, *a, **k),
+    )
+    noting.model.seen.clear()
+    deletion.allegiances(noting, stored=stored)
+    assert noting.model.seen[0] == FULL and set(noting.model.seen) == (
+        {FULL, LOW} if stored else {FULL}
+    )
+    assert (
+        noting.model.seen.count(FULL) == 1 or not stored
+    )  # the maps, once; what follows is the deletion
+    for (maps, options), (name, _) in zip(given, PAIRS, strict=True):
+        assert (
+            maps.dtype == torch.float32
+            and torch.equal(maps, expected[name])
+            and options == {"bfloat16": stored}
+        )
+
+
+def test_stored_deletions_say_what_they_ran_in(noting, stored, monkeypatch):
+    plain = deletion.allegiances(noting, stored=True)
+    assert (
+        len(results.cells("deletion")) == 10
+        and not any("forwards" in c["parameters"] for c in results.cells("deletion"))
+        and LOW not in noting.model.seen
+    )
+    monkeypatch.setattr(deletion, "BFLOAT16", {("toy", "linear")})
+    coarse = deletion.allegiances(noting, stored=True)
+    cells = results.cells("deletion")
+    told = [c["parameters"].pop("forwards", None) for c in cells]
+    assert (
+        len(cells) == 20
+        and told.count("bfloat16") == 10 == told.count(None)
+        and LOW in noting.model.seen
+    )
+    assert sorted(
+        (c["parameters"]["map"], c["parameters"]["fill"]) for c, how in zip(cells, told) if how
+    ) == sorted(PAIRS)
+    assert equal(plain, coarse)
+    noting.model.seen.clear()
+    (
+        deletion.allegiances(noting, stored=True),
+        deletion.allegiances(
+            noting._replace(pictures=noting.pictures.take(slice(None))), stored=True
+        ),
+    )
+    assert noting.model.seen == []
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        deletion.score_curves,
+        deletion.insertion_areas,
+        deletion.printed_and_released,
+        deletion.signs,
+        deletion.accuracy,
+    ],
+)
+def test_everything_but_deletion_runs_in_float32(experiment, noting, low, stored):
+    noting.model.weight = noting.model.body.weight
+    experiment(noting, stored=True)
+    assert set(noting.model.seen) == {FULL}
+
+
+@pytest.mark.parametrize("names", [("toy", "other"), ("other", "linear"), ("linear", "toy")])
+def test_precision_says_nothing_of_networks_that_run_in_float32(names, noting, stored, monkeypatch):
+    monkeypatch.setattr(deletion, "BFLOAT16", {names})
+    assert deletion.precision(noting) is None and deletion.precision(noting, stored=True) is None
+    assert noting.model.seen == [] and not stored.exists()
+
+
+@pytest.mark.parametrize("count", [4, 500])
+def test_precision_has_both_areas_of_every_map_and_fill(count, noting, low):
+    frame, part = (
+        deletion.precision(noting, count, batch_size=5),
+        noting._replace(pictures=noting.pictures.sample(count)),
+    )
+    assert (
+        list(frame.columns) == ["map", "fill", "float32", "bfloat16"]
+        and list(zip(frame["map"], frame["fill"])) == PAIRS
+    )
+    assert {LOW, FULL} == set(noting.model.seen) and len(part.pictures) == min(count, 6)
+    expected = [row["auc"] for row in deletion.auc_rows(deletion.allegiances(part))]
+    assert (
+        frame["float32"].tolist()
+        == frame["bfloat16"].tolist()
+        == pytest.approx(expected, abs=1e-12)
+        and frame["float32"].nunique() > 3
+    )
+
+
+def apart(patch, pictures: int):
+    """Deletion in float32 never changes a prediction, in bfloat16 that of one picture at the last fraction: .05 of one area."""
+
+    def allegiance(who, maps, fill, batch_size, insert=False, bfloat16=False):
+        flags = torch.ones(13, pictures, dtype=torch.bool)
+        flags[-1, 0] = not (bfloat16 and fill == "white")
+        return flags
+
+    patch.setattr(deletion, "allegiance", allegiance)
+
+
+@pytest.mark.parametrize("count, close", [(11, True), (9, False)])
+def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, monkeypatch):
+    """.05 of one in 11 pictures is .0045, of one in 9 it is .0056."""
+    pictures = noting.pictures.take(torch.arange(count) % 6)
+    who = noting._replace(pictures=pictures)
+    apart(monkeypatch, count)
+    for _ in range(2):  # computed, then read
+        if close:
+            frame = deletion.precision(who, stored=True)
+            assert frame["float32"].tolist() == pytest.approx([0.9] * 10) and frame[
+                "bfloat16"
+            ].tolist() == pytest.approx([0.9, 0.9 - 0.05 / 11] * 5)
+        else:
+            refused(
+                lambda: deletion.precision(who, stored=True),
+                "linear (made), toy test, n = 9",
+                "0.0056",
+                "0.005",
+                "experiments.BFLOAT16",
+            )
+
+
+def test_precision_is_computed_once_for_its_number_of_pictures(noting, low, stored):
+    first = deletion.precision(noting, 4, stored=True)
+    noting.model.seen.clear()
+    assert equal(deletion.precision(noting, 4, stored=True), first) and noting.model.seen == []
+    deletion.precision(noting, 5, stored=True)
+    assert (
+        sorted(c["parameters"]["pictures"] for c in results.cells("precision")) == [4, 5]
+        and noting.model.seen
+    )
+
+
+# ---- stored results
+
+EXPERIMENTS = {
+    "accuracy": (deletion.accuracy, ["accuracy"], 1),
+    "signs": (deletion.signs, ["signs"], 1),
+    "allegiances": (deletion.allegiances, ["deletion"], 10),
+    "score_curves": (deletion.score_curves, ["scores"], 1),
+    "soft_replacement": (
+        lambda who, **k: deletion.soft_replacement(who, (0.5, 1.0), **k),
+        ["soft"],
+        2,
+    ),
+    "insertion_areas": (deletion.insertion_areas, ["insertion"], 1),
+    "kept_pixels": (deletion.kept_pixels, ["kept_pixels"], 1),
+    "printed_and_released": (deletion.printed_and_released, ["printed"], 1),
+}
+
+
+def equal(first, second) -> bool:
+    if isinstance(first, pd.DataFrame):
+        pd.testing.assert_frame_equal(first, second)
+        return True
+    if isinstance(first, dict) and isinstance(next(iter(first.values())), torch.Tensor):
+        return first.keys() == second.keys() and all(
+            torch.equal(first[k], second[k]) for k in first
+        )
+    return first == second
+
+
+@pytest.mark.parametrize("run, folders, count", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_a_stored_experiment_is_computed_once_and_gives_the_same(
+    run, folders, count, flat, stored, monkeypatch
+):
+    computed = run(flat)
+    assert not stored.exists()  # nothing is stored unless asked for
+    first = run(flat, stored=True)
+    monkeypatch.setattr(deletion, "batch", lambda *_: pytest.fail("computed again"))
+    second = run(flat, stored=True)
+    assert equal(computed, first) and equal(first, second)
+    files = [f for f in stored.rglob("*") if f.is_file()]
+    assert len(files) == count and {f.parent.name for f in files} == set(folders)
+    for content in results.cells(folders[0]):
+        assert flat.identity.items() <= content["parameters"].items()
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        run(flat)  # and nothing stored is read unless asked for
+
+
+def test_strengths_that_print_alike_are_other_cells(flat, stored):
+    frame = deletion.soft_replacement(flat, (0.1, 0.1 + 1e-9), stored=True)
+    assert len(results.cells("soft")) == 2 and frame["strength"].nunique() == 2
+
+
+@pytest.mark.parametrize("change", ["weights", "pixels", "split", "network"])
+def test_a_result_of_another_subject_is_never_taken(change, flat, stored):
+    deletion.accuracy(flat, stored=True)
+    if change == "weights":
+        with torch.no_grad():
+            flat.model.weight[0, 0, 0, 0] += 1e-6
+    elif change == "pixels":
+        flat.pictures.images[0, 0, 0, 0] ^= 1
+        flat = flat._replace(pictures=flat.pictures.take(slice(None)))
+    elif change == "split":
+        flat = flat._replace(
+            pictures=Dataset(
+                "toy",
+                "train",
+                *[getattr(flat.pictures, f) for f in ("images", "labels", "classes", "source")],
+            )
+        )
+    else:
+        flat = flat._replace(model_name="other")
+    deletion.accuracy(flat, stored=True)
+    assert len(results.cells("accuracy")) == 2
+
+
+def test_a_stopped_deletion_goes_on_where_it_was(flat, stored, monkeypatch):
+    expected, allegiance, calls = deletion.allegiances(flat), metrics.allegiance, []
+
+    def stops(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return allegiance(*arguments, **options)
+
+    monkeypatch.setattr(metrics, "allegiance", stops)
+    with pytest.raises(KeyboardInterrupt):
+        deletion.allegiances(flat, stored=True)
+    assert len(results.cells("deletion")) == 3
+    assert equal(deletion.allegiances(flat, stored=True), expected) and len(calls) == 4 + 7
+
+
+@pytest.mark.parametrize("name", ["imagefolder:/a/b c/d", "toy"])
+@pytest.mark.parametrize("weights", ["/some/where/mine.safetensors", "cifar10-seed1"])
+def test_paths_in_names_stay_within_their_folder(name, weights, flat, stored):
+    pictures = Dataset(
+        name,
+        "test",
+        *[getattr(flat.pictures, f) for f in ("images", "labels", "classes", "source")],
+    )
+    who = Subject(flat.model, pictures, "python:nets:build", weights)
+    first = deletion.accuracy(who, stored=True)
+    (file,) = (f for f in stored.rglob("*") if f.is_file())
+    assert file.parent == stored / "accuracy" and deletion.accuracy(who, stored=True) == first
+
+
+# ---- batch-norm statistics
+
+
+def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
+    train, test = shapes10.draw("train", count=48), shapes10.draw("test", count=30)
+    monkeypatch.setattr(sources, "load", lambda name, split: train)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3, bias=False),
+            torch.nn.BatchNorm2d(4),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(3),
+            torch.nn.Flatten(),
+            torch.nn.Linear(36, 10),
+        ).eval()
+    model.black, model.white = 0.0, 1.0
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = deletion.fresh_statistics(Subject(model, test, "net", "random"), batch_size=16)
+    assert (
+        all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and not model.training
+    )  # a copy was measured
+    order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
+    batches = [model[0](to_range(train.images[index], model)) for index in order.split(16)]
+    mean = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
+    variance = torch.stack([b.transpose(0, 1).flatten(1).var(1) for b in batches]).mean(0)
+    with torch.no_grad():
+        features = (model[0](to_range(test.images, model)) - mean[:, None, None]) / (
+            variance[:, None, None] + 1e-5
+        ).sqrt()
+        right = (model[2:](features).argmax(1) == test.labels).sum().item()
+    assert (
+        found["right"]
+        == right
+        != (model(to_range(test.images, model)).argmax(1) == test.labels).sum().item()
+    )
+
+
+def test_without_batch_norm_there_are_no_statistics(who):
+    assert deletion.fresh_statistics(who) is None
+
+
+def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeypatch, tmp_path):
+    (
+        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
+        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
+    )
+    who = subject("shapes10", "rectgrad_cnn", count=20)
+    expected = deletion.predictions(who) == who.pictures.labels
+    assert (
+        torch.equal(deletion.correct(who), expected)
+        and torch.equal(deletion.correct(who, stored=True), expected)
+        and 0 < expected.sum()
+    )
+    monkeypatch.setattr(deletion, "predictions", lambda *_: pytest.fail("it is stored"))
+    assert torch.equal(deletion.correct(who, stored=True), expected)

@@ -1,0 +1,456 @@
+"""study.experiments.hypothesis: networks whose units fire by rule, so that rates, margins and slopes are known before they are measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from study.experiments import hypothesis
+from study.store import results
+from study.subjects.sources import Dataset
+from study.subjects.subject import Subject, batch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Wrapped(nn.Module):
+    """The same function, no longer a Sequential: its tail can only be had by changing what an activation returns."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.black, self.white = body, body.black, body.white
+
+    def forward(self, images):
+        return self.body(images)
+
+
+def subject_of(model, images, labels=None, masks=None, black=0.0, white=255.0) -> Subject:
+    """A model whose input is the bytes themselves, unless `black` and `white` say otherwise."""
+    model.black, model.white = black, white
+    images = torch.as_tensor(images).to(torch.uint8)
+    with torch.no_grad():
+        outputs = model(images[:1].float()).shape[1]
+    labels = (
+        torch.zeros(len(images), dtype=torch.int64) if labels is None else torch.as_tensor(labels)
+    )
+    return Subject(
+        model.eval(),
+        Dataset("toy", "test", images, labels, tuple("abcdefgh"[:outputs]), "made", masks),
+        "net",
+        "made",
+    )
+
+
+def small(count=6, seed=0) -> Subject:
+    """Two convolutions and a head with random weights, on random pictures of 8x8 pixels, the object a square off the centre."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(96, 7),
+            nn.ReLU(),
+            nn.Linear(7, 3),
+        )
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.3)
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.zeros(count, 8, 8, dtype=torch.bool)
+    masks[:, 1:6, 2:5] = True
+    images = torch.randint(256, (count, 3, 8, 8), generator=generator)
+    with torch.no_grad():  # no class is everyone's
+        model[-1].bias -= model(images / 127.5 - 1).mean(0)
+    return subject_of(model, images, torch.arange(count) % 3, masks, -1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def who(one_thread):
+    return small()
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+
+
+# ---- activations and masks at a layer
+
+
+def test_activations_are_every_output_in_order(who):
+    images = batch(who, slice(None))
+    expected, value = [], images
+    with torch.no_grad():
+        for module in who.model:
+            value = module(value)
+            expected += [value] if isinstance(module, nn.ReLU) else []
+    found = hypothesis.activations(who.model, images)
+    assert len(found) == 3 and all(torch.equal(a, b) for a, b in zip(found, expected))
+    assert hypothesis.convolutional(found) == [0, 1]
+    assert hypothesis.convolutional(
+        [torch.zeros(1, 4, 1, 1), torch.zeros(1, 4, 2, 2), torch.zeros(1, 4)]
+    ) == [1]
+
+
+@pytest.mark.parametrize(
+    "name, count", [("functional", 2), ("inplace", 2), ("residual", 3), ("smooth", 1)]
+)
+def test_activations_of_any_network_and_nothing_is_changed(
+    name, count, make_net, images, unchanged
+):
+    net = make_net(name).train()
+    with unchanged(net, images):
+        found = hypothesis.activations(net, images)
+    assert len(found) == count and all(not a.requires_grad and len(a) == 5 for a in found)
+    again = hypothesis.activations(net.eval(), images)  # dropout and batch statistics were off
+    assert all(torch.equal(a, b) for a, b in zip(found, again))
+    if (
+        name == "residual"
+    ):  # one in-place module used three times: what was collected is not overwritten
+        assert_close(found[0], F.relu(net.norm(net.stem(images))))
+        assert_close(found[2], F.relu(found[0] + found[1]))
+
+
+def test_a_mask_at_a_layer_is_the_share_of_its_area():
+    masks = torch.tensor(
+        [[[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 1]]], dtype=torch.bool
+    )
+    assert hypothesis.at_layer(masks, torch.zeros(1, 7, 2, 2)).tolist() == [
+        [[[0.75, 0], [0.25, 1]]]
+    ]
+    assert hypothesis.at_layer(masks, torch.zeros(1, 7, 1, 1)).tolist() == [[[[0.5]]]]
+    same = hypothesis.at_layer(masks, torch.zeros(1, 2, 4, 4, dtype=torch.float64))
+    assert same.dtype == torch.float64 and torch.equal(same[:, 0].bool(), masks)
+
+
+# ---- how often units fire
+
+
+def painted() -> Subject:
+    """Three units a pixel: one fires where red is, one wherever green is not, one nowhere. The second layer sees 2x2 blocks."""
+    first, second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        for layer in (first, second):
+            layer.weight.zero_(), layer.bias.zero_()
+        first.weight[0, 0], first.weight[1, 1], first.bias[1], first.bias[2] = 1, -1, 1, -1
+        second.weight[0, 0], second.bias[1] = 1, 1  # fires where any red is; always
+    images = torch.zeros(2, 3, 4, 4)
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[:, :2, :3] = True  # six pixels of object, ten of background
+    images[0, 0, :2, :2] = 9  # picture 0: red on four of the six, nowhere else
+    images[1, 0, 3] = 9  # picture 1: red on four pixels of background,
+    images[1, 1, 0] = 9  # green on three of the object and one of the background
+    return subject_of(
+        nn.Sequential(
+            first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)
+        ),
+        images,
+        masks=masks,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_firing_rates_by_hand(batch_size):
+    table = hypothesis.firing(painted(), batch_size).sort_values(["picture", "layer"])
+    assert list(table.columns) == ["picture", "layer", "object", "background", "lift"] and table[
+        ["picture", "layer"]
+    ].values.tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
+    rates = [
+        [(4 / 6 + 1) / 3, 1 / 3],  # layer 1: red, not green, never
+        [
+            (1 / 1.5 + 1) / 2,
+            1 / 2,
+        ],  # layer 2: the mask covers a block, half a block; only the whole one is red
+        [(0 + 3 / 6) / 3, (4 / 10 + 9 / 10) / 3],
+        [1 / 2, (2 / 2.5 + 1) / 2],
+    ]
+    np.testing.assert_allclose(table[["object", "background"]].to_numpy(), rates, atol=1e-6)
+    np.testing.assert_allclose(table["lift"], table["object"] - table["background"], atol=1e-9)
+
+
+def test_a_picture_without_object_has_no_rate_on_it():
+    bare = painted()
+    table = hypothesis.firing(bare.altered(masks=torch.zeros(2, 4, 4, dtype=torch.bool)))
+    assert (table["object"] == 0).all() and table.loc[0, "background"] == pytest.approx(
+        (4 / 16 + 1) / 3
+    )
+
+
+# ---- occlusion
+
+
+def test_the_margin_leaves_out_the_class_itself():
+    logits = torch.tensor([[[3.0, 1, 2], [3, 1, 2]], [[0, 5, 5], [-1, -2, -9]]])
+    assert hypothesis._margin(logits, torch.tensor([0, 1])).tolist() == [[1, -2], [-5, -1]]
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_a_tail_goes_on_where_the_activation_was(k, who):
+    images, with_engine = batch(who, slice(None)), Wrapped(who.model)
+    a = hypothesis.activations(who.model, images)[k]
+    short, long = hypothesis._tail(who.model, images, k), hypothesis._tail(with_engine, images, k)
+    assert isinstance(short, nn.Sequential) and not isinstance(long, nn.Module)
+    with torch.no_grad():
+        assert_close(short(a), who.model(images))
+        for other in (torch.zeros_like(a), 2 * a, a.flip(0)):
+            assert_close(long(other), short(other))
+            assert not torch.allclose(short(other), who.model(images))
+
+
+def test_a_sequential_with_other_activations_is_not_cut():
+    """A GELU, or a ReLU inside a block, is an activation that the list of ReLU modules does not have."""
+    mixed = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.GELU(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
+    ).eval()
+    images = torch.randn(2, 3, 2, 2)
+    found = hypothesis.activations(mixed, images)
+    for k, start in ((0, 2), (1, 4)):
+        tail = hypothesis._tail(mixed, images, k)
+        with torch.no_grad():
+            assert_close(tail(found[k] + 1), mixed[start:](found[k] + 1))
+
+
+@pytest.fixture(scope="module")
+def occluded(who):
+    return hypothesis.occlusion(who, steps=4, orders=3)
+
+
+def margins(who, k, inside):
+    """Margins of the pictures, and with the units `inside` of the k-th activation at 0."""
+    a = hypothesis.activations(who.model, batch(who, slice(None)))[k]
+    cut = [i for i, module in enumerate(who.model) if isinstance(module, nn.ReLU)][k] + 1
+    with torch.no_grad():
+        logits = who.model[cut:](torch.where(inside(a), 0, a))
+    own = logits.gather(1, who.pictures.labels[:, None])[:, 0]
+    return own - torch.stack(
+        [
+            logits[:, [c for c in range(3) if c != label]].amax(1)[n]
+            for n, label in enumerate(who.pictures.labels.tolist())
+        ]
+    )
+
+
+def test_occlusion_has_a_row_for_every_layer_region_and_step(occluded):
+    assert {
+        "layer",
+        "region",
+        "fraction",
+        "share",
+        "margin",
+        "low",
+        "high",
+        "q25",
+        "q75",
+        "n",
+        "released",
+    } == set(occluded.columns)
+    for layer in (1, 2):
+        part = occluded[occluded["layer"] == layer]
+        assert part["region"].tolist() == ["background"] * 5 + ["object"] * 5 + ["difference"]
+        assert part["fraction"].tolist()[:10] == [0, 0.25, 0.5, 0.75, 1] * 2
+    curves = occluded[occluded["region"] != "difference"]
+    assert (
+        len(occluded) == 22
+        and (curves["low"] <= curves["margin"]).all()
+        and (curves["margin"] <= curves["high"]).all()
+        and (curves["q25"] <= curves["q75"]).all()
+        and (occluded["n"] == 6).all()
+    )
+
+
+def test_occlusion_starts_intact_and_ends_with_the_region_gone(who, occluded):
+    for layer, k in ((1, 0), (2, 1)):
+        on = lambda a: (hypothesis.at_layer(who.pictures.masks, a) > 0.5).expand_as(a)
+        for region, inside in (("object", on), ("background", lambda a: ~on(a))):
+            part = occluded[
+                (occluded["layer"] == layer) & (occluded["region"] == region)
+            ].set_index("fraction")
+            start, end = (
+                margins(who, k, lambda a: torch.zeros_like(a, dtype=torch.bool)),
+                margins(who, k, inside),
+            )
+            for fraction, values in ((0, start), (1, end)):
+                assert part.loc[fraction, ["margin", "released"]].tolist() == pytest.approx(
+                    [values.mean().item()] * 2, abs=1e-5
+                )
+                assert part.loc[fraction, ["q25", "q75"]].tolist() == pytest.approx(
+                    np.percentile(values, [25, 75]), abs=1e-5
+                )
+            assert abs(part.loc[0, "margin"] - part.loc[1, "margin"]) > 0.01
+        shares = (
+            occluded[occluded["layer"] == layer]
+            .drop_duplicates("region")
+            .set_index("region")["share"]
+        )
+        assert shares["object"] == pytest.approx(15 / 64 if layer == 1 else 2 / 16) and shares[
+            "object"
+        ] + shares["background"] == pytest.approx(1)
+
+
+def test_occlusion_against_the_slow_reading(who):
+    """One order at the second layer: a unit goes when the fraction passes its number, the same numbers for both regions."""
+    a = hypothesis.activations(who.model, batch(who, slice(None)))[1]
+    when = torch.rand(a.shape, generator=torch.Generator().manual_seed(7))
+    table = hypothesis.occlusion(who, steps=4, orders=1, seed=7).query("layer == 2")
+    on, lost = hypothesis.at_layer(who.pictures.masks, a) > 0.5, {}
+    for region, inside in (("object", on), ("background", ~on)):
+        curve = torch.stack([margins(who, 1, lambda a: inside & (when < t / 4)) for t in range(5)])
+        assert table[table["region"] == region]["margin"].tolist() == pytest.approx(
+            curve.mean(1).tolist(), abs=1e-5
+        )
+        lost[region] = (curve[0] - curve).mean(0)
+    difference = table[table["region"] == "difference"]["margin"].item()
+    assert (
+        difference == pytest.approx((lost["object"] - lost["background"]).mean().item(), abs=1e-5)
+        and abs(difference) > 1e-3
+    )
+
+
+def test_with_one_order_logits_averaged_first_are_the_same(who, occluded):
+    one = hypothesis.occlusion(who, steps=3, orders=1).dropna(subset=["released"])
+    assert one["released"].tolist() == pytest.approx(one["margin"].tolist(), abs=1e-6)
+    several = occluded.dropna(subset=["released"])
+    assert (
+        several["released"] >= several["margin"] - 1e-6
+    ).all()  # the largest of means is at most the mean of the largest
+    assert (several["released"] > several["margin"] + 1e-5).any()
+
+
+def test_occlusion_of_a_generic_network_is_that_of_its_sequential(who, occluded):
+    generic = hypothesis.occlusion(who._replace(model=Wrapped(who.model)), steps=4, orders=3)
+    for column in ("margin", "low", "high", "released"):
+        np.testing.assert_allclose(
+            generic[column].astype(float), occluded[column].astype(float), atol=1e-5
+        )
+
+
+def test_occlusion_by_its_seed_and_in_bfloat16(who, occluded):
+    again, other, half = (
+        hypothesis.occlusion(who, steps=4, orders=3, **options)
+        for options in ({}, {"seed": 1}, {"bfloat16": True})
+    )
+    assert again.equals(occluded) and not other.equals(occluded)
+    scale = occluded["margin"].abs().max()
+    assert 0 < np.abs(half["margin"] - occluded["margin"]).max() < 0.05 * scale
+
+
+def test_stored_occlusion_is_computed_once(who, stored, monkeypatch, occluded):
+    lines = []
+    first = hypothesis.occlusion(who, steps=4, orders=3, stored=True, log=lines.append)
+    assert len(lines) == 4 and all("occlusion" in line and "layer" in line for line in lines)
+    monkeypatch.setattr(hypothesis, "_occluded", lambda *_: pytest.fail("computed again"))
+    assert (
+        hypothesis.occlusion(who, steps=4, orders=3, stored=True).equals(first)
+        and first["margin"].tolist() == occluded["margin"].tolist()
+    )
+    with pytest.raises(pytest.fail.Exception):
+        hypothesis.occlusion(who, steps=4, orders=3, seed=1, stored=True)
+
+
+# ---- the rivals
+
+
+def straight(bias=0.0) -> Subject:
+    """Two classes, linear in the picture."""
+    head = nn.Linear(12, 2)
+    with torch.no_grad():
+        (
+            head.weight.copy_(torch.linspace(-1, 1.3, 24).view(2, 12)),
+            head.bias.copy_(torch.tensor([0.0, bias])),
+        )
+    return subject_of(
+        nn.Sequential(nn.Flatten(), head),
+        torch.randint(40, 256, (5, 3, 2, 2), generator=torch.Generator().manual_seed(2)),
+    )
+
+
+@pytest.mark.parametrize("batch_size", [2, 250])
+def test_a_linear_network_neither_saturates_nor_turns(batch_size):
+    who = straight(bias=9.0)
+    path, turns = hypothesis.rivals(who, steps=4, batch_size=batch_size)
+    rise = (
+        (batch(who, slice(None)).flatten(1) @ who.model[1].weight.T).amax(1).tolist()
+    )  # the bias rises nowhere
+    assert path.groupby("picture")["position"].apply(list).tolist() == [[0, 0.25, 0.5, 0.75, 1]] * 5
+    for n, part in path.groupby("picture"):
+        assert part["rise"].tolist() == pytest.approx([rise[n]] * 5, rel=1e-4)
+        assert part["score"].tolist() == pytest.approx(
+            [rise[n] * k / 4 for k in range(5)], rel=1e-4, abs=1e-3
+        )
+        assert part["slope"].tolist() == pytest.approx([rise[n]] * 5, rel=1e-4)
+    assert (
+        turns.groupby("picture")["level"].apply(list).tolist() == [[0.01, 0.02, 0.05, 0.1, 0.2]] * 5
+    )
+    assert turns["cosine"].tolist() == pytest.approx([1] * 25, abs=1e-6)
+
+
+def test_a_network_that_saturates_is_seen_to():
+    """The score is min(sum of pixels, 350): once it is reached, nothing changes."""
+
+    class Capped(nn.Module):
+        def forward(self, images):
+            total = images.sum((1, 2, 3))
+            return torch.stack([total.clamp(max=350), torch.zeros_like(total)], 1)
+
+    path, _ = hypothesis.rivals(
+        subject_of(Capped(), torch.full((1, 3, 2, 2), 100)), steps=4
+    )  # sums 0 300 600 900 1200
+    assert (
+        path["score"].tolist() == [0, 300, 350, 350, 350]
+        and path["slope"].tolist() == [1200, 1200, 0, 0, 0]
+        and path["rise"].tolist() == [350] * 5
+    )
+
+
+def test_noise_is_a_share_of_each_pictures_range(monkeypatch):
+    """What the network is given beside the picture has the standard deviation asked for."""
+    images = torch.randint(0, 256, (3, 3, 40, 40), generator=torch.Generator().manual_seed(3))
+    images[1] = images[1] // 16 + 100
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    who, given, original = subject_of(model, images), [], hypothesis._score_and_gradient
+    monkeypatch.setattr(
+        hypothesis,
+        "_score_and_gradient",
+        lambda model, x, target: given.append(x) or original(model, x, target),
+    )
+    hypothesis.rivals(who, steps=1, levels=(0.01, 0.5))
+    start, end, *noisy = given
+    pictures = batch(who, slice(None))
+    assert not start.any() and torch.equal(end, pictures) and len(noisy) == 2
+    reach = pictures.amax((1, 2, 3)) - pictures.amin((1, 2, 3))
+    assert reach[1] < 17 < 250 < reach[0]
+    for level, one in zip((0.01, 0.5), noisy):
+        assert_close((one - pictures).std((1, 2, 3)), level * reach, rtol=0.03, atol=0)
+    assert not torch.allclose((noisy[0] - pictures) / 0.01, (noisy[1] - pictures) / 0.5, atol=1.0)
+
+
+def test_the_gradient_that_turns_is_compared_with_that_of_the_picture(who):
+    path, turns = hypothesis.rivals(who, steps=2, levels=(1e-6, 0.05, 3.0))
+    by_level = turns.groupby("level")
+    assert (
+        by_level["cosine"].mean()[1e-6] == pytest.approx(1, abs=1e-3)
+        and by_level["cosine"].mean()[3.0] < 0.98
+        and turns["cosine"].between(-1.001, 1.001).all()
+    )
+    assert by_level["same"].all()[1e-6] and not by_level["same"].all()[3.0]
+    images = batch(who, slice(None))
+    with torch.no_grad():
+        logits, blank = who.model(images), who.model(0 * images)
+    assert path[path["position"] == 1]["score"].tolist() == pytest.approx(
+        [(logits[n] - blank[n])[c].item() for n, c in enumerate(logits.argmax(1).tolist())],
+        abs=1e-5,
+    )
+    again = hypothesis.rivals(who, steps=2, levels=(1e-6, 0.05, 3.0))
+    assert (
+        again[0].equals(path)
+        and again[1].equals(turns)
+        and not hypothesis.rivals(who, steps=2, levels=(1e-6, 0.05, 3.0), seed=1)[1].equals(turns)
+    )

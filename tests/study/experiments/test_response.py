@@ -1,0 +1,682 @@
+"""study.experiments.response: what the threshold, the border and the attack do to small networks, and which weights the sanity checks touch."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from lib import attribution, metrics
+from study.experiments import cleanliness, deletion, response
+from study.experiments.hypothesis import at_layer
+from study.store import results
+from study.subjects import sources
+from study.subjects.sources import Dataset
+from study.subjects.subject import Subject, batch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def subject_of(model, images, masks=None, black=0.0, white=255.0) -> Subject:
+    """A model whose input is the bytes themselves, unless `black` and `white` say otherwise."""
+    model.black, model.white = black, white
+    images = torch.as_tensor(images).to(torch.uint8)
+    return Subject(
+        model.eval(),
+        Dataset(
+            "toy",
+            "test",
+            images,
+            torch.zeros(len(images), dtype=torch.int64),
+            ("ant", "bee", "cat"),
+            "made",
+            masks,
+        ),
+        "net",
+        "made",
+    )
+
+
+def make(count=6, size=12, seed=0, pool=True) -> Subject:
+    """Two convolutions and a head with random weights on random pictures, the object a square."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2) if pool else nn.AvgPool2d(2),
+            nn.Conv2d(5, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+            nn.Linear(54, 3),
+        )
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.4)
+    images = torch.randint(256, (count, 3, size, size), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        model[-1].bias -= model(images / 127.5 - 1).mean(0)
+    masks = torch.zeros(count, size, size, dtype=torch.bool)
+    masks[:, 3:9, 2:7] = True
+    return subject_of(model, images, masks, -1.0, 1.0)
+
+
+def straight(weight, images) -> Subject:
+    """Logits weight [K,C,H,W] times the bytes, through a ReLU that never bites so that every method finds one."""
+    weight = torch.as_tensor(weight).float()
+    head = nn.Linear(weight[0].numel(), len(weight), bias=False)
+    with torch.no_grad():
+        head.weight.copy_(weight.flatten(1))
+    return subject_of(nn.Sequential(nn.ReLU(), nn.Flatten(), head), images)
+
+
+@pytest.fixture(scope="module")
+def who(one_thread):
+    found = make()
+    with torch.no_grad():
+        assert found.model(batch(found, slice(None))).argmax(1).unique().numel() >= 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def images(who):
+    return batch(who, slice(None))
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CACHE", tmp_path)
+    monkeypatch.setattr(results, "CACHE", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    return tmp_path
+
+
+# ---- what is traced
+
+
+def by_autograd(who, images, target=None):
+    """(activation, gradient of the target's logit) at every ReLU, from PyTorch alone."""
+    value, kept = images, []
+    for module in who.model:
+        value = module(value)
+        if isinstance(module, nn.ReLU):
+            value.retain_grad()
+            kept.append(value)
+    target = value.argmax(1) if target is None else target
+    value.gather(1, target[:, None]).sum().backward()
+    who.model.zero_grad(set_to_none=True)
+    return [(a.detach(), a.grad) for a in kept]
+
+
+@pytest.mark.parametrize("target", [None, torch.tensor([0, 1, 2, 2, 1, 0])])
+def test_the_plain_rule_sees_what_autograd_computes(target, who, images):
+    found, expected = (
+        response.traced(who, images, response.plain, target),
+        by_autograd(who, images, target),
+    )
+    assert len(found) == len(expected) == 2
+    for (a, g, passed), (b, h) in zip(found, expected):
+        assert_close(a, b)
+        assert_close(g, h)
+        assert_close(passed, torch.where(a > 0, h, 0))
+    assert not any(p.grad is not None for p in who.model.parameters())
+
+
+@pytest.mark.parametrize("q", [0, 40, 90])
+def test_the_rectified_rule_thresholds_what_arrives(q, who, images):
+    first, second = response.traced(who, images, response.rectified(q))
+    assert_close(
+        second[1], by_autograd(who, images)[1][1]
+    )  # nothing lies between the last activation and the score
+    for a, g, passed in (first, second):
+        for one, gradient, through in zip(a, g, passed):
+            score = (one * gradient).flatten()
+            tau = score.sort().values[round((score.numel() - 1) * q / 100)]
+            assert torch.equal(through, torch.where(one * gradient > tau, gradient, 0))
+    if q == 90:
+        assert not torch.allclose(
+            first[1], by_autograd(who, images)[0][1]
+        )  # what was cut further up is missing here
+
+
+def test_a_traced_border_is_the_padding_tricks(who, images):
+    free, trick = (
+        response.traced(who, images, response.plain, border=border)[0][1]
+        for border in (None, "padded")
+    )
+    ring = torch.ones(12, 12, dtype=torch.bool)
+    ring[1:-1, 1:-1] = False
+    with_trick = response.traced(who, images, response.plain, border="padded")
+    assert_close(with_trick[1][1], response.traced(who, images, response.plain)[1][1])
+    assert not torch.allclose(free, trick)
+
+
+# ---- the threshold sweep
+
+PERCENTILES = (0, 20, 80, 98)
+
+
+@pytest.fixture(scope="module")
+def swept(who):
+    return response.sweep(who, PERCENTILES, batch_size=4)
+
+
+def test_a_sweep_is_a_row_for_every_picture_and_layer_at_every_percentile(swept):
+    pictures, layers = swept
+    assert list(pictures.columns) == ["picture", "q", "roughness", "like20", "top20"] and list(
+        layers.columns
+    ) == ["layer", "q", "zero", "silent", "tau", "positive"]
+    assert sorted(zip(pictures["picture"], pictures["q"])) == [
+        (n, q) for n in range(6) for q in PERCENTILES
+    ]
+    assert sorted(zip(layers["layer"], layers["q"])) == [
+        (k, q) for k in (1, 2) for q in PERCENTILES
+    ]
+
+
+def test_a_sweeps_maps_are_rectgrads(who, images, swept):
+    pictures = swept[0].sort_values(["q", "picture"]).set_index("q")
+    at = {
+        q: attribution.rectgrad(who.model, images, q=float(q), final_threshold=False).sum(1)
+        for q in PERCENTILES
+    }
+    assert pictures.loc[20, ["like20", "top20"]].to_numpy() == pytest.approx(np.ones((6, 2)))
+    for q in PERCENTILES:
+        size = at[q].abs().sum((1, 2))
+        rough = torch.where(size > 0, metrics.total_variation(at[q]) / size, 0)
+        assert pictures.loc[q, "roughness"].tolist() == pytest.approx(rough.tolist(), rel=1e-4)
+        assert pictures.loc[q, "like20"].tolist() == pytest.approx(
+            metrics.rank_correlation(at[q], at[20]).tolist(), abs=1e-3
+        )
+        top = [
+            len(
+                set(a.flatten().topk(7).indices.tolist())
+                & set(b.flatten().topk(7).indices.tolist())
+            )
+            / 7
+            for a, b in zip(at[q], at[20])
+        ]  # 5 % of 144
+        if q < 98:  # where the map has more than seven values
+            assert pictures.loc[q, "top20"].tolist() == pytest.approx(top)
+
+
+def test_a_sweeps_layers_are_means_over_pictures(who, images, swept):
+    layers = swept[1].set_index(["layer", "q"])
+    for q in PERCENTILES:
+        for layer, (a, g, _) in enumerate(
+            response.traced(who, images, response.rectified(q), border="padded"), 1
+        ):
+            taus = [np.percentile((x * y).numpy(), q, method="nearest") for x, y in zip(a, g)]
+            row = layers.loc[layer, q]
+            assert row["zero"] == pytest.approx((a * g == 0).double().mean().item()) and row[
+                "silent"
+            ] == pytest.approx((a == 0).double().mean().item())
+            assert row["tau"] == pytest.approx(np.mean(taus), rel=1e-4, abs=1e-7) and row[
+                "positive"
+            ] == np.mean(np.array(taus) > 0)
+    assert (layers["zero"] >= layers["silent"] - 1e-12).all() and layers.loc[1, 98][
+        "zero"
+    ] > layers.loc[1, 0]["zero"]
+    assert (layers.loc[2, 0]["tau"] <= 0) and layers.loc[2, 98]["positive"] == 1
+
+
+def test_the_share_of_the_highest_that_stay():
+    first = torch.arange(40.0).view(1, 5, 8).repeat(3, 1, 1)
+    second = torch.stack([first[0], -first[0], first[0].clone()])
+    second[2].view(-1)[39] = -1
+    assert response._same_top(first, second).tolist() == [1, 0, 0.5]  # 5 % of 40 pixels are 2
+    assert response._same_top(first, second, 0.1).tolist() == [1, 0, 0.75]
+
+
+def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):
+    lines = []
+    first = response.sweep(who, PERCENTILES, batch_size=4, stored=True, log=lines.append)
+    assert len(lines) == 2 and "4 pictures" in lines[0] and "6 pictures" in lines[1]
+    monkeypatch.setattr(response, "_trace", lambda *_, **__: pytest.fail("computed again"))
+    again = response.sweep(who, PERCENTILES, stored=True)
+    for one, other, direct in zip(first, again, swept):
+        assert one.equals(other) and list(one.columns) == list(direct.columns)
+        np.testing.assert_allclose(one.astype(float), direct.astype(float))
+    with pytest.raises(pytest.fail.Exception):
+        response.sweep(who, (0, 20), stored=True)
+
+
+# ---- accumulation
+
+
+def test_accumulation_by_hand():
+    """A pointwise layer relu(x - 10) on one channel of 2x2 pixels: everything can be read off the weights."""
+    point, head = nn.Conv2d(3, 1, 1), nn.Linear(4, 2)
+    with torch.no_grad():
+        point.weight.zero_(), point.bias.fill_(-10), head.bias.zero_()
+        point.weight[0, 0] = 1
+        head.weight.copy_(torch.tensor([[1.0, 2, -3, 4], [0, 0, 0, 0]]))
+    images = torch.zeros(1, 3, 2, 2)
+    images[0, 0] = torch.tensor([[15.0, 16], [4, 20]])  # activations 5 6 0 10; the third is closed
+    masks = torch.tensor([[[True, True], [False, False]]])
+    table = response.accumulation(
+        subject_of(nn.Sequential(point, nn.ReLU(), nn.Flatten(), head), images, masks), q=0
+    )
+    ratio = table.set_index(["method", "layer"])["ratio"]
+    assert list(table.columns) == ["picture", "method", "layer", "ratio"] and len(table) == 4
+    assert ratio["saliency", 1] == pytest.approx(
+        (3 + 4) / (1 + 2)
+    )  # the gradient at the layer's output is the head
+    assert ratio["saliency", 0] == pytest.approx((0 + 4) / (1 + 2))
+    # RectGrad at q = 0: scores 5 12 0 40, tau 0; what passes is 1 2 0 4, times the activation, or times the input
+    assert ratio["rectgrad", 1] == pytest.approx((0 + 40) / (5 + 12))
+    assert ratio["rectgrad", 0] == pytest.approx((0 + 4 * 20) / (15 + 2 * 16))
+
+
+def test_accumulation_is_read_off_the_traces(who, images):
+    table = response.accumulation(who, q=80.0, batch_size=4).set_index(
+        ["method", "layer", "picture"]
+    )["ratio"]
+    assert len(table) == 2 * 3 * 6
+    masks = who.pictures.masks
+    layers = {
+        "saliency": [attribution.saliency(who.model, images).mean(1)]
+        + [g.mean(1) for _, g, _ in response.traced(who, images, response.plain)],
+        "rectgrad": [attribution.rectgrad(who.model, images, q=80.0, final_threshold=False).mean(1)]
+        + [
+            (a * p).mean(1)
+            for a, _, p in response.traced(who, images, response.rectified(80.0), border="padded")
+        ],
+    }
+    for method, found in layers.items():
+        for layer, values in enumerate(found):
+            on = at_layer(masks, values[:, None])[:, 0]
+            for n, (size, weight) in enumerate(zip(values.abs(), on)):
+                inside, outside = (
+                    (size * weight).sum() / weight.sum(),
+                    (size * (1 - weight)).sum() / (1 - weight).sum(),
+                )
+                assert table[method, layer, n] == pytest.approx(
+                    ((outside + 1e-12) / (inside + 1e-12)).item(), rel=1e-3
+                )
+
+
+def test_a_map_of_zeros_accumulates_nothing(who):
+    blank = who.altered(
+        images=who.pictures.images[:1], labels=who.pictures.labels[:1], masks=who.pictures.masks[:1]
+    )
+    with torch.no_grad():
+        model = copy.deepcopy(who.model)
+        model[-1].weight.zero_()
+    model.black, model.white = -1.0, 1.0
+    assert response.accumulation(blank._replace(model=model))["ratio"].tolist() == pytest.approx(
+        [1.0] * 6
+    )
+
+
+# ---- which methods fit
+
+
+def test_prr_needs_a_max_pooling(who, unchanged):
+    methods = ["saliency", "rectgrad_prr", "rectgrad"]
+    with unchanged(who.model):
+        assert response.fitting(who, methods) == methods
+        assert response.fitting(make(pool=False), methods) == ["saliency", "rectgrad"]
+
+
+# ---- the attack and the classes
+
+
+def test_an_fgsm_step_goes_against_the_prediction():
+    """Logits w x and 0, w x small and positive: every pixel moves against the sign of its weight, where that is 0 not at all."""
+    weight = torch.tensor([[[0.5, -2.0], [0.0, 3.0]]]).expand(3, 2, 2)
+    pictures = torch.full((2, 3, 2, 2), 100.0)
+    pictures[1] += torch.arange(12.0).view(3, 2, 2)
+    gentle = straight(torch.stack([weight, 0 * weight]) / 1000, pictures).model
+    moved = response.fgsm(gentle, pictures, 7.0, 0.0, 255.0) - pictures
+    assert torch.equal(moved, -7.0 * weight.sign().expand_as(moved))
+    assert torch.equal(
+        response.fgsm(gentle, -pictures, 7.0, -255.0, 255.0) + pictures, torch.zeros_like(pictures)
+    )  # the ReLU is closed: no way to go
+
+
+def test_an_fgsm_step_raises_the_loss_and_stays_in_range(who, images, unchanged):
+    with unchanged(who.model, images):
+        attacked = response.fgsm(who.model, images, 0.01, -1.0, 1.0)
+    own = who.model(images).argmax(1)
+    with torch.no_grad():
+        before, after = (
+            F.cross_entropy(who.model(x), own, reduction="none") for x in (images, attacked)
+        )
+    assert (after > before).all() and attacked.min() >= -1 and attacked.max() <= 1
+    step = (attacked - images).abs()
+    assert step.max() <= 0.01 + 1e-6 and (step > 0.0099).double().mean() > 0.8
+    one_by_one = torch.cat(
+        [response.fgsm(who.model, images[n : n + 1], 0.01, -1.0, 1.0) for n in range(6)]
+    )
+    assert_close(attacked, one_by_one)
+    assert torch.equal(response.fgsm(who.model, images, 0.0, -1.0, 1.0), images)
+    narrow = response.fgsm(who.model, images, 0.5, -0.2, 0.3)
+    assert narrow.min() == pytest.approx(-0.2) and narrow.max() == pytest.approx(0.3)
+
+
+def test_adversarial_compares_maps_each_for_its_own_prediction(who, images):
+    table = response.adversarial(who, ("saliency", "rectgrad"), eps=0.6, batch_size=4)
+    assert (
+        list(table.columns) == ["picture", "method", "correlation", "changed"]
+        and table["method"].tolist() == ["saliency"] * 6 + ["rectgrad"] * 6
+    )
+    attacked = response.fgsm(who.model, images, 0.6, -1.0, 1.0)
+    changed = who.model(images).argmax(1) != who.model(attacked).argmax(1)
+    assert 0 < changed.sum()
+    for method, part in table.groupby("method"):
+        assert (
+            part["picture"].tolist() == list(range(6))
+            and part["changed"].tolist() == changed.tolist()
+        )
+        pair = (
+            cleanliness.channel_sums(who, method, x, who.model(x).argmax(1))
+            for x in (images, attacked)
+        )
+        assert part["correlation"].tolist() == pytest.approx(
+            metrics.rank_correlation(*pair).tolist(), abs=1e-3
+        )
+    assert table["correlation"].min() < 0.99
+
+
+def test_without_a_step_nothing_is_attacked(who):
+    table = response.adversarial(who, ("saliency",), eps=0.0)
+    assert not table["changed"].any() and table["correlation"].tolist() == pytest.approx([1.0] * 6)
+
+
+def test_stored_attacks_are_a_cell_a_method(who, stored, monkeypatch):
+    first = response.adversarial(who, ("saliency", "guided_backprop"), stored=True)
+    monkeypatch.setattr(response, "fgsm", lambda *_: pytest.fail("computed again"))
+    assert (
+        response.adversarial(who, ("saliency", "guided_backprop"), stored=True).equals(first)
+        and len(results.cells("adversarial")) == 2
+    )
+    assert [c["parameters"]["eps"] for c in results.cells("adversarial")] == [0.01, 0.01]
+    with pytest.raises(pytest.fail.Exception):
+        response.adversarial(who, ("rectgrad",), stored=True)
+
+
+def test_every_method_that_fits_is_attacked(monkeypatch):
+    who = make(count=2, pool=False)
+    monkeypatch.setattr(response, "SHOWN", ("saliency", "rectgrad_prr", "deeplift"))
+    assert response.adversarial(who)["method"].drop_duplicates().tolist() == [
+        "saliency",
+        "deeplift",
+    ]
+
+
+def test_second_class_of_a_network_that_sees_opposites():
+    """Two classes with opposite weights: their maps are each other's negative; two with the same weights: equal."""
+    weight = torch.arange(-6.0, 6).view(3, 2, 2) + 0.5
+    pictures = torch.randint(1, 256, (4, 3, 2, 2), generator=torch.Generator().manual_seed(0))
+    opposite = response.second_class(
+        straight(torch.stack([weight, -weight, 0 * weight - 99]), pictures),
+        ("saliency",),
+        batch_size=3,
+    )
+    assert opposite["picture"].tolist() == [0, 1, 2, 3] and opposite[
+        "correlation"
+    ].tolist() == pytest.approx([-1] * 4)
+    same = response.second_class(
+        straight(torch.stack([weight, weight, 0 * weight - 99]), pictures), ("saliency",)
+    )
+    assert same["correlation"].tolist() == pytest.approx([1] * 4)
+
+
+def test_second_class_is_the_kernels_for_the_two_likeliest(who, images):
+    table = response.second_class(who, batch_size=4).set_index("method")["correlation"]
+    first, second = who.model(images).topk(2).indices.unbind(1)
+    for method, kernel in (
+        ("saliency", attribution.saliency),
+        ("guided_backprop", lambda *a: images * attribution.guided_backprop(*a)),
+        ("rectgrad", lambda *a: attribution.rectgrad(*a, final_threshold=False)),
+    ):
+        pair = (kernel(who.model, images, target).sum(1) for target in (first, second))
+        assert table[method].tolist() == pytest.approx(
+            metrics.rank_correlation(*pair).tolist(), abs=1e-3
+        )
+
+
+# ---- the border
+
+
+@pytest.mark.parametrize("size, width", [(12, 1), (32, 2), (64, 4)])
+def test_the_border_ring_of_known_maps(size, width, monkeypatch):
+    who, given = make(count=3, size=size), []
+    even, inner, edge = (
+        torch.full((size, size), -2.0),
+        torch.zeros(size, size),
+        torch.ones(size, size),
+    )
+    inner[width, width], edge[width:-width, width:-width] = 1.0, 0.0
+    monkeypatch.setattr(
+        response,
+        "channel_sums",
+        lambda who, method, images, **options: (
+            given.append((method, options)) or torch.stack([even, inner, edge])
+        ),
+    )
+    table = response.border(who)
+    part = 1 - (size - 2 * width) ** 2 / size**2
+    for _, rows in table.groupby("setting"):
+        assert rows["ring"].tolist() == pytest.approx([1, 0, 1 / part], rel=1e-5)
+    assert given == [
+        ("rectgrad", options)
+        for options in (
+            {"padding_trick": False},
+            {"border": "padded"},
+            {"border": "half_kernel"},
+            {"border": "released"},
+        )
+    ]
+
+
+def test_the_padding_trick_empties_the_border(who):
+    table = response.border(who, ("off", "padded"), batch_size=4)
+    assert sorted(zip(table["setting"], table["picture"])) == [
+        (s, n) for s in ("off", "padded") for n in range(6)
+    ]
+    means = table.groupby("setting")["ring"].mean()
+    assert means["padded"] < means["off"]
+
+
+# ---- sanity checks
+
+
+def test_layers_are_those_with_weights_from_the_output_to_the_input(who):
+    assert [(name, type(module)) for name, module in response.weighted_layers(who.model)] == [
+        ("7", nn.Linear),
+        ("3", nn.Conv2d),
+        ("0", nn.Conv2d),
+    ]
+    nested = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)), nn.ReLU(), nn.Linear(1, 1)
+    )
+    assert [name for name, _ in response.weighted_layers(nested)] == ["2", "0.1", "0.0"]
+
+
+def test_new_weights_have_mean_0_and_the_old_spread():
+    layer, norm = nn.Linear(200, 100), nn.BatchNorm2d(4)
+    with torch.no_grad():
+        layer.weight.normal_(-3, 0.5), norm.weight.fill_(7), norm.bias.fill_(7)
+    old, buffers = layer.weight.clone(), {k: v.clone() for k, v in norm.named_buffers()}
+    (
+        response.redraw_weights(layer, torch.Generator().manual_seed(0)),
+        response.redraw_weights(norm, torch.Generator()),
+    )
+    assert layer.weight.mean().item() == pytest.approx(
+        0, abs=0.02
+    ) and layer.weight.std().item() == pytest.approx(0.5, rel=0.02)
+    assert (
+        abs(np.corrcoef(old.detach().flatten(), layer.weight.detach().flatten())[0, 1]) < 0.03
+        and not layer.bias.any()
+        and layer.weight.requires_grad
+    )
+    assert (
+        norm.weight.tolist() == [1] * 4
+        and norm.bias.tolist() == [0] * 4
+        and all(torch.equal(v, buffers[k]) for k, v in norm.named_buffers())
+    )
+    drawn = []
+    for seed in (0, 0, 1):
+        other = copy.deepcopy(layer)
+        response.redraw_weights(other, torch.Generator().manual_seed(seed))
+        drawn.append(other.weight)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_only_the_children_named_are_redrawn():
+    block = nn.Sequential(nn.Linear(3, 3))
+    before = block[0].weight.clone()
+    response.redraw_weights(block, torch.Generator())
+    assert torch.equal(block[0].weight, before)
+
+
+@pytest.fixture(scope="module")
+def checked(who):
+    return response.sanity(who, ("saliency", "rectgrad"), batch_size=4)
+
+
+def test_sanity_is_a_row_for_every_method_mode_and_layer(checked):
+    names = ["Linear 7", "Conv2d 3", "Conv2d 0"]
+    assert checked[["method", "mode", "layer", "depth"]].values.tolist() == [
+        [m, mode, name, depth]
+        for m in ("saliency", "rectgrad")
+        for mode in ("cascading", "independent")
+        for depth, name in enumerate(names, 1)
+    ]
+    for value in ("rank", "ssim"):
+        assert (
+            (checked[f"{value}_low"] <= checked[value]).all()
+            and (checked[value] <= checked[f"{value}_high"]).all()
+            and checked[value].between(-1, 1).all()
+        )
+    assert (checked["n"] == 6).all()
+    first = checked[checked["depth"] == 1].set_index(["method", "mode"])["rank"]
+    assert (
+        first["saliency", "cascading"] == first["saliency", "independent"]
+    )  # the output alone is the same in both
+
+
+def test_which_weights_a_map_is_computed_with(who, images, monkeypatch, unchanged):
+    """Cascading: all layers from the output down to this one are new. Independent: this one alone, the rest is restored."""
+    seen, original = [], response.channel_sums
+    state = lambda model: {name: value.clone() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(
+        response,
+        "channel_sums",
+        lambda who, method, images, target: (
+            seen.append((state(who.model), target)) or original(who, method, images, target)
+        ),
+    )
+    with unchanged(who.model):
+        response.sanity(who, ("saliency",))
+    intact, predicted = state(who.model), who.model(images).argmax(1)
+    assert len(seen) == 7 and all(
+        torch.equal(target, predicted) for _, target in seen
+    )  # always the intact network's class
+    new = [
+        {name for name in intact if not torch.equal(found[name], intact[name])} for found, _ in seen
+    ]
+    layers = [{f"{k}.weight", f"{k}.bias"} for k in (7, 3, 0)]
+    assert new == [
+        set(),
+        layers[0],
+        layers[0] | layers[1],
+        layers[0] | layers[1] | layers[2],
+        *layers,
+    ]
+    assert all(
+        torch.equal(seen[2][0]["7.weight"], seen[k][0]["7.weight"]) for k in (1, 3)
+    )  # drawn once, then kept
+    assert torch.equal(seen[4][0]["7.weight"], seen[1][0]["7.weight"])
+
+
+def test_sanity_repeats_by_its_seed(who, checked):
+    again = response.sanity(who, ("saliency", "rectgrad"), batch_size=4)
+    assert again.equals(checked)
+    assert not np.allclose(
+        response.sanity(who, ("saliency",), seed=1)["rank"],
+        checked.query("method == 'saliency'")["rank"],
+    )
+
+
+def fake(function) -> attribution.Method:
+    return attribution.Method(function, "Fake", "", {"sign": "absmax", "noise": "sum"})
+
+
+def test_a_method_that_ignores_the_weights_is_found_out(who, monkeypatch):
+    monkeypatch.setitem(
+        attribution.METHODS, "edges", fake(lambda model, images, target=None: images)
+    )
+    table = response.sanity(who, ("edges",))
+    assert (
+        len(table) == 6
+        and table["rank"].tolist() == pytest.approx([1] * 6)
+        and table["ssim"].tolist() == pytest.approx([1] * 6)
+        and (table["empty"] == 0).all()
+    )
+
+
+def test_maps_that_become_empty_are_counted(who, monkeypatch):
+    """A method that shows nothing wherever the last layer has lost its bias; of every other picture."""
+
+    def half(model, images, target=None):
+        gone = (torch.arange(len(images)) % 2 == 0) & (not model[7].bias.any())
+        return images * ~gone[:, None, None, None]
+
+    monkeypatch.setitem(attribution.METHODS, "half", fake(half))
+    assert response.sanity(who, ("half",))["empty"].tolist() == [0.5, 0.5, 0.5, 0.5, 0, 0]
+
+
+def test_stored_sanity_is_a_cell_a_method(who, stored, monkeypatch, checked):
+    lines = []
+    first = response.sanity(
+        who, ("saliency", "rectgrad"), batch_size=4, stored=True, log=lines.append
+    )
+    np.testing.assert_allclose(first["rank"], checked["rank"])
+    assert len(lines) == 2 == len(results.cells("sanity"))
+    monkeypatch.setattr(response, "_sanity_maps", lambda *_: pytest.fail("computed again"))
+    assert (
+        response.sanity(who, ("rectgrad",), stored=True)["rank"].tolist()
+        == first[first["method"] == "rectgrad"]["rank"].tolist()
+    )
+    with pytest.raises(pytest.fail.Exception):
+        response.sanity(who, ("saliency",), seed=1, stored=True)
+
+
+def test_similarity_of_maps():
+    maps = torch.rand(4, 12, 12, generator=torch.Generator().manual_seed(0))
+    other = torch.rand(4, 12, 12, generator=torch.Generator().manual_seed(1))
+    assert_close(response.similarity(maps, maps), torch.ones(4), check_dtype=False)
+    assert_close(
+        response.similarity(maps, 5 * maps + 3),
+        torch.ones(4),
+        check_dtype=False,
+        rtol=1e-4,
+        atol=1e-4,
+    )  # each is stretched to [0,1]
+    unlike = response.similarity(maps, other)
+    assert (
+        unlike.shape == (4,)
+        and (unlike.abs() < 0.4).all()
+        and torch.equal(unlike, response.similarity(other, maps))
+    )
+    mixed = response.similarity(maps, torch.cat([maps[:1], other[1:]]))
+    assert mixed[0].item() == pytest.approx(1) and torch.equal(mixed[1:], unlike[1:])
+    assert response.similarity(maps, 0 * maps).isfinite().all()
+
+
+def test_an_interval_holds_its_mean():
+    values = torch.rand(30, generator=torch.Generator().manual_seed(0))
+    row = deletion.with_interval("rank", values)
+    assert (
+        list(row) == ["rank", "rank_low", "rank_high"]
+        and row["rank"] == pytest.approx(values.double().mean().item())
+        and (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)
+    )

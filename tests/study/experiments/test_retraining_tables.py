@@ -1,0 +1,316 @@
+"""study.experiments.retraining_tables: what follows from the accuracies of retrained networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import torch
+
+from study.experiments import retraining_tables
+from study.experiments.retraining import ADDED, FRACTIONS, MODES, PRINTED
+from study.store import results
+
+
+def made(accuracies: dict, whole=0.7, seeds=(0,)) -> pd.DataFrame:
+    """Accuracies {(method, mode): [one a fraction]} as `tidy` returns them; a seed adds a hundredth of itself."""
+    rows = [
+        {"method": "none", "mode": "none", "fraction": 0.0, "seed": s, "accuracy": whole}
+        for s in seeds
+    ]
+    rows += [
+        {"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": a + s / 100}
+        for (m, mode), heights in accuracies.items()
+        for f, a in zip(FRACTIONS, heights)
+        for s in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_networks_that_repeat_the_explained_one(monkeypatch):
+    explained = np.array([True, True, False, False])
+    stored = {
+        (m, "kar", s): np.array([[1, s == 1, 0, 1]] + [[0, 0, 0, 0]] * 4, dtype=bool)
+        for m in PRINTED
+        for s in (1, 2)
+    } | {
+        ("none", "none", 1): np.array([[1, 1, 0, 0]], dtype=bool),
+        ("active", "kar", 1): np.zeros((5, 4), bool),
+    }
+    monkeypatch.setattr(retraining_tables, "flags", lambda current: stored)
+    found = retraining_tables.repeated(explained)
+    assert (
+        set(found.index) == {"none", *PRINTED}
+        and found.loc["deeplift"].tolist() == [0.75, 0.5]
+        and found.loc["none"].tolist() == [1, 0]
+    )  # the first share alone, two seeds
+    stored = {key: f for key, f in stored.items() if key[0] != "deeplift"}
+    assert not len(retraining_tables.repeated(explained))
+
+
+def test_curves_are_whole_or_left_out():
+    """Two fractions asked for: the method that lacks one is left out, as is a third fraction; what saw everything has one of its own."""
+    right = lambda *values: results.pack(torch.tensor(values, dtype=torch.bool))
+    one = lambda method, mode, fraction, *values: {
+        "parameters": {"method": method, "mode": mode, "fraction": fraction, "seed": 1},
+        "correct": right(*values),
+    }
+    found = retraining_tables.curves_of(
+        [
+            one("none", "none", 0.0, 1, 1),
+            one("saliency", "roar", 0.7, 0, 1),
+            one("saliency", "roar", 0.3, 1, 1),
+            one("saliency", "roar", 0.5, 0, 0),
+            one("saliency", "kar", 0.3, 1, 1),
+        ],
+        (0.3, 0.7),
+    )
+    assert {key: f.tolist() for key, f in found.items()} == {
+        ("none", "none", 1): [[True, True]],
+        ("saliency", "roar", 1): [[True, True], [False, True]],
+    }
+
+
+def test_areas_by_hand():
+    found = retraining_tables.areas(
+        made(
+            {
+                ("saliency", "roar"): [0.6, 0.5, 0.4, 0.3, 0.2],
+                ("saliency", "kar"): [0.2, 0.3, 0.4, 0.5, 0.6],
+            }
+        )
+    ).set_index("mode")
+    assert found.loc["roar", "span"] == pytest.approx(0.4)  # a straight line: its middle
+    assert found.loc["roar", "extended"] == pytest.approx(
+        0.05 * (0.7 + 0.6) + 0.8 * 0.4 + 0.05 * (0.2 + 0.1)
+    )
+    assert found.loc["kar", "span"] == pytest.approx(0.6) and found.loc[
+        "kar", "extended"
+    ] == pytest.approx(1 - (0.05 * (0.1 + 0.2) + 0.8 * 0.4 + 0.05 * (0.6 + 0.7)))
+
+
+def test_a_curve_that_lacks_a_fraction_has_no_area():
+    found = made(
+        {
+            ("saliency", "roar"): [0.6, 0.5, 0.4, 0.3, 0.2],
+            ("random", "roar"): [0.6, 0.5, 0.4, 0.3, 0.2],
+        }
+    )
+    assert retraining_tables.areas(found.drop(index=found.index[-1]))["method"].tolist() == [
+        "saliency"
+    ]
+    assert (
+        len(retraining_tables.areas(found[found["method"] != "none"])) == 0
+    )  # nor one without the network that saw everything
+
+
+def test_random_rows_that_are_one_experiment_add_up_to_one():
+    """Table 1 prints .5562 and .4438: keeping a share at random is removing the rest."""
+    heights = [0.65, 0.6, 0.5, 0.4, 0.25]
+    found = retraining_tables.areas(
+        made({("random", "roar"): heights, ("random", "kar"): heights[::-1]})
+    ).set_index("mode")["span"]
+    assert found["roar"] + found["kar"] == pytest.approx(1)
+
+
+def test_differences_from_random_are_paired_by_seed():
+    """Intervals from the variance pooled over methods: of areas over seeds, of differences once each seed's mean is taken out."""
+    levels = {
+        "random": (0.5, 0.6, 0.7),
+        "saliency": (0.45, 0.56, 0.64),
+        "rectgrad": (0.4, 0.49, 0.61),
+    }
+    areas = pd.DataFrame(
+        [
+            {"method": m, "mode": "roar", "seed": s, "span": v}
+            for m, values in levels.items()
+            for s, v in enumerate(values)
+        ]
+    )
+    found, x = (
+        retraining_tables.against_random(areas).set_index("method"),
+        np.array(list(levels.values())),
+    )
+    pooled = x.var(axis=1, ddof=1).mean() ** 0.5
+    half = scipy.stats.t.ppf(0.975, 6) * pooled / 3**0.5
+    assert found.loc[
+        "saliency", ["seeds", "area", "area_low", "area_high", "difference"]
+    ].tolist() == pytest.approx([3, 0.55, 0.55 - half, 0.55 + half, -0.05])
+    rest = (
+        sum(
+            (x[m, s] - x[m].mean() - x[:, s].mean() + x.mean()) ** 2
+            for m in range(3)
+            for s in range(3)
+        )
+        / 4
+    )
+    reach = scipy.stats.t.ppf(0.975, 4) * (2 * rest / 3) ** 0.5
+    assert found.loc["saliency", ["low", "high"]].tolist() == pytest.approx(
+        [-0.05 - reach, -0.05 + reach]
+    )
+    assert found.loc["random", ["area", "difference", "low", "high"]].tolist() == pytest.approx(
+        [0.6, 0, 0, 0]
+    )
+    one = (
+        retraining_tables.against_random(areas[areas["seed"] == 0])
+        .set_index("method")
+        .loc["saliency"]
+    )
+    assert (
+        one["difference"] == pytest.approx(-0.05) and one[["low", "high", "area_low"]].isna().all()
+    )  # of one seed no interval
+    assert (
+        retraining_tables.against_random(areas.iloc[:-1])["seeds"] == 2
+    ).all()  # the seeds that all methods have
+
+
+def test_the_mean_of_both_areas_by_hand():
+    """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's, and drops out."""
+    rows = [
+        (m, mode, seed, area + (line if mode == "roar" else -line) + 0.01 * seed)
+        for m, area, line in (("saliency", 0.5, 0.1), ("random", 0.6, 0.0), ("active", 0.4, 0.0))
+        for mode in MODES
+        for seed in (1, 2)
+    ]
+    found = pd.DataFrame(rows, columns=["method", "mode", "seed", "span"])
+    mean = retraining_tables.mean_of_both(found)
+    assert mean["method"].tolist() == ["saliency", "random", "active"] and set(mean["mode"]) == {
+        "mean"
+    }
+    assert mean["difference"].tolist() == pytest.approx([-0.1, 0, -0.2]) and mean[
+        "area"
+    ].tolist() == pytest.approx([0.515, 0.615, 0.415])
+    part = found[~((found["method"] == "active") & (found["mode"] == "kar") & (found["seed"] == 2))]
+    assert retraining_tables.mean_of_both(part)["seeds"].tolist() == [
+        1,
+        1,
+        1,
+    ]  # the seed that one method lacks is nobody's
+
+
+def test_holm_by_hand():
+    assert retraining_tables.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )
+    assert retraining_tables.holm([0.6, 0.9]) == [1, 1] and retraining_tables.holm([]) == []
+
+
+def test_every_pair_is_compared_over_seeds_and_fractions():
+    rng = np.random.default_rng(0)
+    cube = (
+        rng.random((3, 2, 5)) / 100 + np.array([0.5, 0.49, 0.3])[:, None, None]
+    )  # [methods,seeds,fractions]
+    rows = [
+        {"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": cube[i, s, k]}
+        for i, m in enumerate(("random", "saliency", "rectgrad"))
+        for s in (0, 1)
+        for k, f in enumerate(FRACTIONS)
+    ]
+    found = retraining_tables.compared(pd.DataFrame(rows))
+    assert (
+        list(zip(found["first"], found["second"]))
+        == [("random", "saliency"), ("random", "rectgrad"), ("saliency", "rectgrad")]
+        and (found["n"] == 10).all()
+    )
+    squares = sum(
+        (cube[m, s, k] - cube[m, :, k].mean() - cube[:, s, k].mean() + cube[:, :, k].mean()) ** 2
+        for m in range(3)
+        for s in range(2)
+        for k in range(5)
+    )
+    change = cube[0].mean() - cube[1].mean()
+    assert found.iloc[0]["difference"] == pytest.approx(change)
+    assert found.iloc[0]["p"] == pytest.approx(
+        2 * scipy.stats.t.sf(abs(change) / (2 * squares / 10 / 10) ** 0.5, 10)
+    )
+    assert (
+        found["p_corrected"].tolist() == pytest.approx(retraining_tables.holm(found["p"].tolist()))
+        and found.iloc[1]["p_corrected"] < 1e-6
+    )
+
+
+def test_two_seeds_can_show_a_difference_among_fourteen_methods_and_noise_does_not():
+    rng, methods = np.random.default_rng(1), PRINTED + ADDED
+    rows = [
+        {
+            "method": m,
+            "mode": "roar",
+            "fraction": f,
+            "seed": s,
+            "accuracy": 0.5 - 0.03 * (m == "rectgrad") + rng.normal(scale=0.005),
+        }
+        for m in methods
+        for s in (1, 2)
+        for f in FRACTIONS
+    ]
+    found = retraining_tables.compared(pd.DataFrame(rows))
+    ours = (found["first"] == "rectgrad") | (found["second"] == "rectgrad")
+    assert (
+        len(found) == 91
+        and (found[ours]["p_corrected"] < 0.05).all()
+        and not (found[~ours]["p_corrected"] < 0.05).any()
+    )
+
+
+def test_equal_accuracies_do_not_differ_and_one_seed_tells_nothing():
+    same = retraining_tables.compared(
+        made({("random", "roar"): [0.5] * 5, ("saliency", "roar"): [0.5] * 5}, seeds=(0, 1))
+    )
+    assert same["p"].tolist() == [1]
+    alone = retraining_tables.compared(
+        made({("random", "roar"): [0.5] * 5, ("saliency", "roar"): [0.4] * 5})
+    )
+    assert alone["difference"].tolist() == pytest.approx([0.1]) and alone[
+        ["p", "p_corrected"]
+    ].isna().all(axis=None)
+
+
+def test_the_spread_over_methods_beside_the_spread_over_seeds():
+    rows = [
+        {
+            "method": m,
+            "mode": "roar",
+            "fraction": 0.5,
+            "seed": s,
+            "accuracy": level + (0.01 if s else -0.01),
+        }
+        for m, level in (("a", 0.3), ("b", 0.5))
+        for s in (0, 1)
+    ]
+    (found,) = retraining_tables.spread(pd.DataFrame(rows)).to_dict("records")
+    assert (
+        found["between"] == pytest.approx(0.2 / 2**0.5)
+        and found["within"] == pytest.approx(0.02 / 2**0.5)
+        and found["ratio"] == pytest.approx(10)
+    )
+    assert found["p"] == pytest.approx(scipy.stats.f_oneway([0.29, 0.31], [0.49, 0.51]).pvalue)
+    assert (
+        len(retraining_tables.spread(pd.DataFrame(rows[:1] + rows[2:3]))) == 0
+    )  # one seed has no spread
+
+
+def test_protocols_that_rank_alike_agree():
+    levels = dict(zip(PRINTED, np.linspace(0.3, 0.6, 8)))
+    short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
+    full = short.assign(accuracy=short["accuracy"] ** 2)
+    found = retraining_tables.agreement(
+        short, full[(full["mode"] == "roar") & (full["fraction"] == 0.7)]
+    )
+    assert found[["mode", "fraction", "methods"]].values.tolist() == [["roar", 0.7, 8]] and found[
+        ["correlation", "low", "high"]
+    ].iloc[0].tolist() == pytest.approx([1, 1, 1])
+    turned = full.assign(accuracy=-full["accuracy"])
+    assert retraining_tables.agreement(short, turned)["correlation"].tolist() == pytest.approx(
+        [-1] * 10
+    )
+    mixed = full.assign(accuracy=np.random.default_rng(0).random(len(full)))
+    here = retraining_tables.agreement(short, mixed).iloc[0]
+    part = mixed[
+        (mixed["mode"] == here["mode"]) & (mixed["fraction"] == here["fraction"])
+    ].set_index("method")["accuracy"]
+    assert (
+        here["correlation"]
+        == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic)
+        and here["low"] <= here["correlation"] <= here["high"]
+    )

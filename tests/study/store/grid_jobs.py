@@ -1,0 +1,68 @@
+"""Work for tests of study.store.results.map_cells: functions of a module, so that another process can be given them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from study.store.results import Cell
+
+
+def cells(folder: Path, count: int, **parameters) -> list[Cell]:
+    """`count` cells that note each computation in a file of `folder`."""
+    return [
+        Cell("squares", f"square-{x}", {"x": x, "folder": str(folder), **parameters})
+        for x in range(count)
+    ]
+
+
+def note(p: dict, what: str) -> None:
+    with open(Path(p["folder"]) / f"{what}.log", "a") as file:
+        file.write(f"{p['x']} {os.getpid()}\n")
+
+
+def noted(folder: Path, what: str = "done") -> list[int]:
+    path = Path(folder) / f"{what}.log"
+    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def pids(folder: Path, what: str) -> set[int]:
+    path = Path(folder) / f"{what}.log"
+    return (
+        {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
+    )
+
+
+def square(p: dict) -> dict:
+    """The square, after `seconds`; dies or fails at `x` as told, `dies` only while there is no file of that name; `outlives` waits for that file."""
+    note(p, "begun")
+    if p["x"] == p.get("kills"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if p["x"] == p.get("dies"):
+        marker = Path(p["folder"]) / "died"
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if p["x"] == p.get("fails"):
+        raise ZeroDivisionError("as told")
+    while p["x"] == p.get("outlives") and not (Path(p["folder"]) / "died").exists():
+        time.sleep(0.05)
+    time.sleep(p.get("seconds", 0))
+    note(p, "done")
+    return {"rows": [{"square": p["x"] ** 2}]}
+
+
+_RUNNING: list[int] = []
+
+
+def alone(p: dict) -> dict:
+    """Fails if another cell is at work in this process."""
+    _RUNNING.append(p["x"])
+    time.sleep(0.1)
+    if _RUNNING != [p["x"]]:
+        raise RuntimeError(f"{_RUNNING} at once")
+    _RUNNING.clear()
+    note(p, "done")
+    return {"rows": [{"square": p["x"] ** 2}]}

