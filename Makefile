@@ -22,7 +22,7 @@ endif
 # a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help env reproduce book refresh test results verify mutate clean
+.PHONY: help env reproduce book refresh check test results verify mutate clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,7 +30,8 @@ help:
 	@echo 'make reproduce   run all chapters and build the book     _build/quick/html/index.html, _build/html/index.html'
 	@echo '                 PROFILE=paper  CHAPTER=05  PARAMS="model=resnet18 dataset=cifar10"'
 	@echo 'make book        build the published book alone          _build/html/index.html'
-	@echo 'make test        all tests: pytest, nbval over notebooks/, the built book in a browser'
+	@echo 'make check       format, lint, types, import directions and the tests of lib: under two minutes'
+	@echo 'make test        make check, then all tests: pytest, nbval over notebooks/, the built book in a browser'
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
 	@echo 'make verify      recompute a random part of the published numbers and compare; ARGS="--seed 1"'
 	@echo 'make mutate      break the kernels in listed ways: each must be caught; ARGS="--nbval"'
@@ -62,8 +63,16 @@ book: env
 refresh: env
 	$(PY) notebooks/run.py $(CHAPTER) --profile $(PROFILE) --refresh $(SETS)
 
-test: env
-	$(PY) -m pytest
+CHECKED := lib study book tests benchmarks notebooks
+
+check: env
+	$(PY) -m ruff format --check $(CHECKED)
+	$(PY) -m ruff check $(CHECKED)
+	$(PY) -m mypy
+	$(PY) -m pytest -q tests/test_imports.py tests/lib
+
+test: check
+	$(PY) -m pytest --ignore tests/lib --ignore tests/test_imports.py
 	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) notebooks
 
 results: env

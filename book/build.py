@@ -1,11 +1,12 @@
-"""Build the book: the published one from the committed chapters, or one from chapters executed here.
+"""Build the book: the published one from the committed chapters, or one from those executed here.
 
     python book/build.py                     book/ -> _build/html/
-    python book/build.py --profile quick     _build/quick/*.ipynb -> _build/quick/html/ (paper likewise)
+    python book/build.py --profile quick     _build/quick/*.ipynb -> _build/quick/html/
+                                             (paper likewise)
 
-jupyter-book reads a copy of the sources, `<out>/src`, to which this adds the parts of the prose pages that are made of
-results (pages.py), the commit in the footer and, where they apply, a note that a chapter was executed here or a warning
-that its code has changed since it was published.
+jupyter-book reads a copy of the sources, `<out>/src`, to which this adds the parts of the prose
+pages that are made of results (pages.py), the commit in the footer and, where they apply, a note
+that a chapter was executed here or a warning that its code has changed since it was published.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from notebooks.run import (
+from notebooks.run import (  # noqa: E402  found only through the path of the line above
     PROFILES,
     QUICK,
     annotate,
@@ -28,10 +29,19 @@ from notebooks.run import (
     networks_behind,
     profile_values,
     write,
-)  # noqa: E402
+)
 
-REPLACED = "**This chapter is older than its networks.** Some of those it rests on have been trained anew since, on CIFAR-10's original pixels; its numbers are recomputed at the next release of the book."
-STALE = "**This chapter is older than its code.** Its source has changed since these results were computed; they are recomputed at the next release of the book."
+REPLACED = (
+    "**This chapter is older than its networks.** Some of those it rests on have been trained anew "
+    "since, on CIFAR-10's original pixels; its numbers are recomputed at the next release of the "
+    "book."
+)
+STALE = (
+    "**This chapter is older than its code.** Its source has changed since these results were "
+    "computed; they are recomputed at the next release of the book."
+)
+# characters that a row of a table has room for on a page, a column's padding counted as two
+ROOM = 90
 
 
 class BuildError(RuntimeError):
@@ -51,7 +61,8 @@ def provenance(root: Path) -> str:
         changed = git("status", "--porcelain", "--untracked-files=no")
     except (OSError, ValueError, subprocess.CalledProcessError):
         return "Built from a copy without its history."
-    return f"Built from commit <code>{commit}</code> of {day}{', with local changes' if changed else ''}."
+    local = ", with local changes" if changed else ""
+    return f"Built from commit <code>{commit}</code> of {day}{local}."
 
 
 def code(notebook) -> list[str]:
@@ -64,37 +75,36 @@ def code(notebook) -> list[str]:
 
 
 def replaced(notebook, values: dict, root: Path = ROOT) -> bool:
-    """Was a published chapter, executed with these parameters, made with other networks than those that are committed?"""
+    """Was a published chapter made with other networks than those that are committed?
+
+    `values` are the parameters that it was executed with.
+    """
     return dict(notebook.metadata.get("networks", {})) != networks_behind(values, root)
 
 
-ROOM = (
-    90  # characters that a row of a table has room for on a page, a column's padding counted as two
-)
-
-
 def unbroken(text: str) -> str:
-    """Markdown whose tables break no line inside a number and its interval; a table that would not fit the page then stays as it is."""
+    """Markdown whose tables break no line inside a number and its interval.
+
+    A table that would not fit the page then stays as it is.
+    """
     inside = re.compile(r"(?<=[\d%]) (?=to [-+−.\d]|%)|(?<=±) (?=[.\d])|(?<=[\d%] to) (?=[-+−.\d])")
+
+    def least_width(rows_of_text: str) -> int:
+        """Characters of a row whose lines are broken wherever they may be."""
+        rows = [
+            re.sub("<.*?>", " ", row).strip("|").split("|")
+            for row in rows_of_text.splitlines()
+            if not row.startswith("|:")
+        ]
+        width = 0
+        for column in zip(*rows, strict=False):  # rows by hand may lack cells
+            words = [word for cell in column for word in cell.split(" ")]
+            width += 2 + max(map(len, words))
+        return width
 
     def table(match):
         whole = inside.sub("\u00a0", match[0])
-        columns = zip(
-            *(
-                re.sub("<.*?>", " ", row).strip("|").split("|")
-                for row in whole.splitlines()
-                if not row.startswith("|:")
-            )
-        )
-        return (
-            whole
-            if sum(
-                2 + max(len(part) for cell in column for part in cell.split(" "))
-                for column in columns
-            )
-            <= ROOM
-            else match[0]
-        )
+        return whole if least_width(whole) <= ROOM else match[0]
 
     return re.sub(r"^\|.*(?:\n\|.*)*", table, text, flags=re.M)
 
@@ -107,23 +117,20 @@ def keep_numbers_whole(folder: Path) -> None:
         page.write_text(unbroken(page.read_text(encoding="utf8")), encoding="utf8")
     for chapter in folder.glob("*.ipynb"):
         notebook = nbformat.read(chapter, as_version=4)
-        for shown in (
-            output["data"]
-            for cell in notebook.cells
-            for output in cell.get("outputs", [])
-            if "data" in output
-        ):
-            if "text/markdown" in shown:
-                shown["text/markdown"] = unbroken(shown["text/markdown"])
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                shown = output.get("data", {})
+                if "text/markdown" in shown:
+                    shown["text/markdown"] = unbroken(shown["text/markdown"])
         write(notebook, chapter)
 
 
 def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
-    """Copy the sources of the book to `target`; with a profile, its chapters are those executed under _build/<profile>/.
+    """Copy the sources of the book to `target`.
 
-    A chapter that was not executed there, or not since its source last changed, is taken as it is stored.
+    With a profile, its chapters are those executed under _build/<profile>/. A chapter that was not
+    executed there, or not since its source last changed, is taken as it is stored.
     """
-    import nbformat
     import yaml
 
     from book import pages
@@ -146,48 +153,45 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
         config["title"] += f" ({profile} profile)"
     (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
     for name, source in chapters(root).items():
-        published, executed = (
-            root / "book" / source.name,
-            root / "_build" / (profile or "") / source.name,
-        )
+        executed = root / "_build" / (profile or "") / source.name
         if profile and executed.exists() and executed.stat().st_mtime >= source.stat().st_mtime:
             shutil.copy(executed, target / "book")
-            continue
-        stored = source if profile == "quick" else published
-        if not stored.exists():
-            raise BuildError(
-                f"{stored} is missing; `make refresh PROFILE=paper CHAPTER={name}` writes it."
-            )
-        notebook = nbformat.read(stored, as_version=4)
-        if profile == "quick":
-            annotate(notebook, QUICK)
-        elif replaced(notebook, profile_values("paper", root)[name], root):
-            annotate(notebook, REPLACED, "warning")
-        elif code(notebook) != code(nbformat.read(source, as_version=4)):
-            annotate(notebook, STALE, "warning")
-        write(notebook, target / "book" / source.name)
+        else:
+            write(stored_chapter(name, source, profile, root), target / "book" / source.name)
     keep_numbers_whole(target / "book")
 
 
+def stored_chapter(name: str, source: Path, profile: str | None, root: Path):
+    """A chapter as it is stored, with a note or a warning under its title where one applies."""
+    import nbformat
+
+    stored = source if profile == "quick" else root / "book" / source.name
+    if not stored.exists():
+        raise BuildError(
+            f"{stored} is missing; `make refresh PROFILE=paper CHAPTER={name}` writes it."
+        )
+    notebook = nbformat.read(stored, as_version=4)
+    if profile == "quick":
+        annotate(notebook, QUICK)
+    elif replaced(notebook, profile_values("paper", root)[name], root):
+        annotate(notebook, REPLACED, "warning")
+    elif code(notebook) != code(nbformat.read(source, as_version=4)):
+        annotate(notebook, STALE, "warning")
+    return notebook
+
+
 def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
-    """Build into `<out>/html` (replaced as a whole); returns its index page. A Sphinx warning is an error."""
+    """Build into `<out>/html` (replaced as a whole); returns its index page.
+
+    A Sphinx warning is an error.
+    """
     out.mkdir(parents=True, exist_ok=True)
     assemble(profile, out / "src", root)
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["--all", "-q", "-W", "--keep-going"]
     with tempfile.TemporaryDirectory(dir=out) as work:
         done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from jupyter_book.cli.main import main; main()",
-                "build",
-                "--all",
-                "-q",
-                "-W",
-                "--keep-going",
-                "--path-output",
-                work,
-                str(out / "src"),
-            ],
+            [*jupyter_book, "build", *options, "--path-output", work, str(out / "src")],
             capture_output=True,
             text=True,
         )

@@ -1,6 +1,7 @@
-"""The parts of the prose pages that are made of results: a comment `<!-- name -->` in a page is replaced by `PARTS[name]()`.
+"""The parts of the prose pages that are made of results.
 
-So every number on those pages follows from data/results, and none is typed.
+A comment `<!-- name -->` in a page is replaced by `PARTS[name]()`. So every number on those pages
+follows from data/results, and none is typed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
         "| " + " | ".join(head) + " |",
         "|" + "|".join("---:" if h in numeric else ":---" for h in head) + "|",
     ]
-    return "\n".join(lines + ["| " + " | ".join(str(row[h]) for h in head) + " |" for row in rows])
+    lines += ["| " + " | ".join(str(row[h]) for h in head) + " |" for row in rows]
+    return "\n".join(lines)
 
 
 def _printed() -> pd.DataFrame:
@@ -70,15 +72,19 @@ def counts() -> str:
     """One sentence: how many of the printed numbers are computed, and how many agree."""
     table = _printed()
     done = table.dropna(subset=["reproduced"])
-    waiting, open_yet, random = (
-        (table.verdict == "needs a download").sum(),
-        len(table) - len(done),
-        done.verdict.isna().sum(),
-    )
+    agree, disagree = (done.verdict == "agree").sum(), (done.verdict == "disagree").sum()
+    at_zero = (done.verdict_at_zero == "agree").sum()
+    random = done.verdict.isna().sum()
+    waiting = (table.verdict == "needs a download").sum()
+    open_yet = len(table) - len(done) - waiting
+    baselines = f", {random} are random baselines, which others are measured against"
+    rest = f", {open_yet} are not computed yet"
     return (
-        f"Of the {len(table)} numbers that the two papers print in their tables, and as accuracies in an appendix, {len(done)} are computed: "
-        f"{(done.verdict == 'agree').sum()} agree with ours, {(done.verdict == 'disagree').sum()} not{f', {random} are random baselines, which others are measured against' if random else ''}; {waiting} need weights that must be downloaded{f', {open_yet - waiting} are not computed yet' if open_yet > waiting else ''}. "
-        f"With no tolerance beyond their intervals, {(done.verdict_at_zero == 'agree').sum()} agree."
+        f"Of the {len(table)} numbers that the two papers print in their tables, and as accuracies "
+        f"in an appendix, {len(done)} are computed: {agree} agree with ours, {disagree} not"
+        f"{baselines if random else ''}; {waiting} need weights that must be downloaded"
+        f"{rest if open_yet > 0 else ''}. "
+        f"With no tolerance beyond their intervals, {at_zero} agree."
     )
 
 
@@ -97,7 +103,10 @@ def _row(r) -> dict:
 
 
 def score_tables() -> str:
-    """A table for each printed table, every number with value, interval and verdict, or why it has none."""
+    """A table for each printed table.
+
+    Every number has its value, interval and verdict, or why it has none.
+    """
     parts = []
     for (paper, name), rows in _printed().groupby(["paper", "table"], sort=False):
         if (paper, name) == ("Noise", "Table 1"):
@@ -107,27 +116,21 @@ def score_tables() -> str:
             f"*{column}: {part.iloc[0]['data']}; {part.iloc[0]['protocol']}.*"
             for column, part in rows.dropna(subset=["reproduced"]).groupby("column", sort=False)
         ]
-        how += (
-            [
-                f"*Other pretrained networks, with no printed number of their own:*\n\n{_table(others)}"
-            ]
-            if (others := _stand_ins(paper, name))
-            else []
-        )
-        parts.append(
-            "\n\n".join(
-                [
-                    f"## Paper {paper}, {name}",
-                    _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced")),
-                    *how,
-                ]
+        if others := _stand_ins(paper, name):
+            how.append(
+                "*Other pretrained networks, with no printed number of their own:*\n\n"
+                + _table(others)
             )
-        )
+        numbers = _table([_row(r) for r in rows.itertuples()], ("Printed", "Reproduced"))
+        parts.append("\n\n".join([f"## Paper {paper}, {name}", numbers, *how]))
     return "\n\n".join(parts)
 
 
 def _table1() -> str:
-    """Table 1 of paper Noise in its two readings, and what was known when the first was chosen to be judged."""
+    """Table 1 of paper Noise in its two readings.
+
+    And what was known when the first was chosen to be judged.
+    """
     beside = table1.beside()
     if beside is None:
         return "*Not computed yet.*"
@@ -135,7 +138,7 @@ def _table1() -> str:
 
 
 def _stand_ins(paper: str, name: str) -> list[dict]:
-    """The rows of one printed table for the networks that stand beside the paper's pretrained ones."""
+    """The rows of one printed table for the networks beside the paper's pretrained ones."""
     return [
         {
             "Row": r.row,
@@ -149,6 +152,7 @@ def _stand_ins(paper: str, name: str) -> list[dict]:
 
 
 def _one(experiment: str, **where) -> pd.DataFrame:
+    """The stored rows of an experiment whose columns have these values."""
     table = results.table(experiment)
     for column, value in where.items():
         table = table[table[column] == value] if len(table) else table
@@ -156,11 +160,12 @@ def _one(experiment: str, **where) -> pd.DataFrame:
 
 
 def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
-    """Area under the test curve by (map, fill), the mean over a network's seeds, as on the scoreboard."""
+    """Area under the test curve by (map, fill): the mean over seeds, as on the scoreboard."""
+    wanted = {"dataset": dataset, "model": model, "split": "test"}
     cells = [
         c
         for c in results.cells("deletion")
-        if {"dataset": dataset, "model": model, "split": "test"}.items() <= c["parameters"].items()
+        if wanted.items() <= c["parameters"].items()
         and c["parameters"]["weights"] in tags
         and scoreboard.current(c["parameters"])
     ]
@@ -180,146 +185,169 @@ def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
 
 def findings() -> str:
     """The findings so far, one line each, for the networks whose results are stored."""
-    lines = {
-        "The sign matters, on most networks.": [],
-        "The wrong colour mostly does less harm.": [],
-        "A gradient is right about directions and silent about distances.": [],
-        "Equation 6 as printed is not what was run.": [],
-    }
-    area, crossed, promise, printed = lines.values()
-    for column, (dataset, model, tags) in {
-        **scoreboard.COLUMNS,
-        **scoreboard.STAND_INS,
-    }.items():
+    lines = [f"- {counts()}", f"- {claim_counts()}"]
+    lines += _sign_findings() + _noise_findings() + _synthesis_findings()
+    return "\n".join(lines)
+
+
+def _sign_findings() -> list[str]:
+    """What was found on paper Sign's networks and those that stand in for them."""
+    area, crossed, promise, printed = [], [], [], []
+    for column, (dataset, model, tags) in (scoreboard.COLUMNS | scoreboard.STAND_INS).items():
         who = {"dataset": dataset, "model": model, "weights": tags[0], "split": "test"}
         value = _areas(dataset, model, tags)
         soft, rules = _one("soft", **who), _one("printed", map="inactive", **who)
         if len(value) < len(deletion.MAPS) * len(deletion.FILLS):
             continue  # or not finished
         area.append(
-            f"{column}: original {value['original', 'black']:.3f}, positive {value['positive', 'black']:.3f}, active {value['active', 'black']:.3f}"
+            f"{column}: original {value['original', 'black']:.3f}, "
+            f"positive {value['positive', 'black']:.3f}, active {value['active', 'black']:.3f}"
         )
         crossed.append(
-            f"{column}: positive {value['positive', 'white']:.3f}, active {value['active', 'white']:.3f}"
+            f"{column}: positive {value['positive', 'white']:.3f}, "
+            f"active {value['active', 'white']:.3f}"
         )
         if not len(soft) or not len(rules):
             continue
-        rose = soft[(soft["map"] == "positive") & (soft["fill"] == "white")].set_index("strength")[
-            "rose"
-        ]
+        to_white = soft[(soft["map"] == "positive") & (soft["fill"] == "white")]
+        rose = to_white.set_index("strength")["rose"]
         promise.append(f"{column}: {rose[0.05]:.0%} and {rose[1.0]:.0%}")
         rule = rules.set_index("rule")["auc"]
         printed.append(f"{column}: {rule['printed']:.3f} and {rule['released']:.3f}")
-    told = (
-        "Area under the curve of unchanged predictions as pixels turn black, lower is better",
-        "The same pixels turned white",
-        "Share of images whose score rises when the 10 % most positive pixels move a twentieth of the way to white, and all the way",
-        "Area of its map under white deletion, and of the released code's, on {cifar10:,} pictures of CIFAR-10 and {imagenette} of Imagenette".format(
-            **deletion.SCORED
+    lines = (
+        (
+            "The sign matters, on most networks.",
+            "Area under the curve of unchanged predictions as pixels turn black, lower is better",
+            area,
+        ),
+        ("The wrong colour mostly does less harm.", "The same pixels turned white", crossed),
+        (
+            "A gradient is right about directions and silent about distances.",
+            "Share of images whose score rises when the 10 % most positive pixels move a twentieth "
+            "of the way to white, and all the way",
+            promise,
+        ),
+        (
+            "Equation 6 as printed is not what was run.",
+            "Area of its map under white deletion, and of the released code's, on "
+            f"{deletion.SCORED['cifar10']:,} pictures of CIFAR-10 and "
+            f"{deletion.SCORED['imagenette']} of Imagenette",
+            printed,
         ),
     )
-    return "\n".join(
-        [f"- {counts()}", f"- {claim_counts()}"]
-        + [
-            f"- **{head}** {text}. {'; '.join(parts)}."
-            for (head, parts), text in zip(lines.items(), told)
-            if parts
-        ]
-        + _noise_findings()
-        + _synthesis_findings()
-    )
+    return [f"- **{head}** {text}. {'; '.join(parts)}." for head, text, parts in lines if parts]
 
 
 def _noise_findings() -> list[str]:
     """What was found on paper Noise's own network, CIFAR-10."""
-    outside, sanity, stated = (
-        _one("outside", weights="cifar10"),
-        _one("sanity", mode="cascading", depth=1),
-        _judged().dropna(subset=["value"]).groupby("id")["value"].agg(["first", "max"]),
-    )
+    outside = _one("outside", weights="cifar10")
+    sanity = _one("sanity", mode="cascading", depth=1)
+    stated = _judged().dropna(subset=["value"]).groupby("id")["value"].agg(["first", "max"])
     lines = []
     if {"noise-patch-untruthful", "noise-firing-alike"} <= set(stated.index):
+        apart = stated.loc["noise-firing-alike", "first"]
+        changed = 1 - stated.loc["noise-patch-untruthful", "first"]
         lines.append(
-            f"- **Units fire almost alike on object and background, and yet networks listen.** Firing rates on the two differ by at most {stated.loc['noise-firing-alike', 'first']:.3f} in a layer of `rectgrad_cnn`. Exchange a patch that never told the class for another, and {1 - stated.loc['noise-patch-untruthful', 'first']:.0%} of the predictions change: saliency on it is irrelevant to the task, but not wholly untrue of the network."
+            "- **Units fire almost alike on object and background, and yet networks listen.** "
+            f"Firing rates on the two differ by at most {apart:.3f} in a layer of `rectgrad_cnn`. "
+            f"Exchange a patch that never told the class for another, and {changed:.0%} of the "
+            "predictions change: saliency on it is irrelevant to the task, but not wholly untrue "
+            "of the network."
         )
     if len(outside):
-        share = outside[outside["share"] & (outside["treatment"] == "matched")].set_index("method")[
-            "mean"
-        ]
+        matched = outside[outside["share"] & (outside["treatment"] == "matched")]
+        share = matched.set_index("method")["mean"]
         rest = share.drop(list(cleanliness.RECTGRAD))
         lines.append(
-            f"- **RectGrad is clean, not only sparse.** At equal sparsity {share['rectgrad']:.0%} of it lies on the background, of the best baseline ({attribution.label(rest.idxmin())}) {rest.min():.0%}."
+            f"- **RectGrad is clean, not only sparse.** At equal sparsity {share['rectgrad']:.0%} "
+            "of it lies on the background, of the best baseline "
+            f"({attribution.label(rest.idxmin())}) {rest.min():.0%}."
         )
     if len(sanity):
         rank = sanity.set_index("method")["rank"]
         lines.append(
-            f"- **And it hardly looks at the top of the network.** With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of {rank['rectgrad']:.2f} with the intact one, Guided Backpropagation's {rank['guided_backprop']:.2f}, saliency's {rank['saliency']:.2f}, the active map's {rank['active']:.2f}."
+            "- **And it hardly looks at the top of the network.** With the output layer's weights "
+            f"redrawn, RectGrad's map keeps a rank correlation of {rank['rectgrad']:.2f} with the "
+            f"intact one, Guided Backpropagation's {rank['guided_backprop']:.2f}, "
+            f"saliency's {rank['saliency']:.2f}, the active map's {rank['active']:.2f}."
         )
     return lines + _read_the_map()
 
 
 def _read_the_map() -> list[str]:
-    """Whether networks retrained on a tenth of the pixels repeat the network whose maps chose them."""
+    """Whether networks retrained on a tenth of the pixels repeat the one whose maps chose them."""
+    whole = {
+        "weights": "cifar10",
+        "model": "rectgrad_cnn",
+        "split": "test",
+        "n": scoreboard.WHOLE["cifar10"],
+    }
     explained = [
         results.unpack(c["correct"]).numpy()
         for c in results.cells("correct")
-        if (
-            c["parameters"]["weights"],
-            c["parameters"]["model"],
-            c["parameters"]["split"],
-            c["parameters"]["n"],
-        )
-        == ("cifar10", "rectgrad_cnn", "test", scoreboard.WHOLE["cifar10"])
+        if whole.items() <= c["parameters"].items()
     ]
-    shares = (
-        retraining_tables.repeated(
-            explained[0], networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
-        )
-        if explained
-        else ()
+    if not explained:
+        return []
+    shares = retraining_tables.repeated(
+        explained[0], networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
     )
     if not len(shares):
         return []
     most = (shares["right"] - shares["wrong"]).idxmax()
-    tell = lambda m: f"in {shares.loc[m, 'right']:.0%} and {shares.loc[m, 'wrong']:.0%}"
+    right, wrong = shares.loc[most, "right"], shares.loc[most, "wrong"]
+
+    def tell(method: str) -> str:
+        return f"in {shares.loc[method, 'right']:.0%} and {shares.loc[method, 'wrong']:.0%}"
+
     return [
-        f"- **Retrained networks can read the map.** Of {len(retraining.PRINTED) - 1} methods {attribution.label(most)} shows it most: networks retrained on the tenth of the pixels that it ranks first are right in {shares.loc[most, 'right']:.0%} of the pictures that the explained network gets right and in {shares.loc[most, 'wrong']:.0%} of the others; "
-        f"on RectGrad's tenth {tell('rectgrad')}, on a random one {tell('random')}, on whole pictures {tell('none')}. ROAR and KAR measure that, too."
+        f"- **Retrained networks can read the map.** Of {len(retraining.PRINTED) - 1} methods "
+        f"{attribution.label(most)} shows it most: networks retrained on the tenth of the pixels "
+        f"that it ranks first are right in {right:.0%} of the pictures that the explained network "
+        f"gets right and in {wrong:.0%} of the others; on RectGrad's tenth {tell('rectgrad')}, "
+        f"on a random one {tell('random')}, on whole pictures {tell('none')}. "
+        "ROAR and KAR measure that, too."
     ]
 
 
 def _synthesis_findings() -> list[str]:
-    """What both papers' metrics say of both papers' methods, for the networks on which all published methods are measured."""
+    """What both papers' metrics say of both papers' methods.
+
+    For the networks on which all published methods are measured.
+    """
     agree, chance = [], []
     for dataset, model, *_ in synthesis.STUDIED:
-        found = synthesis.read(dataset, model)
-        if not {*attribution.METHODS, "random"} <= set(found.get("black_deletion", ())):
+        measured = synthesis.read(dataset, model)
+        if not {*attribution.METHODS, "random"} <= set(measured.get("black_deletion", ())):
             continue
-        pairs = ranking.agreement(found, resamples=2)
-        across = pairs[
-            [
-                synthesis.METRICS[r.first].family != synthesis.METRICS[r.second].family
-                for r in pairs.itertuples()
-            ]
+        pairs = ranking.agreement(measured, resamples=2)
+        of_two_kinds = [
+            synthesis.METRICS[r.first].family != synthesis.METRICS[r.second].family
+            for r in pairs.itertuples()
         ]
-        agree.append(
-            f"{((across['p_corrected'] < 0.05) & (across['correlation'] > 0)).sum()} of {len(across)} ({model})"
-        )
-        mean = lambda metric, name: float(found[metric][name].double().nanmean())
+        across = pairs[of_two_kinds]
+        alike = ((across["p_corrected"] < 0.05) & (across["correlation"] > 0)).sum()
+        agree.append(f"{alike} of {len(across)} ({model})")
         for metric in ("black_deletion", "white_deletion", "roar"):
-            measured = [m for m in attribution.METHODS if m in found.get(metric, ())]
-            if measured and "random" in found[metric]:
-                chance.append(
-                    f"{synthesis.METRICS[metric].label} {sum(mean(metric, m) < mean(metric, 'random') for m in measured)} of {len(measured)} ({model})"
-                )
-    return (
-        [
-            f"- **Do metrics agree?** Pairs of metrics of different kinds that rank the published methods alike beyond chance, after correction: {' and '.join(agree)}.",
-            f"- **Random pixels are a hard rival.** Published methods whose mean is better than that of random pixels: {'; '.join(chance)}.",
-        ]
-        if agree
-        else []
-    )
+            values = measured.get(metric, {})
+            means = {
+                name: float(values[name].double().nanmean())
+                for name in ("random", *attribution.METHODS)
+                if name in values
+            }
+            random = means.pop("random", None)
+            if means and random is not None:
+                better = sum(mean < random for mean in means.values())
+                label = synthesis.METRICS[metric].label
+                chance.append(f"{label} {better} of {len(means)} ({model})")
+    if not agree:
+        return []
+    return [
+        "- **Do metrics agree?** Pairs of metrics of different kinds that rank the published "
+        f"methods alike beyond chance, after correction: {' and '.join(agree)}.",
+        "- **Random pixels are a hard rival.** Published methods whose mean is better than that of "
+        f"random pixels: {'; '.join(chance)}.",
+    ]
 
 
 def _judged() -> pd.DataFrame:
@@ -329,17 +357,21 @@ def _judged() -> pd.DataFrame:
 def claim_counts() -> str:
     """One sentence: how many claims in words were measured, and how they came out."""
     table = _judged().drop_duplicates("id")
-    found = table["verdict"].value_counts()
+    verdicts = table["verdict"].value_counts()
     sentences = table.groupby(["paper", "quotation"]).ngroups
-    waiting = len(table) - found.sum()
+    measured = verdicts.sum()
+    waiting = len(table) - measured
+    rest = f", {waiting} wait for a network"
     return (
-        f"Of {len(table)} claims that the two papers make in words ({sentences} sentences; some claim several things), {found.sum()} are measured{f', {waiting} wait for a network' if waiting else ''}: "
-        f"{found.get('holds', 0)} hold, {found.get('does not hold', 0)} do not, {found.get('depends', 0)} depend on the network or are too close to call."
+        f"Of {len(table)} claims that the two papers make in words ({sentences} sentences; some "
+        f"claim several things), {measured} are measured{rest if waiting else ''}: "
+        f"{verdicts.get('holds', 0)} hold, {verdicts.get('does not hold', 0)} do not, "
+        f"{verdicts.get('depends', 0)} depend on the network or are too close to call."
     )
 
 
 def claims() -> str:
-    """A table for each paper: every claim with its threshold, what was measured, and the verdict."""
+    """A table for each paper: every claim with its threshold, what was measured, the verdict."""
     parts = []
     for paper, rows in _judged().groupby("paper", sort=False):
         shown = []
@@ -351,10 +383,11 @@ def claims() -> str:
                 .replace("<", "&lt;")
                 .replace("_", "&#95;")
             )
+            statistic = f"<details><summary>statistic</summary>{how}</details>"
             shown.append(
                 {
                     "Section": first.section,
-                    "Claim": f"“{first.quotation}” <details><summary>statistic</summary>{how}</details>",
+                    "Claim": f"“{first.quotation}” {statistic}",
                     "Holds if": first.holds_if,
                     "Measured (95 % interval)": listed.told(part),
                     "Verdict": first.verdict if isinstance(first.verdict, str) else "",
@@ -397,7 +430,10 @@ def costs() -> str:
 def overview(
     model: str = "basic_cnn", classes: tuple[int, ...] = (2, 4, 5, 7, 9), fraction: float = 0.1
 ) -> None:
-    """Draw book/_static/overview.png: pictures of CIFAR-10, their five maps, and what is left without their most active pixels."""
+    """Draw book/_static/overview.png.
+
+    Pictures of CIFAR-10, their five maps, and what is left without their most active pixels.
+    """
     who = subject.subject("cifar10", model)
     places = deletion.gallery(who)[list(classes)]
     shown = subject.Subject(who.model, who.pictures.take(places), model, who.weights)
@@ -408,9 +444,8 @@ def overview(
     figures.style()
     altered = metrics.delete(images, maps["active"], fraction, who.model.black)
     figure = figures.gallery(who, places, maps, (f"{fraction:.0%} active\nto black", altered, kept))
-    figures.signed(figure, f"{model}, cifar10 test, drawn by seed 0", "paper").savefig(
-        Path(__file__).parent / "_static" / "overview.png", dpi=150
-    )
+    signed = figures.signed(figure, f"{model}, cifar10 test, drawn by seed 0", "paper")
+    signed.savefig(Path(__file__).parent / "_static" / "overview.png", dpi=150)
 
 
 PARTS = {
@@ -427,9 +462,8 @@ def fill(folder: Path) -> None:
     """Replace the comments in every Markdown page of `folder`; an unknown name is an error."""
     for page in folder.glob("*.md"):
         text = page.read_text(encoding="utf8")
-        page.write_text(
-            re.sub(r"<!-- (\w+) -->", lambda found: PARTS[found[1]](), text), encoding="utf8"
-        )
+        filled = re.sub(r"<!-- (\w+) -->", lambda comment: PARTS[comment[1]](), text)
+        page.write_text(filled, encoding="utf8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The poster of the README, drawn from stored results: `python -m book.poster` writes book/_static/poster.png."""
+"""The poster of the README, drawn from stored results.
+
+`python -m book.poster` writes book/_static/poster.png.
+"""
 
 from __future__ import annotations
 
@@ -33,26 +36,26 @@ def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> Non
     image = subject.batch(who, slice(None))
     axes = part.subplots(1, 1 + len(METHODS))
     figures.draw_picture(axes[0], figures.as_rgb(who.pictures.images)[0], "Picture")
-    for axis, name in zip(axes[1:], METHODS):
-        found = attribution.METHODS[name].function(who.model, image)
-        figures.draw_map(
-            axis,
-            attribution.to_map(found, attribution.METHODS[name].reduce["noise"])[0],
-            attribution.label(name).replace(" ", "\n", len(attribution.label(name)) > 14),
-        )
+    for axis, name in zip(axes[1:], METHODS, strict=True):
+        method, label = attribution.METHODS[name], attribution.label(name)
+        values = attribution.to_map(method.function(who.model, image), method.reduce["noise"])
+        if len(label) > 14:  # too long for one line
+            label = label.replace(" ", "\n", 1)
+        figures.draw_map(axis, values[0], label)
 
 
 def sign(axis) -> None:
-    """Areas under black and white deletion of the maps that are made for the colour and of those that are not."""
-    found = results.table("deletion")
-    found = found[
-        (found["dataset"] == "cifar10")
-        & (found["model"] == "basic_cnn")
-        & (found["weights"] == "cifar10")
-        & (found["split"] == "test")
+    """Areas under black and white deletion of the maps made for the colour and of the others."""
+    areas = results.table("deletion")
+    areas = areas[
+        (areas["dataset"] == "cifar10")
+        & (areas["model"] == "basic_cnn")
+        & (areas["weights"] == "cifar10")
+        & (areas["split"] == "test")
     ].set_index(["map", "fill"])
-    for y, (name, fill) in enumerate((m, f) for f in ("black", "white") for m in deletion.MAPS):
-        row = found.loc[(name, fill)]
+    pairs = [(name, fill) for fill in ("black", "white") for name in deletion.MAPS]
+    for y, (name, fill) in enumerate(pairs):
+        row = areas.loc[(name, fill)]
         axis.errorbar(
             row["auc"],
             -y - (fill == "white"),
@@ -65,18 +68,16 @@ def sign(axis) -> None:
         yticks=[-y - (y >= 5) for y in range(10)],
         xlabel="area under the share of\nunchanged predictions (less is better)",
     )
-    axis.set_yticklabels(
-        [f"{figures.LABELS[m]}, {f}" for f in ("black", "white") for m in deletion.MAPS]
-    )
+    axis.set_yticklabels([f"{figures.LABELS[name]}, {fill}" for name, fill in pairs])
 
 
 def background(axis) -> None:
     """Share of a map on the background, at equal sparsity."""
-    found = results.table("outside")
-    found = found[
-        (found["weights"] == "cifar10") & found["share"] & (found["treatment"] == "matched")
+    shares = results.table("outside")
+    shares = shares[
+        (shares["weights"] == "cifar10") & shares["share"] & (shares["treatment"] == "matched")
     ].sort_values("mean", ascending=False)
-    for y, r in enumerate(found.itertuples()):
+    for y, r in enumerate(shares.itertuples()):
         axis.errorbar(
             r.mean,
             y,
@@ -86,24 +87,21 @@ def background(axis) -> None:
             markersize=6,
         )
     axis.set(
-        yticks=range(len(found)),
+        yticks=range(len(shares)),
         xlabel="share of the map on the background,\nequal sparsity (less is better)",
     )
-    axis.set_yticklabels([attribution.label(m) for m in found["method"]])
+    axis.set_yticklabels([attribution.label(m) for m in shares["method"]])
 
 
 def listening(axis) -> None:
     """How alike a map stays when the output layer's weights are drawn anew."""
-    found = results.table("sanity")
-    found = (
-        found[
-            (found["mode"] == "cascading") & (found["depth"] == 1) & (found["weights"] == "cifar10")
-        ]
-        .groupby("method")[["rank", "rank_low", "rank_high"]]
-        .mean()
-        .sort_values("rank", ascending=False)
-    )
-    for y, r in enumerate(found.itertuples()):
+    table = results.table("sanity")
+    table = table[
+        (table["mode"] == "cascading") & (table["depth"] == 1) & (table["weights"] == "cifar10")
+    ]
+    ranks = table.groupby("method")[["rank", "rank_low", "rank_high"]].mean()
+    ranks = ranks.sort_values("rank", ascending=False)
+    for y, r in enumerate(ranks.itertuples()):
         axis.errorbar(
             r.rank,
             y,
@@ -113,14 +111,17 @@ def listening(axis) -> None:
             markersize=6,
         )
     axis.set(
-        yticks=range(len(found)),
+        yticks=range(len(ranks)),
         xlabel="rank correlation with the map before\n(less: it listens more)",
     )
-    axis.set_yticklabels([attribution.label(m) for m in found.index])
+    axis.set_yticklabels([attribution.label(m) for m in ranks.index])
 
 
 def legibility(axis) -> None:
-    """Networks retrained on a tenth of the pixels: right where the explained network is right, and where it is wrong."""
+    """Networks retrained on a tenth of the pixels.
+
+    Right where the explained network is right, and where it is wrong.
+    """
     explained = deletion.correct(subject.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
     shares = retraining_tables.repeated(
         explained, networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
@@ -156,17 +157,18 @@ PANELS = (
 
 
 def league(part: SubFigure) -> None:
-    """The places of the published methods and the controls; the scores, nearly alike to deletion, are left out."""
+    """The places of the published methods and the controls.
+
+    The scores, nearly alike to deletion, are left out.
+    """
+    measured = synthesis.read("cifar10", "rectgrad_cnn")
     summary = ranking.summary(
-        {
-            m: of
-            for m, of in synthesis.read("cifar10", "rectgrad_cnn").items()
-            if not m.endswith("_score")
-        }
+        {metric: of for metric, of in measured.items() if not metric.endswith("_score")}
     )
     figures.league(summary[~summary["name"].isin(figures.GROUPS["tried here"])], part.subplots())
     part.suptitle(
-        "Who ranks where? The methods of both papers under the metrics of both: places, and their 95 % intervals",
+        "Who ranks where? The methods of both papers under the metrics of both: places, "
+        "and their 95 % intervals",
         x=0.02,
         ha="left",
         fontsize=10,
@@ -182,14 +184,15 @@ def poster() -> Figure:
     upper, middle, lower = figure.subfigures(3, 1, height_ratios=(1, 2.4, 3.1))
     maps(upper)
     league(lower)
-    for axis, (title, draw) in zip(middle.subplots(1, len(PANELS)), PANELS):
+    for axis, (title, draw) in zip(middle.subplots(1, len(PANELS)), PANELS, strict=True):
         draw(axis)
         axis.tick_params(axis="y", labelsize=8.5)
         axis.set_title(title, loc="left", fontweight="bold")
         sns.despine(ax=axis)
     return figures.signed(
         figure,
-        "maps: squeezenet1_1 on a photograph of scikit-image; sign: basic_cnn, the others rectgrad_cnn, cifar10 (JPEG copy)",
+        "maps: squeezenet1_1 on a photograph of scikit-image; sign: basic_cnn, "
+        "the others rectgrad_cnn, cifar10",
         "paper",
     )
 

@@ -1,10 +1,15 @@
-"""Execute chapters with papermill: the one driver that the Makefile calls, and that you may call yourself.
+"""Execute chapters with papermill: the driver that the Makefile calls, and that you may call too.
 
-    python notebooks/run.py                                   every chapter at the quick profile, into _build/quick/
-    python notebooks/run.py 05 --profile paper                one chapter at the papers' scale, into _build/paper/
-    python notebooks/run.py 05 -p model=resnet18 -p dataset=cifar10   one chapter on another network and other data
-    python notebooks/run.py how_to_use -p picture=cat.png         your own picture, explained
-    python notebooks/run.py --refresh                         rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
+    python notebooks/run.py
+        every chapter at the quick profile, into _build/quick/
+    python notebooks/run.py 05 --profile paper
+        one chapter at the papers' scale, into _build/paper/
+    python notebooks/run.py 05 -p model=resnet18 -p dataset=cifar10
+        one chapter on another network and other data
+    python notebooks/run.py how_to_use -p picture=cat.png
+        your own picture, explained
+    python notebooks/run.py --refresh
+        rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
 
 Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
 """
@@ -22,7 +27,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "paper")
 UNNUMBERED = ("how_to_use",)  # chapters without a number come last
-QUICK = "**Quick profile: small drawn data.** The published book shows this chapter on real data, at the papers' own scale."
+QUICK = (
+    "**Quick profile: small drawn data.** The published book shows this chapter on real data, "
+    "at the papers' own scale."
+)
 
 
 class RunError(ValueError):
@@ -41,21 +49,22 @@ def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
     known = chapters(root)
     if not known:
         raise RunError(
-            f"there is no chapter in {root / 'notebooks'}; a chapter is a notebook named NN_name.ipynb."
+            f"there is no chapter in {root / 'notebooks'}; "
+            "a chapter is a notebook named NN_name.ipynb."
         )
     chosen = set()
     for name in wanted:
         stem = Path(name).name.removesuffix(".ipynb")
-        found = {
+        named = {
             chapter
             for chapter in known
-            if stem == chapter or stem.isdecimal() and stem == chapter[:2]
+            if stem == chapter or (stem.isdecimal() and stem == chapter[:2])
         }
-        if not found:
+        if not named:
             raise RunError(
                 f"unknown chapter {name!r}; accepted are {', '.join(known)}, or the number alone."
             )
-        chosen |= found
+        chosen |= named
     return {chapter: path for chapter, path in known.items() if chapter in chosen or not wanted}
 
 
@@ -65,9 +74,10 @@ def defaults(notebook: Path) -> dict:
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise RunError(
-            f"{notebook.name} has {len(tagged)} cells tagged `parameters`; a chapter has exactly one."
+            f"{notebook.name} has {len(tagged)} cells tagged `parameters`; "
+            "a chapter has exactly one."
         )
-    found = {}
+    values = {}
     for line in ast.parse("".join(tagged[0]["source"])).body:
         try:
             if not (
@@ -76,12 +86,13 @@ def defaults(notebook: Path) -> dict:
                 and isinstance(line.targets[0], ast.Name)
             ):
                 raise ValueError
-            found[line.targets[0].id] = ast.literal_eval(line.value)
+            values[line.targets[0].id] = ast.literal_eval(line.value)
         except ValueError:
             raise RunError(
-                f"{notebook.name}: line {line.lineno} of its `parameters` cell is not of the form name = plain value."
+                f"{notebook.name}: line {line.lineno} of its `parameters` cell is not of the form "
+                "name = plain value."
             ) from None
-    return found
+    return values
 
 
 def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
@@ -96,13 +107,14 @@ def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
     values = yaml.safe_load(path.read_text(encoding="utf8")) or {}
     if unknown := sorted(set(values) - set(chapters(root))):
         raise RunError(
-            f"{path.name} names the unknown chapter {unknown[0]!r}; accepted are {', '.join(chapters(root))}."
+            f"{path.name} names the unknown chapter {unknown[0]!r}; "
+            f"accepted are {', '.join(chapters(root))}."
         )
     return values
 
 
 def value_of(text: str):
-    """`3`, `None`, `True` and `[1, 2]` are Python's values; anything else is text, without quotes."""
+    """`3`, `None`, `True` and `[1, 2]` are Python's values; all else is text, without quotes."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -112,21 +124,27 @@ def value_of(text: str):
 
 def assigned(texts: list[str]) -> dict:
     """`name=value` texts as a dict."""
-    pairs = [text.partition("=") for text in texts]
-    for text, (name, equals, _) in zip(texts, pairs):
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
         if not (name and equals):
             raise RunError(f"{text!r} is not of the form name=value.")
-    return {name: value_of(value) for name, _, value in pairs}
+        values[name] = value_of(value)
+    return values
 
 
 def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> dict[str, dict]:
-    """Chapter -> the value of each of its parameters, all checked: the profile's, then those set by hand."""
+    """Chapter -> the value of each of its parameters: the profile's, then those set by hand.
+
+    All are checked.
+    """
     profiled, plans = profile_values(profile, root), {}
     for name, notebook in select(wanted, root).items():
         known, given = defaults(notebook), profiled.get(name) or {}
         if wrong := sorted(set(known) ^ set(given)):
             raise RunError(
-                f"{profile}.yaml and the `parameters` cell of {name} must name the same parameters; they differ in {', '.join(wrong)}."
+                f"{profile}.yaml and the `parameters` cell of {name} must name the same "
+                f"parameters; they differ in {', '.join(wrong)}."
             )
         for parameter, value in by_hand.items():
             if parameter not in known:
@@ -135,14 +153,18 @@ def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> d
                 )
             if isinstance(known[parameter], (bool, int, float)) and isinstance(value, str):
                 raise RunError(
-                    f"{name}: {parameter} is of type {type(known[parameter]).__name__} (its default is {known[parameter]!r}), which {value!r} is not."
+                    f"{name}: {parameter} is of type {type(known[parameter]).__name__} "
+                    f"(its default is {known[parameter]!r}), which {value!r} is not."
                 )
         plans[name] = {parameter: by_hand.get(parameter, given[parameter]) for parameter in known}
     return plans
 
 
 def use_this_python(root: Path = ROOT) -> None:
-    """Let kernels run in this very environment, find `lib`, and use the two threads of the stored outputs."""
+    """Let kernels run in this very environment, find `lib`, and use two threads.
+
+    As many as the stored outputs were made with.
+    """
 
     def put_first(variable: str, value: Path) -> None:
         os.environ[variable] = os.pathsep.join(filter(None, [str(value), os.environ.get(variable)]))
@@ -159,7 +181,10 @@ def use_this_python(root: Path = ROOT) -> None:
 
 
 def complaint(notebook) -> str | None:
-    """What a stored notebook must not hold, also where papermill lets it pass: an error, or anything on stderr."""
+    """What a stored notebook must not hold: an error, or anything on stderr.
+
+    Also where papermill lets it pass.
+    """
     for n, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
@@ -170,7 +195,10 @@ def complaint(notebook) -> str | None:
 
 
 def tidy(notebook, source, label: str) -> None:
-    """Drop what changes from run to run, so that the diff of a stored chapter shows what it computes; fold parameters away."""
+    """Drop what changes from run to run, and fold parameters away.
+
+    So the diff of a stored chapter shows what it computes.
+    """
     own = {
         key: value
         for key, value in source.metadata.items()
@@ -209,7 +237,10 @@ def fold(cell, tags: list[str], prompt: str) -> None:
 
 
 def merged(outputs: list) -> list:
-    """Neighbouring pieces of one stream as one output: where the kernel cuts them is a matter of timing."""
+    """Neighbouring pieces of one stream as one output.
+
+    Where the kernel cuts them is a matter of timing.
+    """
     whole = []
     for output in outputs:
         if whole and output["output_type"] == "stream" and whole[-1].get("name") == output["name"]:
@@ -230,8 +261,9 @@ def annotate(notebook, note: str, kind: str = "note") -> None:
 def run_note(profile: str, by_hand: dict) -> str:
     """What the reader of a chapter executed here should know."""
     values = ", ".join(f"`{name} = {value!r}`" for name, value in by_hand.items())
+    how = f"{profile} profile with {values}" if values else f"{profile} profile"
     return (
-        f"**Executed here, at the {profile} profile{f' with {values}' if values else ''}.** "
+        f"**Executed here, at the {how}.** "
         "The numbers are those of this run, not of the published book."
     )
 
@@ -247,13 +279,14 @@ def write(notebook, path: Path) -> None:
 
 
 def networks_behind(values: dict, root: Path = ROOT) -> dict[str, str]:
-    """Of the committed networks that these parameters name by architecture and data, file -> fingerprint of the weights."""
-    named = {
-        item
-        for value in values.values()
-        for item in (value if isinstance(value, list) else [value])
-        if isinstance(item, str)
-    }
+    """File -> fingerprint of the weights, of the committed networks that these parameters name.
+
+    A parameter names them by architecture and data.
+    """
+    named: set[str] = set()
+    for value in values.values():
+        items = value if isinstance(value, list) else [value]
+        named.update(item for item in items if isinstance(item, str))
     cards = {
         path.stem: json.loads(path.read_text(encoding="utf8"))
         for path in sorted((root / "data" / "weights").glob("*.json"))
@@ -266,7 +299,10 @@ def networks_behind(values: dict, root: Path = ROOT) -> dict[str, str]:
 
 
 def execute(notebook: Path, values: dict, failed: Path):
-    """Run one chapter; returns it executed. Where it fails, the notebook stays at `failed` for a look."""
+    """Run one chapter; returns it executed.
+
+    Where it fails, the notebook stays at `failed` for a look.
+    """
     import nbformat
     import papermill
 
@@ -307,16 +343,14 @@ def run(
     plans = plan(wanted, profile, by_hand, root)
     if refresh and by_hand:
         raise RunError(
-            "a refresh stores the profile as it is and takes no parameters; leave out --refresh to run with your own."
+            "a refresh stores the profile as it is and takes no parameters; "
+            "leave out --refresh to run with your own."
         )
-    scratch = out or root / "_build" / profile
-    target = (root / ("notebooks" if profile == "quick" else "book")) if refresh else scratch
-    for name, values in plans.items():
-        if refresh and profile == "quick" and values != (stored := defaults(chapters(root)[name])):
-            wrong = [parameter for parameter in stored if values[parameter] != stored[parameter]]
-            raise RunError(
-                f"the defaults of {name} must be the quick profile; they differ in {', '.join(wrong)}."
-            )
+    scratch = target = out or root / "_build" / profile
+    if refresh:
+        target = root / ("notebooks" if profile == "quick" else "book")
+    if refresh and profile == "quick":
+        check_defaults(plans, root)
     use_this_python(root)
     note = QUICK if profile == "quick" and not by_hand else run_note(profile, by_hand)
     failures = 0
@@ -336,15 +370,24 @@ def run(
         if not refresh:
             annotate(executed, note)
         elif profile == "paper":
-            executed.metadata["networks"] = networks_behind(
-                values, root
-            )  # the book says where they have been replaced since
+            # the book says where they have been replaced since
+            executed.metadata["networks"] = networks_behind(values, root)
         write(executed, target / notebook.name)
-        shown = os.path.relpath(target / notebook.name)
-        print(
-            f"{name}: {profile} profile, {time.perf_counter() - start:.1f} s, {shown}", flush=True
-        )
+        shown, took = os.path.relpath(target / notebook.name), time.perf_counter() - start
+        print(f"{name}: {profile} profile, {took:.1f} s, {shown}", flush=True)
     return failures
+
+
+def check_defaults(plans: dict[str, dict], root: Path = ROOT) -> None:
+    """RunError unless the defaults of these chapters are the values of the quick profile."""
+    for name, values in plans.items():
+        stored = defaults(chapters(root)[name])
+        wrong = [parameter for parameter in stored if values[parameter] != stored[parameter]]
+        if wrong:
+            raise RunError(
+                f"the defaults of {name} must be the quick profile; "
+                f"they differ in {', '.join(wrong)}."
+            )
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -373,17 +416,15 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     )
     chosen = parser.parse_args(arguments)
     try:
-        return (
-            run(
-                chosen.chapter,
-                chosen.profile,
-                assigned(chosen.parameter),
-                out=chosen.out,
-                refresh=chosen.refresh,
-                root=root,
-            )
-            > 0
+        failures = run(
+            chosen.chapter,
+            chosen.profile,
+            assigned(chosen.parameter),
+            out=chosen.out,
+            refresh=chosen.refresh,
+            root=root,
         )
+        return failures > 0
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

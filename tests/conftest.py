@@ -1,4 +1,7 @@
-"""Small float64 networks, pictures, a guard that a kernel leaves the caller's model and the library's state alone, and a small run of study.account.plan."""
+"""Small float64 networks, pictures, a guard over state, and a small run of study.account.plan.
+
+The guard watches that a kernel leaves the caller's model and the library's state alone.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ CLASSES = 4
 
 
 class Linear(nn.Module):
-    """Logits W x + b of `weight` [K,C,H,W]: the gradient of class k is weight[k] whatever the picture."""
+    """Logits W x + b of `weight` [K,C,H,W]: the gradient of class k is always weight[k]."""
 
     def __init__(self, weight, bias=None):
         super().__init__()
@@ -39,11 +42,9 @@ class Functional(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.head = (
-            nn.Conv2d(3, 6, 3, padding=1),
-            nn.Conv2d(6, 6, 3, padding=1),
-            nn.Linear(6, CLASSES),
-        )
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, CLASSES)
 
     def forward(self, images):
         hidden = F.max_pool2d(F.relu(self.first(images)), 2)
@@ -55,16 +56,12 @@ class Residual(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.norm, self.inner = (
-            nn.Conv2d(3, 6, 3, padding=1),
-            nn.BatchNorm2d(6),
-            nn.Conv2d(6, 6, 3, padding=1),
-        )
-        self.relu, self.dropout, self.head = (
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.Linear(6, CLASSES),
-        )
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.inner = nn.Conv2d(6, 6, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(6, CLASSES)
         with torch.no_grad():
             self.norm.running_mean.normal_()
             self.norm.running_var.uniform_(0.5, 2)
@@ -102,7 +99,7 @@ NETS = {"functional": Functional, "inplace": inplace, "residual": Residual, "smo
 
 
 class Shifting(nn.Module):
-    """Begins by changing the batch it is given, as a network that subtracts a mean in place does."""
+    """Begins by changing the batch it is given, as a network that subtracts a mean in place."""
 
     def __init__(self, body):
         super().__init__()
@@ -135,7 +132,10 @@ def one_thread():
 
 @pytest.fixture
 def make_net():
-    """make_net(name, seed=0): one of NETS in float64 and eval mode; every parameter scaled up so that no gradient is tiny."""
+    """make_net(name, seed=0): one of NETS in float64 and eval mode.
+
+    Every parameter is scaled up so that no gradient is tiny.
+    """
 
     def make(name, seed=0):
         with torch.random.fork_rng(devices=[]):
@@ -183,10 +183,11 @@ def _hooks(holder):
 
 
 def _state(model):
-    """All that a kernel must leave as it was, comparable with ==; values of tensors as nested lists."""
-    value = lambda tensor: (
-        None if tensor is None else (tensor.tolist(), tensor.dtype, tensor.stride())
-    )
+    """All that a kernel must leave as it was, comparable with ==; tensors as nested lists."""
+
+    def value(tensor):
+        return None if tensor is None else (tensor.tolist(), tensor.dtype, tensor.stride())
+
     return {
         "parameters": [
             (
@@ -217,7 +218,11 @@ def _state(model):
 
 @pytest.fixture
 def unchanged():
-    """`with unchanged(model, tensor, ...):` fails if the model, a tensor or global state differs afterwards, exception or not."""
+    """`with unchanged(model, tensor, ...):` fails if anything differs afterwards.
+
+    Anything is the model, a tensor or global state; and it fails whether or not there was an
+    exception.
+    """
 
     @contextlib.contextmanager
     def guard(model, *tensors):
@@ -231,7 +236,7 @@ def unchanged():
             after = _state(model)
             for part in before:
                 assert after[part] == before[part], f"{part} changed"
-            for tensor, (copy, requires_grad, stride) in zip(tensors, copies):
+            for tensor, (copy, requires_grad, stride) in zip(tensors, copies, strict=True):
                 assert torch.equal(tensor.detach(), copy) and tensor.stride() == stride, (
                     "the caller's tensor was modified"
                 )
@@ -259,9 +264,15 @@ def clean():
     plt.switch_backend(backend)
 
 
-# ---- a whole run of study.account.plan, on drawn pictures and small networks; imports within, since kernels need none of it
+# ---- a whole run of study.account.plan, on drawn pictures and small networks; imports within,
+# since kernels need none of it
 
-HEADER = "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,verdict,verdict_at_zero,other_reading,other_reproduced,other_low,other_high,other_verdict"  # of reproduction.csv
+# of reproduction.csv
+HEADER = (
+    "paper,table,row,column,published,reproduced,low,high,n,data,model,protocol,"
+    "verdict,verdict_at_zero,"
+    "other_reading,other_reproduced,other_low,other_high,other_verdict"
+)
 
 
 def small(classes: int) -> nn.Module:
@@ -314,14 +325,11 @@ def small_plan(patch):
     ):
         patch.setattr(module, name, value)
     patch.setattr(deletion, "SCORED", {"shapes10": 10})
-    (
-        patch.setattr(plan, "compute_noise", lambda: None),
-        patch.setattr(claims, "measure", lambda: None),
-        patch.setattr(plan, "retrain", lambda *_: None),
-    )
-    patch.setattr(
-        plan, "compute_synthesis", lambda: None
-    )  # these name their data; see test_reproduce.py
+    # these name their data; see test_plan.py
+    patch.setattr(plan, "compute_noise", lambda: None)
+    patch.setattr(claims, "measure", lambda: None)
+    patch.setattr(plan, "retrain", lambda *_: None)
+    patch.setattr(plan, "compute_synthesis", lambda: None)
 
 
 @pytest.fixture(scope="session")
@@ -329,7 +337,8 @@ def finished(tmp_path_factory):
     """The folder of a finished run, one for all files; never to be changed: see `run_copy`."""
     folder, threads = tmp_path_factory.mktemp("run"), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        paths(patch, folder), small_plan(patch)
+        paths(patch, folder)
+        small_plan(patch)
         assert plan.main(["run", "--threads", "1"]) == 0
     torch.set_num_threads(threads)
     return folder
@@ -339,7 +348,8 @@ def finished(tmp_path_factory):
 def run_copy(tmp_path, monkeypatch, finished):
     """A copy of the finished run, to be harmed."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    paths(monkeypatch, tmp_path), small_plan(monkeypatch)
+    paths(monkeypatch, tmp_path)
+    small_plan(monkeypatch)
     return tmp_path
 
 

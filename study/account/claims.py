@@ -1,14 +1,15 @@
-"""The claims that the papers make in words: data/claims.csv fixed a statistic and a threshold for each before it was measured.
+"""The claims that the papers make in words.
 
-`measure` computes what has no stored value yet, `table` joins the stored values with the list and applies the rule: a claim
-holds on a network if its whole interval meets the condition, does not hold if none of it does; it depends where an interval
-straddles the threshold or networks differ.
+data/claims.csv fixed a statistic and a threshold for each before it was measured. `measure`
+computes what has no stored value yet, `table` joins the stored values with the list and applies the
+rule: a claim holds on a network if its whole interval meets the condition, does not hold if none of
+it does; it depends where an interval straddles the threshold or networks differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -54,20 +55,23 @@ IMAGENET = [
     ("imagenet_samples", "efficientnet_lite0", "imagenet"),
 ]
 MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | dict[str, int] | None]] = {}
-TOGETHER = {
-    "sign-positive-sometimes-better": SIGN_NETS
-}  # claims with one number for several networks
+# claims with one number for several networks
+TOGETHER = {"sign-positive-sometimes-better": SIGN_NETS}
+# claims about ROAR and KAR
 RETRAINED = (
     "noise-roar-best",
     "noise-kar-best",
     "noise-kar-largely",
     "noise-roar-beats-random",
     "sign-retraining-misleads",
-)  # claims about ROAR and KAR
+)
 
 
 def _claim(name: str, networks: list, count: int | dict[str, int] | None = None):
-    """Register the statistic of a claim, the (dataset, model, weights) it is measured on, and how many pictures (of each dataset)."""
+    """Register the statistic of a claim.
+
+    With the (dataset, model, weights) it is measured on, and how many pictures (of each dataset).
+    """
 
     def register(function):
         MEASURES[name] = networks, function, count
@@ -85,7 +89,7 @@ def _trained(wanted: list) -> list:
     ]
 
 
-# --- paper Sign -----------------------------------------------------------------------------------------------------------
+# --- paper Sign -----------------------------------------------------------------------------------
 
 
 def _areas(who: Subject, pairs=deletion.PRINTED_PAIRS) -> np.ndarray:
@@ -137,49 +141,38 @@ def _(who):
         ("negative", "white"),
         ("inactive", "white"),
     ]
-    areas = [
-        torch.from_numpy(_areas(one, pairs))
-        for one in (who, *(subject(*net) for net in _trained(SIGN_NETS)[1:]))
-    ]
-    return bootstrap_of(
-        lambda *found: min(
-            (a[0] - a[1]).mean() if k == 0 else (a[2] - a[3]).mean() for a in found for k in (0, 1)
-        ),
-        *areas,
-    )
+    studied = (who, *(subject(*net) for net in _trained(SIGN_NETS)[1:]))
+    areas = [torch.from_numpy(_areas(each, pairs)) for each in studied]
+
+    def least_gain(*areas):
+        gains = []
+        for positive, active, negative, inactive in areas:
+            gains += [(positive - active).mean(), (negative - inactive).mean()]
+        return min(gains)
+
+    return bootstrap_of(least_gain, *areas)
 
 
 @_claim("sign-train-similar", SIGN_CIFAR)
 def _(who):
-    train = subject(
-        "cifar10",
-        who.model_name,
-        who.weights,
-        split="train",
-        count={"resnet18": 10_000}.get(who.model_name),
-    )
+    count = {"resnet18": 10_000}.get(who.model_name)
+    train = subject("cifar10", who.model_name, who.weights, split="train", count=count)
     here, there = _areas(who), _areas(train)
     rng, drawn = np.random.default_rng(0), []
     for _ in range(1000):
-        drawn.append(
-            np.abs(
-                there[:, rng.integers(there.shape[1], size=there.shape[1])].mean(1)
-                - here[:, rng.integers(here.shape[1], size=here.shape[1])].mean(1)
-            ).max()
-        )
-    return float(np.abs(there.mean(1) - here.mean(1)).max()), *map(
-        float, np.quantile(drawn, [0.025, 0.975])
-    )
+        # the order of the two draws is part of the stored values
+        there_again = there[:, rng.integers(there.shape[1], size=there.shape[1])].mean(1)
+        here_again = here[:, rng.integers(here.shape[1], size=here.shape[1])].mean(1)
+        drawn.append(np.abs(there_again - here_again).max())
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(np.abs(there.mean(1) - here.mean(1)).max()), float(low), float(high)
 
 
 def _logit_change(who: Subject, name: str, fill: str, sign: int = 1) -> Measured:
-    row = (
-        deletion.score_curves(who, stored=True)
-        .query("map == @name and fill == @fill and fraction == .1")
-        .iloc[0]
-    )
-    ends = sorted((sign * row.logit_low, sign * row.logit_high))
-    return float(sign * row.logit), float(ends[0]), float(ends[1])
+    curves = deletion.score_curves(who, stored=True)
+    row = curves.query("map == @name and fill == @fill and fraction == .1").iloc[0]
+    low, high = sorted((sign * row.logit_low, sign * row.logit_high))
+    return float(sign * row.logit), float(low), float(high)
 
 
 @_claim("sign-white-improves-positive", SIGN_NETS, SCORED)
@@ -258,7 +251,7 @@ def _(who):
     return bootstrap_of(lambda a: a.mean(1).min(), gain)
 
 
-# --- paper Noise: the hypothesis ------------------------------------------------------------------------------------------
+# --- paper Noise: the hypothesis ------------------------------------------------------------------
 
 
 def _right(who: Subject) -> Tensor:
@@ -274,12 +267,8 @@ def _(who):
 
 @_claim("noise-patch-saliency-nonzero", PATCHED)
 def _(who):
-    high = int(
-        (
-            cleanliness.amount("patch", cleanliness.maps(who, "saliency", stored=True), None, True)
-            > 0.001
-        ).sum()
-    )
+    maps = cleanliness.maps(who, "saliency", stored=True)
+    high = int((cleanliness.amount("patch", maps, None, True) > 0.001).sum())
     return high / len(who.pictures), *metrics.wilson(high, len(who.pictures))
 
 
@@ -334,7 +323,7 @@ def _(who):
     )
 
 
-# --- sections 4, 5.1, 5.2 -------------------------------------------------------------------------------------------------
+# --- sections 4, 5.1, 5.2 -------------------------------------------------------------------------
 
 
 def _at(table: pd.DataFrame, column: str, q: int) -> Tensor:
@@ -445,13 +434,17 @@ def _(who):
 
 
 def _attacked(who: Subject) -> tuple[Tensor, Tensor]:
-    """Correlations before and after the attack [methods,N], RectGrad first, and whether the prediction changed [N]."""
+    """Correlations before and after the attack, and whether the prediction changed.
+
+    The first [methods,N], RectGrad first; the second [N].
+    """
     table = response.adversarial(who, stored=True)
-    like = table.pivot_table(index="method", columns="picture", values="correlation").loc[
-        ["rectgrad", *BASELINES]
-    ]
-    return torch.tensor(like.to_numpy(dtype=float)), torch.tensor(
-        table[table["method"] == "rectgrad"].sort_values("picture")["changed"].to_numpy(dtype=float)
+    by_method = table.pivot_table(index="method", columns="picture", values="correlation")
+    like = by_method.loc[["rectgrad", *BASELINES]]
+    of_rectgrad = table[table["method"] == "rectgrad"].sort_values("picture")
+    return (
+        torch.tensor(like.to_numpy(dtype=float)),
+        torch.tensor(of_rectgrad["changed"].to_numpy(dtype=float)),
     )
 
 
@@ -484,7 +477,7 @@ def _(who):
     )
 
 
-# --- section 5.3 ----------------------------------------------------------------------------------------------------------
+# --- section 5.3 ----------------------------------------------------------------------------------
 
 
 def _in_patch(who: Subject, share: bool, methods=cleanliness.COMPARED) -> Tensor:
@@ -560,24 +553,20 @@ def _(who):
     return _variation(who, True)
 
 
-# --- appendices B.4 and C -------------------------------------------------------------------------------------------------
+# --- appendices B.4 and C -------------------------------------------------------------------------
 
 
 @_claim("noise-modified-rule-fails", MASKED)
 def _(who):
     who = cleanliness.correct(who)
-    inside = [
-        1
-        - metrics.attribution_outside(
-            deletion.over_batches(
-                who, lambda x: cleanliness.channel_sums(who, "rectgrad", x, rule=rule), 250
-            ),
-            who.pictures.masks,
-            True,
+
+    def inside(rule):
+        maps = deletion.over_batches(
+            who, lambda x: cleanliness.channel_sums(who, "rectgrad", x, rule=rule), 250
         )
-        for rule in ("PR1", "PR1+PR2")
-    ]
-    return bootstrap_of(np.median, inside[0] - inside[1])
+        return 1 - metrics.attribution_outside(maps, who.pictures.masks, True)
+
+    return bootstrap_of(np.median, inside("PR1") - inside("PR1+PR2"))
 
 
 @_claim("noise-border-outliers", IMAGENET + CIFAR, 2000)
@@ -610,34 +599,33 @@ def _(who):
 
 @_claim("noise-prr-smoother", CIFAR + IMAGENET[:1])
 def _(who):
-    one, other = (
-        cleanliness.amount(
-            "variation",
-            cleanliness.maps(
-                who, m, batch_size=16 if "imagenet" in who.weights else 250, stored=True
-            ),
-            None,
-            True,
-        )
-        for m in ("rectgrad_prr", "rectgrad")
-    )
-    return bootstrap_of(np.nanmedian, one / torch.where(other > 0, other, torch.nan))
+    size = 16 if "imagenet" in who.weights else 250
+
+    def variation(method):
+        maps = cleanliness.maps(who, method, batch_size=size, stored=True)
+        return cleanliness.amount("variation", maps, None, True)
+
+    prr, plain = variation("rectgrad_prr"), variation("rectgrad")
+    return bootstrap_of(np.nanmedian, prr / torch.where(plain > 0, plain, torch.nan))
 
 
-# --- the account ----------------------------------------------------------------------------------------------------------
+# --- the account ----------------------------------------------------------------------------------
 
 
 def listed() -> pd.DataFrame:
-    """The claims as they were fixed: id, paper, section, quotation, statistic, holds_if, experiment."""
+    """The claims as they were fixed.
+
+    Columns id, paper, section, quotation, statistic, holds_if, experiment.
+    """
     return pd.read_csv(LIST)
 
 
-# --- paper Noise: ROAR and KAR -------------------------------------------------------------------------------------------
+# --- paper Noise: ROAR and KAR --------------------------------------------------------------------
 
 
 @lru_cache
 def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
-    """`roar_tables.flags` of these weights, read once."""
+    """`retraining_tables.flags` of these weights, read once."""
     return retraining_tables.flags(current=weights_hash)
 
 
@@ -647,20 +635,23 @@ def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
 
 def _retrained_seeds() -> list[int]:
     """Seeds with a whole curve of every method of Table 1, under ROAR and under KAR."""
-    found = _current_flags()
+    flags = _current_flags()
     return sorted(
-        s
-        for s in {seed for *_, seed in found}
-        if all((m, mode, s) in found for m in retraining.PRINTED for mode in retraining.MODES)
+        seed
+        for seed in {seed for *_, seed in flags}
+        if all((m, mode, seed) in flags for m in retraining.PRINTED for mode in retraining.MODES)
     )
 
 
 def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) -> Measured:
-    """Area of RectGrad less the least of its rivals', resampled over seeds and, alike in all networks, over test pictures."""
-    found, seeds = _current_flags(), _retrained_seeds()
-    flags = np.stack([[found[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)]).astype(
-        np.float32
-    )  # [methods,seeds,fractions,N]
+    """Area of RectGrad less the least of its rivals'.
+
+    Resampled over seeds and, alike in all networks, over test pictures.
+    """
+    current, seeds = _current_flags(), _retrained_seeds()
+    # [methods,seeds,fractions,N]
+    flags = np.stack([[current[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)])
+    flags = flags.astype(np.float32)
     weights = retraining_tables.weights_of_span()
     rng, drawn = np.random.default_rng(0), []
 
@@ -669,15 +660,14 @@ def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) ->
         area = area if mode == "roar" else 1 - area
         return float(area[0] - area[1:].min())
 
+    pictures = flags.shape[3]
     for _ in range(resamples):
-        counts = (
-            rng.multinomial(flags.shape[3], np.full(flags.shape[3], 1 / flags.shape[3])).astype(
-                np.float32
-            )
-            / flags.shape[3]
-        )
-        drawn.append(statistic((flags @ counts)[:, rng.integers(len(seeds), size=len(seeds))]))
-    return statistic(flags.mean(3)), *map(float, np.quantile(drawn, [0.025, 0.975]))
+        counts = rng.multinomial(pictures, np.full(pictures, 1 / pictures))
+        shares = counts.astype(np.float32) / pictures
+        seeds_again = rng.integers(len(seeds), size=len(seeds))
+        drawn.append(statistic((flags @ shares)[:, seeds_again]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return statistic(flags.mean(3)), float(low), float(high)
 
 
 @_claim("noise-roar-best", CIFAR)
@@ -702,64 +692,69 @@ def _(who):
 
 @_claim("sign-retraining-misleads", CIFAR, 2_000)
 def _(who):
-    """Spearman's correlation over methods of ROAR's area with the area under black deletion, both resampled."""
-    found = synthesis.retrained(who)["roar"]
+    """Spearman's correlation over methods of ROAR's area with that under black deletion.
+
+    Both are resampled.
+    """
+    retrained = synthesis.retrained(who)["roar"]
     methods = [
-        m for m in retraining.PRINTED + retraining.ADDED if m in attribution.METHODS and m in found
+        m
+        for m in retraining.PRINTED + retraining.ADDED
+        if m in attribution.METHODS and m in retrained
     ]
-    one = synthesis.study(who.pictures.name, who.model_name, count=len(who.pictures))
-    deleted = synthesis.measured(one, methods, ("curves",), stored=True)["black_deletion"]
-    sides = [[found[m] for m in methods], [deleted[m] for m in methods]]
+    study = synthesis.study(who.pictures.name, who.model_name, count=len(who.pictures))
+    deleted = synthesis.measured(study, methods, ("curves",), stored=True)["black_deletion"]
+    sides = [[retrained[m] for m in methods], [deleted[m] for m in methods]]
     drawn = [ranking.resampled_means(side, 1000, k) for k, side in enumerate(sides)]
-    low, high = np.quantile([metrics.spearman(*pair) for pair in zip(*drawn)], [0.025, 0.975])
+    correlations = [metrics.spearman(*pair) for pair in zip(*drawn, strict=True)]
+    low, high = np.quantile(correlations, [0.025, 0.975])
     return metrics.spearman(*map(ranking.plain_means, sides)), float(low), float(high)
 
 
 def measure(
     names: list[str] | None = None, only: list[str] | None = None, log: Callable = print
 ) -> None:
-    """Measure every claim in `names` on the networks in `only` (default all) that has no stored value for the committed weights."""
+    """Measure the claims that have no stored value for the committed weights.
+
+    Every claim in `names` on the networks in `only`; default all.
+    """
     for name in names or list(MEASURES):
-        networks, function, count = MEASURES[name]
+        measured_on, function, count = MEASURES[name]
         if name in RETRAINED and len(_retrained_seeds()) < 2:
             log(f"{name}  waits for two seeds of every retraining")
             continue
-        for dataset, model, weights in (
-            n for n in _trained(networks) if only is None or n[1] in only
-        ):
-            who = subject(
-                dataset,
-                model,
-                weights,
-                count=count.get(dataset) if isinstance(count, dict) else count,
-            )
-
-            def compute():
-                value, low, high = function(who)
-                return {"rows": [{"value": value, "low": low, "high": high}]}
-
+        for dataset, model, weights in _trained(measured_on):
+            if only is not None and model not in only:
+                continue
+            pictures = count.get(dataset) if isinstance(count, dict) else count
+            who = subject(dataset, model, weights, count=pictures)
             row = results.cell(
                 "claims",
                 f"{name}-{model}-{weights}",
                 {"claim": name, **who.identity, **_together(name)},
-                compute,
+                partial(_computed, function, who),
             )["rows"][0]
             log(f"{name}  {who.title}  {row['value']:.4f} ({row['low']:.4f} to {row['high']:.4f})")
+
+
+def _computed(function: Callable[[Subject], Measured], who: Subject) -> dict:
+    """The content of a claim's cell."""
+    value, low, high = function(who)
+    return {"rows": [{"value": value, "low": low, "high": high}]}
 
 
 def _together(name: str) -> dict:
     """What else keys a number for several networks: which ones; of ROAR and KAR, how many seeds."""
     if name in RETRAINED:
         return {"seeds": _retrained_seeds()}
-    return (
-        {"together": [" ".join((*net, _hash(*net[1:]))) for net in _trained(TOGETHER[name])]}
-        if name in TOGETHER
-        else {}
-    )
+    if name in TOGETHER:
+        trained = _trained(TOGETHER[name])
+        return {"together": [" ".join((*net, _hash(*net[1:]))) for net in trained]}
+    return {}
 
 
 def judge(condition: str, low: float, high: float) -> str:
-    """ "holds", "does not hold" or "depends" for one interval and a condition such as "high < 0"."""
+    """ "holds", "does not hold" or "depends": an interval under a condition such as "high < 0"."""
     try:
         end, relation, limit = condition.split()
         limit = float(limit)
@@ -767,12 +762,16 @@ def judge(condition: str, low: float, high: float) -> str:
         end = relation = None
     if (end, relation) not in {("high", "<"), ("low", ">")}:
         raise ValueError(
-            f"condition {condition!r} cannot be read; accepted are 'high < NUMBER' and 'low > NUMBER'."
+            f"condition {condition!r} cannot be read; "
+            "accepted are 'high < NUMBER' and 'low > NUMBER'."
         )
-    inside, outside = (
-        (high < limit, low >= limit) if end == "high" else (low > limit, high <= limit)
-    )
-    return "holds" if inside else "does not hold" if outside else "depends"
+    if end == "high":
+        inside, outside = high < limit, low >= limit
+    else:
+        inside, outside = low > limit, high <= limit
+    if inside:
+        return "holds"
+    return "does not hold" if outside else "depends"
 
 
 @lru_cache
@@ -788,7 +787,10 @@ def _name(dataset: str, model: str, weights: str) -> str:
 
 
 def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
-    """(network, row) for every network of a claim, in their order; the row is empty where it has not been measured."""
+    """(network, row) for every network of a claim, in their order.
+
+    The row is empty where it has not been measured.
+    """
     for dataset, model, weights in _trained(MEASURES[name][0]) if name in MEASURES else ():
         wanted = {
             "claim": name,
@@ -797,39 +799,38 @@ def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
             "weights": weights,
             **_together(name),
         }
-        cell = next(
-            (
-                c
-                for c in stored
-                if wanted.items() <= c["parameters"].items()
-                and c["parameters"]["weights_hash"] == _hash(model, weights)
-            ),
-            None,
-        )
-        yield (
-            _name(dataset, model, weights),
-            {**cell["rows"][0], "n": cell["parameters"]["n"]} if cell else {},
-        )
+        row = {}
+        for cell in stored:
+            parameters = cell["parameters"]
+            if wanted.items() <= parameters.items() and parameters["weights_hash"] == _hash(
+                model, weights
+            ):
+                row = {**cell["rows"][0], "n": parameters["n"]}
+                break
+        yield _name(dataset, model, weights), row
 
 
 def table() -> pd.DataFrame:
-    """One row a claim and network: the list's columns, network, n, value, low, high, verdict (of the claim over all of its
-    networks; none while one of them is not measured)."""
+    """One row a claim and network.
+
+    The list's columns, network, n, value, low, high, verdict (of the claim over all of its
+    networks; none while one of them is not measured).
+    """
     stored, rows = results.cells("claims"), []
     for claim in listed().to_dict("records"):
-        found = list(_measured(claim["id"], stored))
-        verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in found if row}
-        whole = verdicts and all(row for _, row in found)
-        verdict = "" if not whole else verdicts.pop() if len(verdicts) == 1 else "depends"
-        rows += [
-            {
-                **claim,
-                "network": network,
-                **{k: round(v, 4) for k, v in row.items()},
-                "verdict": verdict,
-            }
-            for network, row in found
-        ] or [{**claim, "verdict": ""}]
+        measured = list(_measured(claim["id"], stored))
+        verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in measured if row}
+        if not verdicts or not all(row for _, row in measured):
+            verdict = ""
+        elif len(verdicts) == 1:
+            verdict = verdicts.pop()
+        else:
+            verdict = "depends"
+        for network, row in measured:
+            rounded = {k: round(v, 4) for k, v in row.items()}
+            rows.append({**claim, "network": network, **rounded, "verdict": verdict})
+        if not measured:
+            rows.append({**claim, "verdict": ""})
     columns = [*listed().columns, "network", "n", "value", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
 

@@ -1,8 +1,8 @@
-"""The whole computation behind the published numbers, and its check: `python -m study.account.plan run|verify`.
+"""The whole computation behind the published numbers, and its check.
 
-`run` trains what has no weights yet, computes every cell that has no stored result, and writes
-data/results/reproduction.csv; stopped at any point, it goes on there. `verify` recomputes a random part of what is stored
-and compares.
+`python -m study.account.plan run|verify`: `run` trains what has no weights yet, computes every cell
+that has no stored result, and writes data/results/reproduction.csv; stopped at any point, it goes
+on there. `verify` recomputes a random part of what is stored and compares.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from study.subjects import networks, sources, training
 from study.subjects.subject import batch_size, subject
 from study.subjects.training import Protocol
 
-_FROZEN, _RELEASED = (
-    Protocol(trains=f"last layer, {how}") for how in ("frozen", "released")
-)  # paper Sign's pretrained networks
+# paper Sign's pretrained networks
+_FROZEN = Protocol(trains="last layer, frozen")
+_RELEASED = Protocol(trains="last layer, released")
 _NOISE = retraining.FULL  # paper Noise, appendix F.2
-# every network we train: (model, dataset, tag of its weights, protocol); paper Sign's protocol where the data are its own
+# every network we train: (model, dataset, tag of its weights, protocol);
+# paper Sign's protocol where the data are its own
 TRAINED = [
     ("basic_cnn", "shapes10", "shapes10", Protocol(epochs=15)),
     ("basic_cnn", "cifar10", "cifar10", Protocol(seed=0)),
@@ -58,35 +59,29 @@ TRAINED = [
     ("rectgrad_cnn", "cifar10_rest", "cifar10_rest", _NOISE),
     ("rectgrad_cnn", "cifar10", "cifar10-seed1", replace(_NOISE, seed=1)),
     ("rectgrad_cnn", "cifar10", "cifar10-seed2", replace(_NOISE, seed=2)),
-    (
-        "rectgrad_cnn",
-        "cifar10",
-        "cifar10-bfloat16",
-        replace(_NOISE, bfloat16=True),
-    ),  # what precision and a lossy copy cost
+    # what precision and a lossy copy cost
+    ("rectgrad_cnn", "cifar10", "cifar10-bfloat16", replace(_NOISE, bfloat16=True)),
     ("rectgrad_cnn", "cifar10+jpeg75", "cifar10+jpeg75", _NOISE),
 ]
-CARD_ALONE = [
-    ("resnet18", "cifar10-seed1"),
-    ("resnet18", "cifar10-seed2"),
-]  # whose 23 MB of weights are not committed
-TRAIN_SPLIT = {
-    ("cifar10", "basic_cnn"): None,
-    ("cifar10", "resnet18"): 10_000,
-}  # pictures of a train split, None for all; of the others 2,000
+# whose 23 MB of weights are not committed
+CARD_ALONE = [("resnet18", "cifar10-seed1"), ("resnet18", "cifar10-seed2")]
+# pictures of a train split, None for all; of the others 2,000
+TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}
 WITNESS = "basic_cnn"  # the network in whose features distance is taken
 
 
 def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable = print) -> None:
-    """Train, evaluate and write weights and card, unless they are there; goes on from the last finished epoch."""
+    """Train, evaluate and write weights and card, unless they are there.
+
+    It goes on from the last finished epoch.
+    """
     path = networks.WEIGHTS / f"{model}-{tag}.safetensors"
-    if path.exists() or (model, tag) in CARD_ALONE and networks.card(model, tag):
+    if path.exists() or ((model, tag) in CARD_ALONE and networks.card(model, tag)):
         return
     last_layer = protocol.trains != "all"
     if last_layer:
-        networks.transferred(
-            model, ("any",)
-        )  # what must be downloaded and cannot be is said before any picture is read
+        # what must be downloaded and cannot be is said before any picture is read
+        networks.transferred(model, ("any",))
     pictures, held_out = sources.load(dataset, "train"), sources.load(dataset, "test")
     fresh = networks.transferred if last_layer else networks.load
     network = fresh(model, classes=pictures.classes, seed=protocol.seed)
@@ -107,45 +102,43 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         "licence": "MIT",
         "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows],
         **results.provenance(),
-    } | ({"body": "imagenet"} if last_layer else {})
-    how = (
-        {"base": networks.transferred(model, pictures.classes)}
-        if last_layer
-        else {"half": model != "basic_cnn"}
-    )
+    }
+    if last_layer:
+        about["body"] = "imagenet"
+        how = {"base": networks.transferred(model, pictures.classes)}
+    else:
+        how = {"half": model != "basic_cnn"}
     part = path.with_name(f"part-{path.name}")
     networks.save(network, part, about, **how)
-    network = networks.load(
-        model, str(part)
-    )  # the rounded weights are the ones every result is computed with
-    about |= {
-        f"{p.split}_accuracy": training.accuracy(network, p) for p in (pictures, held_out)
-    } | {"weights_hash": networks.fingerprint(network)}
+    # the rounded weights are the ones every result is computed with
+    network = networks.load(model, str(part))
+    for split in (pictures, held_out):
+        about[f"{split.split}_accuracy"] = training.accuracy(network, split)
+    about["weights_hash"] = networks.fingerprint(network)
     networks.save(network, path, about, **how)
     for left in (part, part.with_suffix(".json")):
         left.unlink()
 
 
 def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
-    """Every stored cell of one network: accuracy, deletion, and on fixed test pictures score curves and the rest.
+    """Every stored cell of one network: accuracy, deletion, and on fixed test pictures the rest.
 
-    The train split (appendix B prints curves, no numbers) and the fixed pictures are for the first seed of a network alone;
-    a stand-in has what stands beside a printed number or curve, no more.
+    The rest are score curves and what stands with them below. The train split (appendix B prints
+    curves, no numbers) and the fixed pictures are for the first seed of a network alone; a stand-in
+    has what stands beside a printed number or curve, no more.
     """
 
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count)
 
-    if (model, tag) in CARD_ALONE and not (
-        networks.WEIGHTS / f"{model}-{tag}.safetensors"
-    ).is_file():
+    weights = networks.WEIGHTS / f"{model}-{tag}.safetensors"
+    if (model, tag) in CARD_ALONE and not weights.is_file():
         log(f"kept as a card and cells: {model} {tag}")
         return
     whole = of("test")
     size = batch_size(whole)
-    log(
-        f"accuracy  {whole.title}  {deletion.accuracy(whole, batch_size=size, stored=True)['accuracy']:.4f}"
-    )
+    accuracy = deletion.accuracy(whole, batch_size=size, stored=True)["accuracy"]
+    log(f"accuracy  {whole.title}  {accuracy:.4f}")
     deletion.fresh_statistics(whole, stored=True)
     if model == "rectgrad_cnn":
         return
@@ -153,21 +146,18 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     deletion.allegiances(whole, batch_size=size, stored=True, log=log)
     if tag not in {tags[0] for _, _, tags in (scoreboard.COLUMNS | scoreboard.STAND_INS).values()}:
         return
-    few = of("test", deletion.SCORED[dataset])
-    for experiment in (
-        ()
-        if (dataset, model, (tag,)) in scoreboard.STAND_INS.values()
-        else (
+    fixed = of("test", deletion.SCORED[dataset])
+    if (dataset, model, (tag,)) not in scoreboard.STAND_INS.values():
+        for experiment in (
             deletion.kept_pixels,
             deletion.signs,
             deletion.score_curves,
             deletion.printed_and_released,
             deletion.soft_replacement,
             deletion.insertion_areas,
-        )
-    ):
-        experiment(few, batch_size=size, stored=True)
-        log(f"{experiment.__name__}  {few.title}  done")
+        ):
+            experiment(fixed, batch_size=size, stored=True)
+            log(f"{experiment.__name__}  {fixed.title}  done")
     for pairs in (deletion.PRINTED_PAIRS, deletion.PAIRS):  # first what the paper draws
         deletion.allegiances(
             of("train", TRAIN_SPLIT.get((dataset, model), 2_000)),
@@ -179,7 +169,10 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
 
 
 def run(names: list[str], log: Callable = print) -> None:
-    """Train and compute whatever is not there yet for these networks; says what it leaves out for want of a download."""
+    """Train and compute whatever is not there yet for these networks.
+
+    It says what it leaves out for want of a download.
+    """
     left_out = set()
     columns = [
         (dataset, model, tag)
@@ -199,7 +192,10 @@ def run(names: list[str], log: Callable = print) -> None:
 
 
 def compute_noise(log: Callable = print) -> None:
-    """Every stored cell of paper Noise's experiments, the quick ones first; maps are kept under data/cache/maps/."""
+    """Every stored cell of paper Noise's experiments, the quick ones first.
+
+    Maps are kept under data/cache/maps/.
+    """
     plain, twin = (subject(d, "rectgrad_cnn") for d in ("cifar10", "cifar10+patch"))
     for tag in ("cifar10", "cifar10_rest"):
         masked = cleanliness.correct(subject("cifar10_masks", "rectgrad_cnn", tag))
@@ -222,7 +218,7 @@ def compute_noise(log: Callable = print) -> None:
 def retrain(
     workers: int | None = None, scheduler: str | None = None, log: Callable = print
 ) -> None:
-    """The grid of ROAR and KAR, most useful cells first, and the claims about it; resumable, hours."""
+    """The grid of ROAR and KAR, most useful cells first, and its claims; resumable, hours."""
     grid = retraining.everything()
     retraining.prepare(grid, log=log)
     retraining.run(grid, workers=workers, scheduler=scheduler, log=log)
@@ -232,34 +228,26 @@ def retrain(
 
 def compute_synthesis(log: Callable = print) -> None:
     """Every stored cell of the synthesis but ROAR and KAR, which `retrain` computes: hours."""
+    shuffled = [f"{synthesis.SHUFFLED}{method}" for method in attribution.METHODS]
     for dataset, model, count, few in synthesis.STUDIED:
-        one = synthesis.study(dataset, model, count=count, few=few)
-        synthesis.measured(
-            one,
-            [
-                *synthesis.NETWORK,
-                *crosses.CONTROLS,
-                *(f"{synthesis.SHUFFLED}{m}" for m in attribution.METHODS),
-            ],
-            stored=True,
-            log=log,
-        )
+        study = synthesis.study(dataset, model, count=count, few=few)
+        names = [*synthesis.NETWORK, *crosses.CONTROLS, *shuffled]
+        synthesis.measured(study, names, stored=True, log=log)
         held_out = synthesis.study(dataset, model, count=count, few=few, held_out=True)
         synthesis.measured(
             held_out, synthesis.family(tuple(crosses.NEW)), synthesis.HELD_OUT, stored=True, log=log
         )
-        synthesis.seconds(one.who, stored=True)
+        synthesis.seconds(study.who, stored=True)
     dataset, model, count, few = synthesis.STUDIED[0]
-    one, training = (
-        synthesis.study(dataset, model, count=count, few=few),
-        subject(dataset, model, split="train", count=synthesis.KNOWN),
-    )
+    study = synthesis.study(dataset, model, count=count, few=few)
+    known = subject(dataset, model, split="train", count=synthesis.KNOWN)
     for method in (*crosses.CONTROLS, *attribution.METHODS):
-        synthesis.shift(one, training, synthesis.witness(one, WITNESS), method, stored=True)
-        log(f"shift  {one.who.title}  {method}")
+        synthesis.shift(study, known, synthesis.witness(study, WITNESS), method, stored=True)
+        log(f"shift  {study.who.title}  {method}")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -274,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--scheduler",
-        help="retrain on a Dask cluster: its address, or slurm[:<name>] as dask-jobqueue is configured",
+        help="retrain on a Dask cluster: its address, or slurm[:<name>] "
+        "as dask-jobqueue is configured",
     )
     parser.add_argument("--seed", type=int, help="of the part that verify draws")
     chosen = parser.parse_args(arguments)
@@ -296,12 +285,8 @@ def main(arguments: list[str] | None = None) -> int:
         claims.CSV.write_text(claims.table().to_csv(index=False))
         print(scoreboard.table().to_string())
         return 0
-    except (
-        sources.DataError,
-        networks.ModelError,
-        ModuleNotFoundError,
-        OSError,
-    ) as error:  # of the last, a disk that stays full or a scheduler that does not answer
+    except (sources.DataError, networks.ModelError, ModuleNotFoundError, OSError) as error:
+        # an OSError: a disk that stays full or a scheduler that does not answer
         print(error, file=sys.stderr)
         return 2
 

@@ -1,7 +1,7 @@
-"""Every number that the two papers print in a table, and the rule that compares a reproduced one with it.
+"""Every number that the two papers print in a table, and the rule that compares ours with it.
 
-The rule was fixed before any number was computed: a value agrees if it lies within max(tolerance, half-width of its 95 %
-interval) of the published one.
+The rule was fixed before any number was computed: a value agrees if it lies within max(tolerance,
+half-width of its 95 % interval) of the published one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ class Number(NamedTuple):
     published: float
 
 
+# after the point, in print
 DIGITS = {
     ("Sign", "Table 1"): 4,
     ("Sign", "Table 2"): 2,
     ("Sign", "Table 3"): 2,
     ("Noise", "Appendix F"): 3,
     ("Noise", "Table 1"): 4,
-}  # after the point, in print
+}
 TOLERANCE = {"accuracy": 0.02, "AUC": 0.02, "ROAR/KAR": 0.01}
 
 _COLUMNS = (
@@ -62,23 +63,27 @@ _KAR = (0.4438, 0.3382, 0.4455, 0.4270, 0.4444, 0.4176, 0.4185, 0.3928)
 
 
 def numbers() -> list[Number]:
-    """The 60 printed numbers: Sign's Tables 1 to 3, Noise's two accuracies (appendix F) and its Table 1."""
-    found = [Number("Sign", "Table 1", "Accuracy", c, v) for c, v in zip(_COLUMNS, _ACCURACY)]
+    """The 60 printed numbers: Sign's Tables 1 to 3, Noise's accuracies (appendix F) and Table 1."""
+    printed = [
+        Number("Sign", "Table 1", "Accuracy", column, value)
+        for column, value in zip(_COLUMNS, _ACCURACY, strict=True)
+    ]
     for name, rows in (("Table 2", _BLACK), ("Table 3", _WHITE)):
-        found += [
-            Number("Sign", name, row, c, v)
-            for row, values in rows.items()
-            for c, v in zip(_COLUMNS, values)
-        ]
-    found += [
+        for row, values in rows.items():
+            printed += [
+                Number("Sign", name, row, column, value)
+                for column, value in zip(_COLUMNS, values, strict=True)
+            ]
+    printed += [
         Number("Noise", "Appendix F", "Accuracy", "CIFAR-10", 0.746),
         Number("Noise", "Appendix F", "Accuracy", "CIFAR-10 with random patch", 0.731),
     ]
     for name, values in (("ROAR AUC", _ROAR), ("KAR AOC", _KAR)):
-        found += [
-            Number("Noise", "Table 1", method, name, v) for method, v in zip(_METHODS, values)
+        printed += [
+            Number("Noise", "Table 1", method, name, value)
+            for method, value in zip(_METHODS, values, strict=True)
         ]
-    return found
+    return printed
 
 
 def shown(paper: str, table: str, value: float) -> str:
@@ -87,19 +92,22 @@ def shown(paper: str, table: str, value: float) -> str:
 
 
 def network(table: str, column: str) -> str:
-    """Which network a printed column speaks of; the appendix of paper Noise names the pictures alone."""
+    """Which network a printed column means; the appendix of paper Noise names only the pictures."""
     return f"{column}, paper Noise" if table == "Appendix F" else column
 
 
 def tolerance(number: Number) -> float:
     """How far apart two values may be and still agree, whatever their intervals."""
-    kind = (
-        "accuracy" if number.row == "Accuracy" else "AUC" if number.paper == "Sign" else "ROAR/KAR"
-    )
-    return TOLERANCE[kind]
+    if number.row == "Accuracy":
+        return TOLERANCE["accuracy"]
+    return TOLERANCE["AUC" if number.paper == "Sign" else "ROAR/KAR"]
 
 
 def verdict(published: float, reproduced: float, low: float, high: float, tolerance: float) -> str:
-    """ "agree" iff |published - reproduced| <= max(tolerance, half-width of the interval), else "disagree"."""
+    """Whether a reproduced number agrees with the printed one.
+
+    "agree" iff |published - reproduced| <= max(tolerance, half-width of the interval), else
+    "disagree".
+    """
     reach = max(tolerance, (high - low) / 2)
     return "agree" if abs(published - reproduced) <= reach + 1e-12 else "disagree"

@@ -1,4 +1,7 @@
-"""The table of the papers' printed numbers beside ours, from stored cells alone: which cells belong to a number, and what stands beside it."""
+"""The table of the papers' printed numbers beside ours, from stored cells alone.
+
+Which cells belong to a number, and what stands beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from study.store import results
 from study.subjects import networks, sources
 from study.subjects.subject import Subject
 
-# columns of the papers' tables that are computed here: (dataset, model, tags of the weights, one a seed)
+# columns of the papers' tables that are computed here:
+# (dataset, model, tags of the weights, one a seed)
 COLUMNS = {
     "CIFAR-10 CNN": ("cifar10", "basic_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 ResNet-18": ("cifar10", "resnet18", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
@@ -22,24 +26,20 @@ COLUMNS = {
     "CIFAR-10": ("cifar10", "rectgrad_cnn", ("cifar10", "cifar10-seed1", "cifar10-seed2")),
     "CIFAR-10 with random patch": ("cifar10+patch", "rectgrad_cnn", ("cifar10+patch",)),
 }
-# pretrained networks that need no download, beside those of the paper that do: printed nowhere, so no verdict
+# pretrained networks that need no download, beside those of the paper that do: printed nowhere, so
+# no verdict
 STAND_INS = {
     "SqueezeNet 1.1 pretrained": ("imagenette", "squeezenet1_1", ("imagenette",)),
     "EfficientNet-Lite0 pretrained": ("imagenette", "efficientnet_lite0", ("imagenette",)),
 }
 WHOLE = {"cifar10": 10_000, "imagenette": 3_856}  # pictures of a whole test split
-CONSTANT = (
-    results.RESULTS / "constant_rate.csv"
-)  # ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with fresh ones
+# ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with
+# fresh ones
+CONSTANT = results.RESULTS / "constant_rate.csv"
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
 CSV = results.RESULTS / "reproduction.csv"
-OTHER = [
-    "other_reading",
-    "other_reproduced",
-    "other_low",
-    "other_high",
-    "other_verdict",
-]  # of Table 1 of paper Noise
+# of Table 1 of paper Noise
+OTHER = ["other_reading", "other_reproduced", "other_low", "other_high", "other_verdict"]
 CSV_COLUMNS = [
     "paper",
     "table",
@@ -62,15 +62,19 @@ CSV_COLUMNS = [
 def _seeds(
     values: list[float], lows: list[float], highs: list[float]
 ) -> tuple[float, float, float]:
-    """Of one seed, its value and interval over images; of several, the mean and the larger of the mean half-width over images and the half-width over seeds (t)."""
+    """The value and interval of one number from its seeds.
+
+    Of one seed, its value and interval over images; of several, the mean and the larger of the mean
+    half-width over images and the half-width over seeds (t).
+    """
     if len(values) == 1:
         return values[0], lows[0], highs[0]
     from scipy.stats import t
 
-    mean, images = float(np.mean(values)), float(np.mean(np.subtract(highs, lows))) / 2
-    half = max(
-        images, float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    )
+    mean = float(np.mean(values))
+    over_images = float(np.mean(np.subtract(highs, lows))) / 2
+    over_seeds = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    half = max(over_images, over_seeds)
     return mean, mean - half, mean + half
 
 
@@ -81,62 +85,78 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     if number.column not in COLUMNS | STAND_INS:
         return {}
     dataset, model, tags = (COLUMNS | STAND_INS)[number.column]
-    tags = tuple(
-        tag for tag in tags if networks.card(model, tag)
-    )  # the seeds that were trained; of some the card alone is kept
+    # the seeds that were trained; of some the card alone is kept
+    tags = tuple(tag for tag in tags if networks.card(model, tag))
     accuracy = number.row == "Accuracy"
-    wanted = {"dataset": dataset, "split": "test", "model": model} | (
-        {} if accuracy else {"map": number.row.lower(), "fill": FILL_OF[number.table]}
+    wanted = {"dataset": dataset, "split": "test", "model": model}
+    if not accuracy:
+        wanted |= {"map": number.row.lower(), "fill": FILL_OF[number.table]}
+    of_number = _on_the_same_pixels(
+        [
+            c
+            for c in cells["accuracy" if accuracy else "deletion"]
+            if wanted.items() <= c["parameters"].items()
+            and c["parameters"]["weights"] in tags
+            and current(c["parameters"])
+        ]
     )
-    found = [
-        c
-        for c in cells["accuracy" if accuracy else "deletion"]
-        if wanted.items() <= c["parameters"].items()
-        and c["parameters"]["weights"] in tags
-        and current(c["parameters"])
-    ]
-    pixels = [c["parameters"]["data"] for c in found]
-    found = [
-        c
-        for c in found
-        if c["parameters"]["data"] == max(pixels, key=lambda p: (pixels.count(p), p))
-    ]
-    if not tags or sorted(c["parameters"]["weights"] for c in found) != sorted(tags):
+    if not tags or sorted(c["parameters"]["weights"] for c in of_number) != sorted(tags):
         return {}
-    rows, field = [c["rows"][0] for c in found], "accuracy" if accuracy else "auc"
-    value, low, high = _seeds(*([r[name] for r in rows] for name in (field, "low", "high")))
-    seeds = f"{len(tags)} seed{'s' if len(tags) > 1 else ''}"
-    how = networks.card(model, tags[0])["protocol"]
-    order = "" if how.get("reshuffle", True) else ", one order for all epochs"
-    part = "" if how.get("trains", "all") == "all" else f", {how['trains']}"
-    part += (
-        f", the last {max(1, how['epochs'] // 10)} cooling down"
-        if how.get("schedule") == "cooldown"
-        else ""
+    rows = [c["rows"][0] for c in of_number]
+    value, low, high = _seeds(
+        [row["accuracy" if accuracy else "auc"] for row in rows],
+        [row["low"] for row in rows],
+        [row["high"] for row in rows],
     )
+    parameters = of_number[0]["parameters"]
+    tolerance = published.tolerance(number)
     return {
         "reproduced": round(value, 6),
         "low": round(low, 6),
         "high": round(high, 6),
-        "n": found[0]["parameters"]["n"],
-        "data": f"{dataset} test, {sources.described(found[0]['parameters']['data'])}",
+        "n": parameters["n"],
+        "data": f"{dataset} test, {sources.described(parameters['data'])}",
         "model": model,
-        "protocol": f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs{order}{part}, {seeds}",
-        "verdict": published.verdict(
-            number.published, value, low, high, published.tolerance(number)
-        ),
+        "protocol": _protocol(networks.card(model, tags[0])["protocol"], len(tags)),
+        "verdict": published.verdict(number.published, value, low, high, tolerance),
         "verdict_at_zero": published.verdict(number.published, value, low, high, 0),
     }
 
 
+def _on_the_same_pixels(cells: list[dict]) -> list[dict]:
+    """Those of the cells that were measured on the pixels that most of them were measured on."""
+    pixels = [c["parameters"]["data"] for c in cells]
+    most = max(pixels, key=lambda p: (pixels.count(p), p), default=None)
+    return [c for c in cells if c["parameters"]["data"] == most]
+
+
+def _protocol(how: dict, seeds: int) -> str:
+    """How a number's networks were trained, as text, from the protocol of a card."""
+    text = f"{how['optimizer']} {how['lr']:g}, batch {how['batch_size']}, {how['epochs']} epochs"
+    if not how.get("reshuffle", True):
+        text += ", one order for all epochs"
+    if how.get("trains", "all") != "all":
+        text += f", {how['trains']}"
+    if how.get("schedule") == "cooldown":
+        text += f", the last {max(1, how['epochs'] // 10)} cooling down"
+    return f"{text}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
 def _retrained() -> dict[tuple[str, str], dict]:
-    """By (printed row, printed column), what Table 1 of paper Noise prints: areas over the span by the text's reading, and by the
-    released code's under names that begin with other_."""
-    protocol, found = table1.readings()
+    """By (printed row, printed column), what Table 1 of paper Noise prints.
+
+    Areas over the span by the text's reading, and by the released code's under names that begin
+    with other_.
+    """
+    protocol, judged = table1.readings()
     rows: dict[tuple[str, str], dict] = {}
-    for reading, table in found.items():
+    for reading, table in judged.items():
         for r in table.itertuples():
-            how = f"{protocol.optimizer}, {protocol.schedule} {protocol.lr:g}, batch {protocol.batch_size}, {protocol.epochs} epochs, {r.seeds} seeds; area over the span; verdicts on the difference from random"
+            how = (
+                f"{protocol.optimizer}, {protocol.schedule} {protocol.lr:g}, "
+                f"batch {protocol.batch_size}, {protocol.epochs} epochs, {r.seeds} seeds; "
+                "area over the span; verdicts on the difference from random"
+            )
             area = {
                 "reproduced": round(r.area, 6),
                 "low": round(r.area_low, 6),
@@ -165,7 +185,10 @@ def current(parameters: dict) -> bool:
 
 
 def table() -> pd.DataFrame:
-    """All 60 printed numbers with what was computed for them, from the stored cells; empty where nothing was."""
+    """All 60 printed numbers with what was computed for them; empty where nothing was.
+
+    From the stored cells.
+    """
     cells = _whole_cells()
     rows = [
         {**number._asdict(), **(_reproduced(number, cells) or _waits_for(number))}
@@ -175,12 +198,19 @@ def table() -> pd.DataFrame:
 
 
 def _whole_cells() -> dict:
-    """The stored accuracies and deletion areas of whole test splits, and what follows from the retrained networks."""
-    whole = lambda p: p["split"] == "test" and p["n"] == WHOLE.get(sources.plain_name(p["dataset"]))
-    return {
+    """The stored accuracies and deletion areas of whole test splits.
+
+    And what follows from the retrained networks.
+    """
+
+    def whole(p: dict) -> bool:
+        return p["split"] == "test" and p["n"] == WHOLE.get(sources.plain_name(p["dataset"]))
+
+    cells = {
         name: [c for c in results.cells(name) if whole(c["parameters"])]
         for name in ("accuracy", "deletion")
-    } | {"retrained": _retrained()}
+    }
+    return cells | {"retrained": _retrained()}
 
 
 def _waits_for(number: published.Number) -> dict:
@@ -189,89 +219,99 @@ def _waits_for(number: published.Number) -> dict:
 
 
 def stand_ins() -> pd.DataFrame:
-    """For each number printed for a pretrained network, what was computed here for networks that need no download.
+    """For each number printed for a pretrained network, what networks without a download give here.
 
-    Columns table, row, column (the network), reproduced, low, high, n, protocol; empty where nothing is computed.
+    Columns table, row, column (the network), reproduced, low, high, n, protocol; empty where
+    nothing is computed.
     """
     rows, cells = [], _whole_cells()
+    shown = ["reproduced", "low", "high", "n", "protocol"]
     for number in published.numbers():
-        if number.column == "Imagenette ResNet-18 pretrained":
-            for column in STAND_INS:
-                found = _reproduced(number._replace(column=column), cells)
-                if found:
-                    rows.append(
-                        {"table": number.table, "row": number.row, "column": column}
-                        | {k: found[k] for k in ("reproduced", "low", "high", "n", "protocol")}
-                    )
-    return pd.DataFrame(
-        rows, columns=["table", "row", "column", "reproduced", "low", "high", "n", "protocol"]
-    )
+        if number.column != "Imagenette ResNet-18 pretrained":
+            continue
+        for column in STAND_INS:
+            here = _reproduced(number._replace(column=column), cells)
+            if here:
+                of_number = {"table": number.table, "row": number.row, "column": column}
+                rows.append(of_number | {name: here[name] for name in shown})
+    return pd.DataFrame(rows, columns=["table", "row", "column", *shown])
 
 
 def without_stand_ins(studied: list[Subject]) -> list[Subject]:
-    """The subjects that stand in for no printed network, for what takes hours and no paper prints; all where there is no other."""
-    return [
+    """The subjects that stand in for no printed network; all where there is no other.
+
+    For what takes hours and no paper prints.
+    """
+    printed = [
         who
         for who in studied
         if (who.pictures.name, who.model_name, (who.weights,)) not in STAND_INS.values()
-    ] or studied
+    ]
+    return printed or studied
 
 
 def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
-    """The rows of `table` in these printed tables that belong to these subjects; None where nothing is printed."""
+    """The rows of `table` in these printed tables that belong to these subjects.
+
+    None where nothing is printed.
+    """
     pairs = {(who.pictures.name, who.model_name) for who in studied}
     columns = [
         column for column, (dataset, model, _) in COLUMNS.items() if (dataset, model) in pairs
     ]
-    rows = table().query("table in @tables and column in @columns").dropna(subset=["reproduced"])
+    rows = table()
+    rows = rows[rows["table"].isin(tables) & rows["column"].isin(columns)]
+    rows = rows.dropna(subset=["reproduced"])
     return rows if len(rows) else None
 
 
 def beside_constant_rate() -> pd.DataFrame:
-    """ResNet-18 on Imagenette with and without the cooldown of its learning rate, measured once on weights that are not kept:
-    accuracy on the whole test split, areas of the same 500 pictures.
+    """ResNet-18 on Imagenette with and without the cooldown of its learning rate.
 
-    Columns row, fill, printed, network, value, difference, low, high (from the committed weights, paired over pictures; of an
-    accuracy without interval), pictures, commit, date.
+    Measured once on weights that are not kept: accuracy on the whole test split, areas of the same
+    500 pictures. Columns row, fill, printed, network, value, difference, low, high (from the
+    committed weights, paired over pictures; of an accuracy without interval), pictures, commit,
+    date.
     """
     return pd.read_csv(CONSTANT).fillna({"fill": ""})
 
 
 def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
-    """How far apart trainings of one network lie: columns map, fill, least, most (of the areas over its seeds)."""
+    """How far apart trainings of one network lie.
+
+    Columns map, fill, least, most (of the areas over its seeds).
+    """
     dataset, model, tags = COLUMNS[column]
     rows, cells = [], _whole_cells()["deletion"]
     for name, fill in deletion.PRINTED_PAIRS:
-        found = [
+        wanted = {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}
+        areas = [
             c["rows"][0]["auc"]
             for c in cells
             if c["parameters"]["weights"] in tags
             and current(c["parameters"])
-            and {
-                "dataset": dataset,
-                "model": model,
-                "split": "test",
-                "map": name,
-                "fill": fill,
-            }.items()
-            <= c["parameters"].items()
+            and wanted.items() <= c["parameters"].items()
         ]
-        if len(found) > 1:
-            rows.append({"map": name, "fill": fill, "least": min(found), "most": max(found)})
+        if len(areas) > 1:
+            rows.append({"map": name, "fill": fill, "least": min(areas), "most": max(areas)})
     return pd.DataFrame(rows, columns=["map", "fill", "least", "most"])
 
 
 def beside_pretrained(tables: list[str]) -> pd.DataFrame:
-    """What these tables print for the two pretrained networks, beside what stands in for them here; text, empty where not computed."""
+    """What these tables print for the two pretrained networks, beside what stands in for them here.
+
+    Text, empty where not computed.
+    """
     printed = [n for n in published.numbers() if n.table in tables and "pretrained" in n.column]
-    rows = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for number in printed:
-        rows.setdefault((number.table, number.row), {"number": f"{number.table}, {number.row}"})[
-            f"{number.column.removeprefix('Imagenette ')}, printed"
-        ] = published.shown(number.paper, number.table, number.published)
+        row = rows.setdefault(
+            (number.table, number.row), {"number": f"{number.table}, {number.row}"}
+        )
+        column = f"{number.column.removeprefix('Imagenette ')}, printed"
+        row[column] = published.shown(number.paper, number.table, number.published)
     for r in stand_ins().itertuples():
         if (r.table, r.row) in rows:
-            rows[r.table, r.row][f"{r.column}, here"] = (
-                f"{r.reproduced:.3f} ({r.low:.3f} to {r.high:.3f})"
-            )
+            here = f"{r.reproduced:.3f} ({r.low:.3f} to {r.high:.3f})"
+            rows[r.table, r.row][f"{r.column}, here"] = here
     return pd.DataFrame(rows.values())

@@ -1,7 +1,8 @@
 """Table 1 of paper Noise, ROAR and KAR, in two readings: what each says, beside print.
 
-Section 5.3 opens by saying that its experiments give the baselines a final threshold; the released code ranks whole maps. The
-text's reading is judged as the reproduction, the released code's stands beside it.
+Section 5.3 opens by saying that its experiments give the baselines a final threshold; the released
+code ranks whole maps. The text's reading is judged as the reproduction, the released code's stands
+beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from study.subjects.training import Protocol
 
 COLUMN_OF = {"roar": "ROAR AUC", "kar": "KAR AOC"}  # the printed columns
 TEXT, RELEASED = "text", "released code"  # the two readings of Table 1 of paper Noise
+# the methods of each reading
 READINGS = {
     TEXT: (*(m for m in retraining.PRINTED if m not in cleanliness.BASELINES), *retraining.CUT),
     RELEASED: retraining.PRINTED,
-}  # their methods
+}
 READ = {
     TEXT: "the text: baselines under their final threshold",
     RELEASED: "the released code: whole maps",
@@ -29,21 +31,23 @@ READ = {
 
 
 def _areas_after_retraining(reading: str, protocol: Protocol) -> pd.DataFrame:
-    """`roar_tables.against_random` of the committed network's grid under one reading, with columns row, column, printed and
-    printed_difference (from the random baseline) of paper Noise's Table 1, and data; empty where nothing is stored."""
+    """`retraining_tables.against_random` of the committed network's grid under one reading.
+
+    With columns row, column, printed and printed_difference (from the random baseline) of paper
+    Noise's Table 1, and data; empty where nothing is stored.
+    """
     if not (networks.WEIGHTS / "rectgrad_cnn-cifar10.safetensors").is_file():
         return pd.DataFrame()
     methods = READINGS[reading]
-    found = retraining_tables.stored(
+    stored = retraining_tables.stored(
         protocol, current=networks.committed("rectgrad_cnn", "cifar10")
     )
-    against = retraining_tables.against_random(
-        retraining_tables.areas(found[found["method"].isin((*methods, "none"))])
-    )
-    against = against.sort_values(
-        ["mode", "method"], key=lambda column: column.map((*retraining.MODES, *methods).index)
-    )
-    names = dict(zip(retraining.PRINTED, dict.fromkeys(n.row for n in _printed_areas())))
+    of_reading = stored[stored["method"].isin((*methods, "none"))]
+    against = retraining_tables.against_random(retraining_tables.areas(of_reading))
+    order = (*retraining.MODES, *methods)
+    against = against.sort_values(["mode", "method"], key=lambda column: column.map(order.index))
+    printed_rows = dict.fromkeys(n.row for n in _printed_areas())
+    names = dict(zip(retraining.PRINTED, printed_rows, strict=True))
     printed = {(n.row, n.column): n.published for n in _printed_areas()}
     keys = [
         (names[r.method.removeprefix(cleanliness.THRESHOLDED)], COLUMN_OF[r.mode])
@@ -54,7 +58,7 @@ def _areas_after_retraining(reading: str, protocol: Protocol) -> pd.DataFrame:
         column=[column for _, column in keys],
         printed=[printed[k] for k in keys],
         printed_difference=[printed[k] - printed["Random", k[1]] for k in keys],
-        data=f"cifar10 test, {sources.described(found.attrs['test_data'])}",
+        data=f"cifar10 test, {sources.described(stored.attrs['test_data'])}",
     )
 
 
@@ -62,13 +66,16 @@ def _printed_areas() -> list[published.Number]:
     return [n for n in published.numbers() if (n.paper, n.table) == ("Noise", "Table 1")]
 
 
-def _whole(found: pd.DataFrame) -> bool:
+def _whole(areas: pd.DataFrame) -> bool:
     """Is every row of Table 1 there, with at least two seeds?"""
-    return len(found) == len(_printed_areas()) and found["seeds"].min() > 1
+    return len(areas) == len(_printed_areas()) and areas["seeds"].min() > 1
 
 
 def _verdict_after_retraining(r, tolerance: float) -> str:
-    """On the difference from random, which itself is what the others are measured against and gets none; none on one seed."""
+    """On the difference from random; none on one seed.
+
+    The random baseline itself is what the others are measured against and gets none.
+    """
     if r.method == "random" or np.isnan(r.low):
         return ""
     return published.verdict(r.printed_difference, r.difference, r.low, r.high, tolerance)
@@ -77,13 +84,14 @@ def _verdict_after_retraining(r, tolerance: float) -> str:
 def readings() -> tuple[Protocol, dict[str, pd.DataFrame]]:
     """Table 1 of paper Noise in its two readings under one protocol, and that protocol.
 
-    The first of the paper's own 20 epochs and the short protocol under which both readings are whole; where there is none,
-    the first under which one is, without the other. Of each reading the rows of `_areas_after_retraining` with a verdict.
+    The first of the paper's own 20 epochs and the short protocol under which both readings are
+    whole; where there is none, the first under which one is, without the other. Of each reading the
+    rows of `_areas_after_retraining` with a verdict.
     """
     best = None
     for protocol in (retraining.FULL, retraining.SHORT):
-        found = {reading: _areas_after_retraining(reading, protocol) for reading in READINGS}
-        whole = {reading: rows for reading, rows in found.items() if len(rows) and _whole(rows)}
+        areas = {reading: _areas_after_retraining(reading, protocol) for reading in READINGS}
+        whole = {reading: rows for reading, rows in areas.items() if len(rows) and _whole(rows)}
         if best is None or len(whole) > len(best[1]):
             best = protocol, whole
     protocol, whole = best
@@ -99,8 +107,11 @@ def readings() -> tuple[Protocol, dict[str, pd.DataFrame]]:
 
 
 def within_tolerance() -> dict[str, tuple[int, int, int]]:
-    """Of each reading of Table 1: how many of its baselines' differences from random lie within the tolerance of the printed
-    ones, how many of them no difference at all would, and how many there are. RectGrad, which both readings share, is left out."""
+    """Of each reading of Table 1: how near its baselines' differences from random are to print.
+
+    How many lie within the tolerance of the printed ones, how many of them no difference at all
+    would, and how many there are. RectGrad, which both readings share, is left out.
+    """
     at = published.TOLERANCE["ROAR/KAR"] + 1e-12
     scores = {}
     for reading, table in readings()[1].items():
@@ -115,65 +126,68 @@ def within_tolerance() -> dict[str, tuple[int, int, int]]:
 
 
 def beside() -> pd.DataFrame | None:
-    """Table 1 of paper Noise beside ours: columns row, column, mode, printed, printed_difference (from the random baseline), then,
-    of the released code's reading and, under names that begin with text_, of the text's: method, seeds, area, difference, low,
-    high, verdict (NaN and "" where a reading is not there); epochs. None where neither reading is whole."""
-    protocol, found = readings()
-    if not found:
+    """Table 1 of paper Noise beside ours; None where neither reading is whole.
+
+    Columns row, column, mode, printed, printed_difference (from the random baseline), then, of the
+    released code's reading and, under names that begin with text_, of the text's: method, seeds,
+    area, difference, low, high, verdict (NaN and "" where a reading is not there); epochs.
+    """
+    protocol, judged = readings()
+    if not judged:
         return None
-    keys, shown = (
-        ["row", "column", "mode", "printed", "printed_difference"],
-        ["method", "seeds", "area", "difference", "low", "high", "verdict"],
-    )
+    keys = ["row", "column", "mode", "printed", "printed_difference"]
+    shown = ["method", "seeds", "area", "difference", "low", "high", "verdict"]
     empty = pd.DataFrame(columns=[*keys, *shown])
-    text = found.get(TEXT, empty)[[*keys, *shown]].rename(
-        columns={name: f"text_{name}" for name in shown}
-    )
-    both = text.merge(found.get(RELEASED, empty)[[*keys, *shown]], on=keys, how="outer", sort=False)
+    text = judged.get(TEXT, empty)[[*keys, *shown]]
+    text = text.rename(columns={name: f"text_{name}" for name in shown})
+    released = judged.get(RELEASED, empty)[[*keys, *shown]]
+    both = text.merge(released, on=keys, how="outer", sort=False)
     order = {(n.row, n.column): k for k, n in enumerate(_printed_areas())}
-    both = both.iloc[
-        sorted(range(len(both)), key=lambda k: order[both["row"].iloc[k], both["column"].iloc[k]])
-    ].reset_index(drop=True)
+    places = [order[key] for key in zip(both["row"], both["column"], strict=True)]
+    both = both.iloc[sorted(range(len(both)), key=places.__getitem__)].reset_index(drop=True)
     return both.fillna({"verdict": "", "text_verdict": ""}).assign(epochs=protocol.epochs)
 
 
 def orders(found: pd.DataFrame) -> pd.DataFrame:
-    """How far each reading in `found`, as of `beside`, orders the methods as print does: columns mode, reading, methods, correlation
-    (Spearman's, of areas, the random baseline left out), low, high (bootstrap over methods), half (of our differences' intervals),
-    exceed (printed differences larger than that), agree (verdicts), lead and printed_lead (RectGrad's area less the least of the others')."""
+    """How far each reading in `found`, as of `beside`, orders the methods as print does.
+
+    Columns mode, reading, methods, correlation (Spearman's, of areas, the random baseline left
+    out), low, high (bootstrap over methods), half (of our differences' intervals), exceed (printed
+    differences larger than that), agree (verdicts), lead and printed_lead (RectGrad's area less the
+    least of the others').
+    """
     rows = []
     for mode, part in found[found["row"] != "Random"].groupby("mode", sort=False):
         for reading, start in ((TEXT, "text_"), (RELEASED, "")):
-            ours = part[[f"{start}{name}" for name in ("area", "low", "high", "verdict")]].set_axis(
-                ["area", "low", "high", "verdict"], axis=1
-            )
-            if ours["area"].isna().any():
-                continue
-            value, low, high = metrics.bootstrap_of(
-                metrics.spearman,
-                torch.tensor(part["printed"].tolist()),
-                torch.tensor(ours["area"].tolist()),
-            )
-            half = float((ours["high"] - ours["low"]).mean()) / 2
-            rectgrad = part["row"] == "RectGrad"
-            rows.append(
-                {
-                    "mode": mode,
-                    "reading": reading,
-                    "methods": len(part),
-                    "correlation": value,
-                    "low": low,
-                    "high": high,
-                    "half": half,
-                    "exceed": int((part["printed_difference"].abs() > half).sum()),
-                    "agree": int((ours["verdict"] == "agree").sum()),
-                    "lead": float(ours["area"][rectgrad].iloc[0] - ours["area"][~rectgrad].min()),
-                    "printed_lead": float(
-                        part["printed"][rectgrad].iloc[0] - part["printed"][~rectgrad].min()
-                    ),
-                }
-            )
+            columns = ["area", "low", "high", "verdict"]
+            ours = part[[f"{start}{name}" for name in columns]].set_axis(columns, axis=1)
+            if not ours["area"].isna().any():
+                rows.append({"mode": mode, "reading": reading, **_order(part, ours)})
     return pd.DataFrame(rows)
+
+
+def _order(part: pd.DataFrame, ours: pd.DataFrame) -> dict:
+    """The rest of a row of `orders`: one mode's part of the table, and one reading's columns."""
+    value, low, high = metrics.bootstrap_of(
+        metrics.spearman,
+        torch.tensor(part["printed"].tolist()),
+        torch.tensor(ours["area"].tolist()),
+    )
+    half = float((ours["high"] - ours["low"]).mean()) / 2
+    rectgrad = part["row"] == "RectGrad"
+    lead = ours["area"][rectgrad].iloc[0] - ours["area"][~rectgrad].min()
+    printed_lead = part["printed"][rectgrad].iloc[0] - part["printed"][~rectgrad].min()
+    return {
+        "methods": len(part),
+        "correlation": value,
+        "low": low,
+        "high": high,
+        "half": half,
+        "exceed": int((part["printed_difference"].abs() > half).sum()),
+        "agree": int((ours["verdict"] == "agree").sum()),
+        "lead": float(lead),
+        "printed_lead": float(printed_lead),
+    }
 
 
 def told(found: pd.DataFrame) -> list[str]:
@@ -181,18 +195,26 @@ def told(found: pd.DataFrame) -> list[str]:
     sentences = []
     for r in orders(found).itertuples():
         sentences.append(
-            f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from random agree with the printed ones. Rank correlation with the printed areas {r.correlation:.2f} "
-            f"({r.low:.2f} to {r.high:.2f}). RectGrad's area less the lowest other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} printed differences exceed {r.half:.3f}, the half-width of ours."
+            f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from "
+            "random agree with the printed ones. Rank correlation with the printed areas "
+            f"{r.correlation:.2f} ({r.low:.2f} to {r.high:.2f}). RectGrad's area less the lowest "
+            f"other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} "
+            f"printed differences exceed {r.half:.3f}, the half-width of ours."
         )
+    methods = found.loc[found["row"] != "Random", "row"].nunique()
     return [
         *sentences,
         known_before(),
-        f"{found.loc[found['row'] != 'Random', 'row'].nunique()} methods decide little: the intervals of these correlations, over methods, say how little.",
+        f"{methods} methods decide little: the intervals of these correlations, over methods, "
+        "say how little.",
     ]
 
 
 def known_before() -> str:
-    """What was known when the text's reading was chosen to be judged, and how near each reading and no difference at all come now."""
+    """What was known when the text's reading was chosen to be judged.
+
+    And how near each reading, and no difference at all, come now.
+    """
     at, scores = published.TOLERANCE["ROAR/KAR"], within_tolerance()
     near = "; ".join(
         f"by {READ[reading].partition(':')[0]} {close} of {whole}"
@@ -200,6 +222,10 @@ def known_before() -> str:
     )
     nothing, whole = next(iter(scores.values()))[1:]
     return (
-        "The text's reading is the reproduction. When that was fixed, an earlier run on a lossy copy of the pictures, with three epochs, was known: by the text 9 of 12 differences of baselines lay within 0.01 of the printed ones, "
-        f"by the released code 0 of 14 differences, RectGrad's two among them, and no difference at all would lie there in 6 of 12. Now, within {at:g} of the printed differences of baselines: {near}; no difference at all would be in {nothing} of {whole}."
+        "The text's reading is the reproduction. When that was fixed, an earlier run on a lossy "
+        "copy of the pictures, with three epochs, was known: by the text 9 of 12 differences of "
+        "baselines lay within 0.01 of the printed ones, by the released code 0 of 14 differences, "
+        "RectGrad's two among them, and no difference at all would lie there in 6 of 12. Now, "
+        f"within {at:g} of the printed differences of baselines: {near}; no difference at all "
+        f"would be in {nothing} of {whole}."
     )

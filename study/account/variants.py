@@ -1,7 +1,9 @@
-"""What moves a test accuracy: trainings that differ in pixels, initial weights, order of the batches, precision, or luck alone.
+"""What moves a test accuracy: trainings that differ in one setting, or in luck alone.
 
-data/results/variants.csv has a row a training: 33 made once on a GPU or a processor with this project's code, whose weights
-are not kept. Two more, of `MADE_HERE`, tell apart what the file confounds; their weights and cards are committed.
+The settings are pixels, initial weights, order of the batches and precision.
+data/results/variants.csv has a row a training: 33 made once on a GPU or a processor with this
+project's code, whose weights are not kept. Two more, of `MADE_HERE`, tell apart what the file
+confounds; their weights and cards are committed.
 """
 
 from __future__ import annotations
@@ -15,20 +17,13 @@ from study.store import results
 from study.subjects import networks
 
 CSV = results.RESULTS / "variants.csv"
-SETTINGS = [
-    "model",
-    "pixels",
-    "initial_weights",
-    "order",
-    "precision",
-]  # what trainings may differ in, other than luck
+# what trainings may differ in, other than luck
+SETTINGS = ["model", "pixels", "initial_weights", "order", "precision"]
 ORIGINAL, COPY = "original", "JPEG copy (quality 75)"
 TORCH, GLOROT = "PyTorch's default", "Glorot uniform and zero biases"
 ONE, OWN, SHUFFLED = "one order kept", "the data's own order", "shuffled every epoch"
-MADE_HERE = {
-    "cifar10-bfloat16": ORIGINAL,
-    "cifar10+jpeg75": COPY,
-}  # weights of rectgrad_cnn -> the pixels they were trained on
+# weights of rectgrad_cnn -> the pixels they were trained on
+MADE_HERE = {"cifar10-bfloat16": ORIGINAL, "cifar10+jpeg75": COPY}
 
 
 class Contrast(NamedTuple):
@@ -70,7 +65,7 @@ CONTRASTS = (
 
 
 def trainings() -> pd.DataFrame:
-    """A row a training: `SETTINGS`, epochs, seed, run (on what, and which of several) and test_accuracy."""
+    """A row a training: `SETTINGS`, epochs, seed, run (on what, and which), test_accuracy."""
     return pd.concat([pd.read_csv(CSV), *map(_made_here, MADE_HERE)], ignore_index=True)
 
 
@@ -82,56 +77,51 @@ def _made_here(weights: str) -> pd.DataFrame:
     row = _NOISE | {
         "pixels": MADE_HERE[weights],
         "precision": "bfloat16" if protocol["bfloat16"] else "float32",
+        "epochs": protocol["epochs"],
+        "seed": protocol["seed"],
+        "run": "CPU",
+        "test_accuracy": card["test_accuracy"],
     }
-    return pd.DataFrame(
-        [
-            row
-            | {
-                "epochs": protocol["epochs"],
-                "seed": protocol["seed"],
-                "run": "CPU",
-                "test_accuracy": card["test_accuracy"],
-            }
-        ]
-    )
+    return pd.DataFrame([row])
 
 
 def luck(found: pd.DataFrame) -> tuple[float, int]:
-    """Standard deviation of the test accuracy over trainings that differ in nothing but seed and run, pooled over the settings
-    of one network, and its degrees of freedom."""
+    """Standard deviation of the test accuracy by luck alone, and its degrees of freedom.
+
+    Over trainings that differ in nothing but seed and run, pooled over the settings of one network.
+    """
     groups = [part["test_accuracy"] for _, part in found.groupby(SETTINGS) if len(part) > 1]
     degrees = sum(len(part) - 1 for part in groups)
-    return (
-        sum((part.var(ddof=1) * (len(part) - 1)) for part in groups) / degrees
-    ) ** 0.5 if degrees else float("nan"), degrees
+    if not degrees:
+        return float("nan"), degrees
+    squares = sum((part.var(ddof=1) * (len(part) - 1)) for part in groups)
+    return (squares / degrees) ** 0.5, degrees
 
 
 def effects(found: pd.DataFrame) -> pd.DataFrame:
-    """How much each of `CONTRASTS` moves the test accuracy: model, what, before, after (mean accuracies), n_before, n_after,
-    change, low, high (95 %, a t-interval on the luck of that network), within_luck (the interval holds 0).
+    """How much each of `CONTRASTS` moves the test accuracy.
 
-    Contrasts that lack a side are left out.
+    Columns model, what, before, after (mean accuracies), n_before, n_after, change, low, high
+    (95 %, a t-interval on the luck of that network), within_luck (the interval holds 0). Contrasts
+    that lack a side are left out.
     """
     rows = []
     for contrast in CONTRASTS:
-        sides = [
-            _of(found, settings)["test_accuracy"] for settings in (contrast.before, contrast.after)
-        ]
-        if not all(len(side) for side in sides):
+        before = _of(found, contrast.before)["test_accuracy"]
+        after = _of(found, contrast.after)["test_accuracy"]
+        if not (len(before) and len(after)):
             continue
         spread, degrees = luck(found[found["model"] == contrast.before["model"]])
-        change = sides[1].mean() - sides[0].mean()
-        reach = (
-            float(t.ppf(0.975, degrees)) * spread * (1 / len(sides[0]) + 1 / len(sides[1])) ** 0.5
-        )
+        change = after.mean() - before.mean()
+        reach = float(t.ppf(0.975, degrees)) * spread * (1 / len(before) + 1 / len(after)) ** 0.5
         rows.append(
             {
                 "model": contrast.before["model"],
                 "what": contrast.what,
-                "before": sides[0].mean(),
-                "after": sides[1].mean(),
-                "n_before": len(sides[0]),
-                "n_after": len(sides[1]),
+                "before": before.mean(),
+                "after": after.mean(),
+                "n_before": len(before),
+                "n_after": len(after),
                 "change": change,
                 "low": change - reach,
                 "high": change + reach,
@@ -146,7 +136,10 @@ def _of(found: pd.DataFrame, settings: dict) -> pd.DataFrame:
 
 
 def twice(found: pd.DataFrame) -> pd.DataFrame:
-    """Trainings that were run twice with nothing changed, seed included: model, seed, first, second (accuracies), apart."""
+    """Trainings that were run twice with nothing changed, seed included.
+
+    Columns model, seed, first, second (accuracies), apart.
+    """
     rows = [
         {
             "model": part["model"].iloc[0],

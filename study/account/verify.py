@@ -1,4 +1,7 @@
-"""The check of what is stored: a random part of it is computed again and compared, and the tables must follow from the cells."""
+"""The check of what is stored.
+
+A random part of it is computed again and compared, and the tables must follow from the cells.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def _check_weights(trained: list[tuple], log: Callable) -> list[str]:
         about = networks.card(model, tag)
         if not about:
             log(
-                f"not checked: {model} {tag}: no weights here; `make results` trains them, where a download that it needs works"
+                f"not checked: {model} {tag}: no weights here; "
+                "`make results` trains them, where a download that it needs works"
             )
             continue
         if not (networks.WEIGHTS / f"{model}-{tag}.safetensors").is_file():
@@ -40,24 +44,27 @@ def _check_weights(trained: list[tuple], log: Callable) -> list[str]:
         ):
             log(f"not checked: {model} {tag}: the JPEG library here makes other pixels")
             continue
-        found, stated = deletion.accuracy(who)["accuracy"], about["test_accuracy"]
+        again, stated = deletion.accuracy(who)["accuracy"], about["test_accuracy"]
         stored = [
             c["rows"][0]["accuracy"]
             for c in results.cells("accuracy")
             if who.identity.items() <= c["parameters"].items()
         ]
-        close = all(
-            abs(found - value) <= 3 / len(who.pictures) for value in [stated, *stored]
-        )  # a few pictures on the edge may flip with another processor
-        log(f"{'ok  ' if close else 'BAD '} accuracy  {who.title}  {found:.4f}, card {stated:.4f}")
-        wrong += [] if close else [f"accuracy of {model} {tag}"]
+        # a few pictures on the edge may flip with another processor
+        close = all(abs(again - value) <= 3 / len(who.pictures) for value in [stated, *stored])
+        log(f"{'ok  ' if close else 'BAD '} accuracy  {who.title}  {again:.4f}, card {stated:.4f}")
+        if not close:
+            wrong.append(f"accuracy of {model} {tag}")
     return wrong
 
 
 def _check_cell(
     content: dict, pictures: int, generator: torch.Generator, log: Callable
 ) -> list[str]:
-    """A random part of one stored deletion cell, computed again: at most 1 % of its flags may differ."""
+    """A random part of one stored deletion cell, computed again.
+
+    At most 1 % of its flags may differ.
+    """
     p = content["parameters"]
     try:
         who = subject(p["dataset"], p["model"], p["weights"], split=p["split"], count=p["n"])
@@ -91,8 +98,8 @@ def _check_cell(
     return [] if good else [name]
 
 
-def _check_noise(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
-    """A random part of what is stored for paper Noise, computed again: background attribution, and maps under attack."""
+def _check_outside(log: Callable) -> list[str]:
+    """What is stored of attribution on the background, computed again."""
     wrong = []
     for stored in results.cells("outside"):
         try:
@@ -111,13 +118,18 @@ def _check_noise(pictures: int, generator: torch.Generator, log: Callable) -> li
             for r in stored["rows"]
         )
         log(f"{'ok  ' if good else 'BAD '} outside the mask  {masked.title}")
-        wrong += [] if good else [f"outside the mask, {masked.title}"]
-    for stored in (
-        c
-        for c in results.cells("adversarial")
-        if c["parameters"]["method"] in ("saliency", "rectgrad")
-    ):
+        if not good:
+            wrong.append(f"outside the mask, {masked.title}")
+    return wrong
+
+
+def _check_attacked(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
+    """A random part of what is stored of maps under attack, computed again."""
+    wrong = []
+    for stored in results.cells("adversarial"):
         p = stored["parameters"]
+        if p["method"] not in ("saliency", "rectgrad"):
+            continue
         try:
             who = subject(p["dataset"], p["model"], p["weights"])
         except sources.DataError as error:
@@ -127,16 +139,24 @@ def _check_noise(pictures: int, generator: torch.Generator, log: Callable) -> li
         part = Subject(who.model, who.pictures.take(index), who.model_name, who.weights)
         again = response.adversarial(part, (p["method"],))["correlation"].to_numpy()
         before = np.array([r["correlation"] for r in stored["rows"]])[index.numpy()]
-        good = (
-            np.abs(again - before).max() <= 0.05
-        )  # one unit on a threshold may flip with another processor
+        # one unit on a threshold may flip with another processor
+        good = np.abs(again - before).max() <= 0.05
         log(f"{'ok  ' if good else 'BAD '} class sensitivity  {part.title}  {p['method']}")
-        wrong += [] if good else [f"class sensitivity of {p['method']}, {p['model']}"]
+        if not good:
+            wrong.append(f"class sensitivity of {p['method']}, {p['model']}")
     return wrong
 
 
+def _check_noise(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
+    """What is stored for paper Noise: background attribution, and maps under attack."""
+    return _check_outside(log) + _check_attacked(pictures, generator, log)
+
+
 def _check_retrained(generator: torch.Generator, log: Callable) -> list[str]:
-    """One stored retraining whose maps are cheap, done again: within three standard deviations over seeds, or two points."""
+    """One stored retraining whose maps are cheap, done again.
+
+    It must come within three standard deviations over seeds, or two points.
+    """
     cheap = ("none", "random", "saliency", "rectgrad")
     stored = [
         c
@@ -148,8 +168,8 @@ def _check_retrained(generator: torch.Generator, log: Callable) -> list[str]:
     ]
     if not stored:
         return []
-    one = stored[int(torch.randint(len(stored), (), generator=generator))]
-    p = one["parameters"]
+    drawn = stored[int(torch.randint(len(stored), (), generator=generator))]
+    p, before = drawn["parameters"], drawn["rows"][0]["accuracy"]
     try:
         again = retraining.retrain(p)["rows"][0]["accuracy"]
     except sources.DataError as error:
@@ -162,16 +182,17 @@ def _check_retrained(generator: torch.Generator, log: Callable) -> list[str]:
         and c["parameters"]["protocol"]["epochs"] == p["protocol"]["epochs"]
     ]
     reach = max(0.02, 3 * float(np.std(same, ddof=1)) if len(same) > 1 else 0)
-    good = abs(again - one["rows"][0]["accuracy"]) <= reach
+    good = abs(again - before) <= reach
     name = f"{p['method']} {p['mode']} {p['fraction']:g}, seed {p['seed']}"
-    log(
-        f"{'ok  ' if good else 'BAD '} retrained  {name}  {again:.4f}, stored {one['rows'][0]['accuracy']:.4f}"
-    )
+    log(f"{'ok  ' if good else 'BAD '} retrained  {name}  {again:.4f}, stored {before:.4f}")
     return [] if good else [f"retraining {name}"]
 
 
 def _check_synthesis(pictures: int, generator: torch.Generator, log: Callable) -> list[str]:
-    """One part of the synthesis for one method on a few pictures, computed again: on average at most 0.01 off."""
+    """One part of the synthesis for one method on a few pictures, computed again.
+
+    It must be at most 0.01 off on average.
+    """
     stored = [
         c
         for c in results.cells("synthesis")
@@ -181,16 +202,14 @@ def _check_synthesis(pictures: int, generator: torch.Generator, log: Callable) -
     ]
     if not stored:
         return []
-    one = stored[int(torch.randint(len(stored), (), generator=generator))]
-    p = one["parameters"]
+    drawn = stored[int(torch.randint(len(stored), (), generator=generator))]
+    p = drawn["parameters"]
+    part_of, compute = synthesis.PARTS[p["part"]]
     try:
-        whole = next(j for j in synthesis.STUDIED if j[1] == p["model"])
+        dataset, model, count, *_ = next(j for j in synthesis.STUDIED if j[1] == p["model"])
         both = [
-            getattr(
-                synthesis.study(*whole[:2], count=whole[2], held_out=held),
-                synthesis.PARTS[p["part"]][0],
-            )
-            for held in (False, True)
+            getattr(synthesis.study(dataset, model, count=count, held_out=held_out), part_of)
+            for held_out in (False, True)
         ]
     except (sources.DataError, networks.ModelError) as error:
         log(f"not checked: synthesis: {error}")
@@ -203,17 +222,12 @@ def _check_synthesis(pictures: int, generator: torch.Generator, log: Callable) -
         log("not checked: synthesis: these pixels are not those of the stored result")
         return []
     index = torch.randperm(p["n"], generator=generator)[:pictures]
-    again = synthesis.PARTS[p["part"]][1](
-        who._replace(pictures=who.pictures.take(index)), p["name"], False
-    )
-    off = max(
-        float((again[metric] - results.unpack_values(one["values"][metric])[index]).abs().nanmean())
-        for metric in again
-    )
-    log(
-        f"{'ok  ' if off <= 0.01 else 'BAD '} synthesis  {who.title}  {p['part']} of {p['name']}  off by {off:.4f}"
-    )
-    return [] if off <= 0.01 else [f"{p['part']} of {p['name']}, {p['model']}, in the synthesis"]
+    again = compute(who._replace(pictures=who.pictures.take(index)), p["name"], False)
+    before = {metric: results.unpack_values(drawn["values"][metric])[index] for metric in again}
+    off = max(float((again[metric] - before[metric]).abs().nanmean()) for metric in again)
+    good, what = off <= 0.01, f"{p['part']} of {p['name']}"
+    log(f"{'ok  ' if good else 'BAD '} synthesis  {who.title}  {what}  off by {off:.4f}")
+    return [] if good else [f"{what}, {p['model']}, in the synthesis"]
 
 
 def verify(
@@ -223,7 +237,11 @@ def verify(
     seed: int | None = None,
     log: Callable = print,
 ) -> bool:
-    """Recompute the accuracy of all committed weights (`trained`: see `reproduce.TRAINED`) and a random part of the stored cells, and compare."""
+    """Recompute a part of what is stored and compare; True if nothing is wrong.
+
+    The part is the accuracy of all committed weights (`trained`: see `plan.TRAINED`) and a random
+    part of the stored cells.
+    """
     seed = torch.seed() % 2**31 if seed is None else seed
     log(f"verify with seed {seed}")
     generator = torch.Generator().manual_seed(seed)

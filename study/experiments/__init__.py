@@ -1,0 +1,1 @@
+"""The experiments of both papers: what is computed of a subject, a network and its pictures."""

@@ -1,7 +1,7 @@
-"""The experiments of the papers: a subject (a network and its pictures) goes in, a tidy table comes out.
+"""The experiments of the papers: a subject (a network and its pictures) goes in, a table comes out.
 
-With `stored=True` an experiment reads what was computed before for exactly this subject and stores what was not;
-otherwise everything is computed on the spot.
+The tables are tidy. With `stored=True` an experiment reads what was computed before for exactly
+this subject and stores what was not; otherwise everything is computed on the spot.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ MATCHED = {
 PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
 PRINTED_PAIRS = [(name, fill) for fill, names in MATCHED.items() for name in names]
 STRENGTHS = (0.05, 0.1, 0.25, 0.5, 1.0)
-SCORED = {
-    "cifar10": 2_000,
-    "imagenette": 300,
-}  # test pictures for score curves and the soft sweep, fifteen times the work of a curve
-# networks whose deletion runs forward in bfloat16, half the time; `precision` shows that it does not change the areas
+# test pictures for score curves and the soft sweep, fifteen times the work of a curve
+SCORED = {"cifar10": 2_000, "imagenette": 300}
+# networks whose deletion runs forward in bfloat16, half the time; `precision` shows that it does
+# not change the areas
 BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 
 
 def over_batches(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
-    """The answers of `function` to the pictures, given batch by batch in the network's input range: joined, on the CPU."""
+    """The answers of `function` to the pictures, joined, on the CPU.
+
+    The pictures are given batch by batch in the network's input range.
+    """
     return torch.cat(
         [
             function(batch(who, slice(k, k + batch_size))).cpu()
@@ -68,14 +70,13 @@ def correct(who: Subject, *, stored: bool = False) -> Tensor:
 
 def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
     """The five maps of every picture for its predicted class, each [N,H,W], on the CPU."""
-    found = torch.empty(
-        len(MAPS), len(who.pictures), *who.pictures.images.shape[2:]
-    )  # gigabytes at 224 pixels: held once
+    # gigabytes at 224 pixels: held once
+    maps = torch.empty(len(MAPS), len(who.pictures), *who.pictures.images.shape[2:])
     for k in range(0, len(who.pictures), batch_size):
-        found[:, k : k + batch_size] = torch.stack(
+        maps[:, k : k + batch_size] = torch.stack(
             attribution.signed_maps(who.model, batch(who, slice(k, k + batch_size)))
         ).cpu()
-    return dict(zip(MAPS, found))
+    return dict(zip(MAPS, maps, strict=True))
 
 
 def stored_or_computed(
@@ -86,89 +87,104 @@ def stored_or_computed(
     extra: dict,
     compute: Callable[[], dict],
 ) -> dict:
-    """What `compute` returns; with `stored`, read from this experiment's cell of `who` and the further parameters `extra`, or kept there."""
+    """What `compute` returns.
+
+    With `stored` it is read from this experiment's cell of `who` and the further parameters
+    `extra`, or kept there.
+    """
     if not stored:
         return compute()
     identity = who.identity
-    name = "-".join(
-        x
-        for x in (
-            identity["dataset"].replace("/", "_").replace(":", "_"),
-            identity["split"],
-            who.model_name.replace(":", "_"),
-            identity["weights"].replace("/", "_"),
-            label,
-        )
-        if x
+    parts = (
+        identity["dataset"].replace("/", "_").replace(":", "_"),
+        identity["split"],
+        who.model_name.replace(":", "_"),
+        identity["weights"].replace("/", "_"),
+        label,
     )
+    name = "-".join(part for part in parts if part)
     return results.cell(experiment, name, {**identity, **extra}, compute)
 
 
 def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
-    """Share of pictures whose predicted class is their label (paper Sign, Table 1), with Wilson's interval."""
+    """Share of pictures whose predicted class is their label (paper Sign, Table 1).
+
+    With Wilson's interval.
+    """
 
     def compute():
         right = int((predictions(who, batch_size) == who.pictures.labels).sum())
         low, high = metrics.wilson(right, len(who.pictures))
-        return {
-            "rows": [
-                {"right": right, "accuracy": right / len(who.pictures), "low": low, "high": high}
-            ]
-        }
+        row = {"right": right, "accuracy": right / len(who.pictures), "low": low, "high": high}
+        return {"rows": [row]}
 
     return stored_or_computed(stored, "accuracy", who, "", {}, compute)["rows"][0]
 
 
 def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = False) -> dict | None:
-    """`accuracy` with batch-norm statistics averaged anew over the training split; None for a network without batch norm, or trained elsewhere but for its last layer.
+    """`accuracy` with batch-norm statistics averaged anew over the training split.
 
-    Those that training leaves behind follow its last batches, while the weights still move. A copy is measured.
+    None for a network without batch norm, or trained elsewhere but for its last layer. The
+    statistics that training leaves behind follow its last batches, while the weights still move. A
+    copy is measured.
     """
-    if not any(
-        isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()
-    ) or "body" in networks.card(who.model_name, who.weights):
+    if not any(isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()):
         return None
-    compute = lambda: {"rows": [accuracy(refreshed(who, batch_size), batch_size=batch_size)]}
+    # "body": where a network trained elsewhere but for its last layer comes from
+    if "body" in networks.card(who.model_name, who.weights):
+        return None
+
+    def compute():
+        return {"rows": [accuracy(refreshed(who, batch_size), batch_size=batch_size)]}
+
     return stored_or_computed(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
 
 
 def refreshed(who: Subject, batch_size: int = 128) -> Subject:
-    """The subject with a copy of its network whose batch-norm statistics are averaged anew over the training split."""
+    """The subject with a copy of its network, batch-norm statistics averaged anew.
+
+    They are averaged over the training split.
+    """
     training = who._replace(
         model=copy.deepcopy(who.model), pictures=sources.load(who.pictures.name, "train")
     )
     order = torch.randperm(len(training.pictures), generator=torch.Generator().manual_seed(0))
-    torch.optim.swa_utils.update_bn(
-        (
-            batch(training, index).contiguous(memory_format=torch.channels_last)
-            for index in order.split(batch_size)
-        ),
-        training.model,
+    batches = (
+        batch(training, index).contiguous(memory_format=torch.channels_last)
+        for index in order.split(batch_size)
     )
+    torch.optim.swa_utils.update_bn(batches, training.model)
     return training._replace(pictures=who.pictures)
 
 
 def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
-    """How a gradient's two signs share the picture (paper Sign, section 3), each a list over pictures.
+    """How a gradient's two signs share the picture (paper Sign, section 3).
 
-    zero_at: grey level of a zero in the gradient stretched to [0,1] (0 where all of it is zero); small: share of pixels whose gradient is under a tenth
-    of the largest; positive, negative, both: share of pixels in the positive map, the negative map, both (their channels
-    disagree); carried: share of the original map's total where the positive map is the larger.
+    Each is a list over pictures.
+
+    zero_at: grey level of a zero in the gradient stretched to [0,1] (0 where all of it is zero);
+    small: share of pixels whose gradient is under a tenth of the largest; positive, negative, both:
+    share of pixels in the positive map, the negative map, both (their channels disagree); carried:
+    share of the original map's total where the positive map is the larger.
     """
+    names = ("zero_at", "small", "positive", "negative", "both", "carried")
+
+    def share(flags):
+        return flags.double().mean(1)
 
     def measure(images):
         g = attribution.saliency(who.model, images)
         strongest = g.gather(1, g.abs().argmax(1, keepdim=True))[:, 0].flatten(1)
         low, high, size = strongest.amin(1), strongest.amax(1), strongest.abs()
-        plus, minus = (g.mul(s).clamp(min=0).amax(1).flatten(1) for s in (1, -1))
-        mean = lambda flags: flags.double().mean(1)
+        plus = g.clamp(min=0).amax(1).flatten(1)
+        minus = (-g).clamp(min=0).amax(1).flatten(1)
         return torch.stack(
             [
                 -low / (high - low).clamp(min=torch.finfo(g.dtype).tiny),
-                mean(size < 0.1 * size.amax(1, keepdim=True)),
-                mean(plus > 0),
-                mean(minus > 0),
-                mean((plus > 0) & (minus > 0)),
+                share(size < 0.1 * size.amax(1, keepdim=True)),
+                share(plus > 0),
+                share(minus > 0),
+                share((plus > 0) & (minus > 0)),
                 (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30),
             ],
             1,
@@ -176,34 +192,26 @@ def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
 
     def compute():
         columns = over_batches(who, measure, batch_size).double().T.tolist()
-        return {
-            "rows": [
-                {
-                    name: [round(v, 6) for v in values]
-                    for name, values in zip(
-                        ("zero_at", "small", "positive", "negative", "both", "carried"), columns
-                    )
-                }
-            ]
+        row = {
+            name: [round(value, 6) for value in values]
+            for name, values in zip(names, columns, strict=True)
         }
+        return {"rows": [row]}
 
-    return {
-        name: torch.tensor(values)
-        for name, values in stored_or_computed(stored, "signs", who, "", {}, compute)["rows"][
-            0
-        ].items()
-    }
+    row = stored_or_computed(stored, "signs", who, "", {}, compute)["rows"][0]
+    return {name: torch.tensor(values) for name, values in row.items()}
 
 
 def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
-    """One correctly classified picture of every class that has one, drawn by `seed`: their places, int64 (Sign, section 4.1).
+    """Places, int64, of one correctly classified picture of every class that has one (Sign, 4.1).
 
-    Raises ValueError where the network classifies none correctly.
+    They are drawn by `seed`. Raises ValueError where the network classifies none correctly.
     """
     right = predictions(who, batch_size) == who.pictures.labels
     if not right.any():
         raise ValueError(
-            f"{who.title}: no picture is classified correctly, and a gallery shows correct ones alone; give more images or trained weights."
+            f"{who.title}: no picture is classified correctly, and a gallery shows correct ones "
+            "alone; give more images or trained weights."
         )
     order = torch.randperm(len(right), generator=torch.Generator().manual_seed(seed))
     order = order[right[order]]
@@ -219,7 +227,10 @@ def allegiance(
     insert: bool = False,
     bfloat16: bool = False,
 ) -> Tensor:
-    """Bool [F,N] over all pictures of the subject, deleted by `maps` [N,H,W]; `bfloat16` runs the forward passes so, the order of the pixels stays."""
+    """Bool [F,N] over all pictures of the subject, deleted by `maps` [N,H,W].
+
+    `bfloat16` runs the forward passes so, the order of the pixels stays.
+    """
     pieces = []
     for k in range(0, len(who.pictures), batch_size):
         images = batch(who, slice(k, k + batch_size))
@@ -244,9 +255,10 @@ def _low(who: Subject) -> bool:
 def precision(
     who: Subject, pictures: int = 500, *, batch_size: int = 256, stored: bool = False
 ) -> pd.DataFrame | None:
-    """For a network of `BFLOAT16`, the areas of a fixed random 500 `pictures` with forward passes in float32 and in bfloat16.
+    """For a network of `BFLOAT16`, the areas with forward passes in float32 and in bfloat16.
 
-    Columns map, fill, float32, bfloat16; raises ValueError where they differ by more than 0.005. None for other networks.
+    They are those of a fixed random 500 `pictures`. Columns map, fill, float32, bfloat16; raises
+    ValueError where they differ by more than 0.005. None for other networks.
     """
     if not _low(who):
         return None
@@ -254,31 +266,32 @@ def precision(
     def compute():
         part = who._replace(pictures=who.pictures.sample(pictures))
         maps = signed_maps(part, batch_size)
-        area = lambda name, fill, low: auc_rows(
-            {(name, fill): allegiance(part, maps[name], fill, batch_size, bfloat16=low)}
-        )[0]["auc"]
-        return {
-            "rows": [
-                {
-                    "map": name,
-                    "fill": fill,
-                    "float32": area(name, fill, False),
-                    "bfloat16": area(name, fill, True),
-                }
-                for name in MAPS
-                for fill in FILLS
-            ]
-        }
 
-    found = pd.DataFrame(
+        def area(name, fill, low):
+            kept = allegiance(part, maps[name], fill, batch_size, bfloat16=low)
+            return auc_rows({(name, fill): kept})[0]["auc"]
+
+        rows = [
+            {
+                "map": name,
+                "fill": fill,
+                "float32": area(name, fill, False),
+                "bfloat16": area(name, fill, True),
+            }
+            for name, fill in PAIRS
+        ]
+        return {"rows": rows}
+
+    areas = pd.DataFrame(
         stored_or_computed(stored, "precision", who, "", {"pictures": pictures}, compute)["rows"]
     )
-    apart = (found["float32"] - found["bfloat16"]).abs().max()
+    apart = (areas["float32"] - areas["bfloat16"]).abs().max()
     if apart > 0.005:
         raise ValueError(
-            f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; take the network out of experiments.BFLOAT16."
+            f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; "
+            "take the network out of experiments.BFLOAT16."
         )
-    return found
+    return areas
 
 
 def allegiances(
@@ -289,17 +302,20 @@ def allegiances(
     stored: bool = False,
     log: Callable = lambda line: None,
 ) -> dict[tuple[str, str], Tensor]:
-    """For every pair of map and fill, bool [F,N]: is the prediction what it was (paper Sign, Figs. 3, 4, B.7, B.8)?
+    """For every pair of map and fill, bool [F,N]: is the prediction what it was?
 
-    Also the pairs that the paper does not show (positive under white, ...). Maps are float32 always; what is stored for a
-    network of `BFLOAT16` has its forward passes in bfloat16.
+    Paper Sign, Figs. 3, 4, B.7, B.8, and also the pairs that the paper does not show (positive
+    under white, ...). Maps are float32 always; what is stored for a network of `BFLOAT16` has its
+    forward passes in bfloat16.
     """
+    # filled by the first pair that has to be computed
     maps: dict[str, Tensor] = {}
-    found = {}
+    flags = {}
     low = stored and _low(who)
+    forwards = {"forwards": "bfloat16"} if low else {}
     for name, fill in pairs:
 
-        def compute():
+        def compute(name=name, fill=fill):
             if not maps:
                 maps.update(signed_maps(who, batch_size))
             kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
@@ -310,19 +326,22 @@ def allegiances(
             "deletion",
             who,
             f"{name}-{fill}",
-            {"map": name, "fill": fill} | ({"forwards": "bfloat16"} if low else {}),
+            {"map": name, "fill": fill} | forwards,
             compute,
         )
-        found[name, fill] = results.unpack(content["kept"])
+        flags[name, fill] = results.unpack(content["kept"])
         log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
-    return found
+    return flags
 
 
 def curve_table(found: dict[tuple[str, str], Tensor]) -> pd.DataFrame:
-    """Allegiance at every fraction, with Wilson's interval: columns map, fill, fraction, allegiance, low, high, n."""
+    """Allegiance at every fraction, with Wilson's interval.
+
+    Columns map, fill, fraction, allegiance, low, high, n.
+    """
     rows = []
     for (name, fill), kept in found.items():
-        for fraction, flags in zip(PAPER_FRACTIONS, kept):
+        for fraction, flags in zip(PAPER_FRACTIONS, kept, strict=True):
             low, high = metrics.wilson(int(flags.sum()), len(flags))
             rows.append(
                 {
@@ -339,7 +358,10 @@ def curve_table(found: dict[tuple[str, str], Tensor]) -> pd.DataFrame:
 
 
 def auc_rows(found: dict[tuple[str, str], Tensor]) -> list[dict]:
-    """Area under each allegiance curve, with a bootstrap interval over images: map, fill, auc, low, high."""
+    """Area under each allegiance curve, with a bootstrap interval over images.
+
+    Each row has map, fill, auc, low, high.
+    """
     rows = []
     for (name, fill), kept in found.items():
         areas = metrics.auc(PAPER_FRACTIONS, kept)
@@ -355,16 +377,19 @@ def auc_differences(
     pairs: list[tuple[tuple[str, str], tuple[str, str]]],
     until: float = 0.9,
 ) -> pd.DataFrame:
-    """AUC of the first minus that of the second of each pair of (map, fill), paired over images, with a bootstrap interval.
+    """AUC of the first minus that of the second of each pair of (map, fill).
 
-    Columns first, second, difference, low, high, n; the area ends at the fraction `until`, one of the paper's.
+    Paired over images, with a bootstrap interval. Columns first, second, difference, low, high, n;
+    the area ends at the fraction `until`, one of the paper's.
     """
     if until not in PAPER_FRACTIONS[1:]:
-        raise ValueError(
-            f"until is {until}; it must be one of the fractions {', '.join(f'{f:g}' for f in PAPER_FRACTIONS[1:])}."
-        )
+        accepted = ", ".join(f"{fraction:g}" for fraction in PAPER_FRACTIONS[1:])
+        raise ValueError(f"until is {until}; it must be one of the fractions {accepted}.")
     last = PAPER_FRACTIONS.index(until) + 1
-    area = lambda flags: metrics.auc(PAPER_FRACTIONS[:last], flags[:last])
+
+    def area(flags):
+        return metrics.auc(PAPER_FRACTIONS[:last], flags[:last])
+
     rows = []
     for first, second in pairs:
         change = area(found[first]) - area(found[second])
@@ -391,6 +416,10 @@ def deletion_scores(
     fractions=PAPER_FRACTIONS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of the originally predicted class, each [F,N]: still predicted? probability, logit."""
+
+    def pick(values, index):
+        return values.gather(2, index[..., None])[..., 0].cpu()
+
     pieces = []
     for k in range(0, len(who.pictures), batch_size):
         images = batch(who, slice(k, k + batch_size))
@@ -405,36 +434,35 @@ def deletion_scores(
         )
         for _, original, logits in altered:
             index = original.argmax(1).expand(len(logits), -1)
-            pick = lambda t: t.gather(2, index[..., None])[..., 0].cpu()
-            pieces.append(
-                ((logits.argmax(2) == index).cpu(), pick(logits.softmax(2)), pick(logits))
-            )
-    return tuple(torch.cat(part, 1) for part in zip(*pieces))
+            still = (logits.argmax(2) == index).cpu()
+            pieces.append((still, pick(logits.softmax(2), index), pick(logits, index)))
+    return tuple(torch.cat(part, 1) for part in zip(*pieces, strict=True))
 
 
 def score_curves(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
-    """How probability and logit of the original class change along the deletion curve: what allegiance cannot show.
+    """How probability and logit of the original class change along the deletion curve.
 
-    Columns map, fill, fraction; probability, logit (mean change since fraction 0) with *_low, *_high; rose (share of images
-    whose logit is above its start).
+    That is what allegiance cannot show. Columns map, fill, fraction; probability, logit (mean
+    change since fraction 0) with *_low, *_high; rose (share of images whose logit is above its
+    start).
     """
 
     def compute():
-        rows, maps = [], signed_maps(who, batch_size)
-        for name in MAPS:
-            for fill in FILLS:
-                _, probability, logit = deletion_scores(who, maps[name], fill, 1.0, batch_size)
-                for k, fraction in enumerate(PAPER_FRACTIONS):
-                    row = {
+        rows = []
+        maps = signed_maps(who, batch_size)
+        for name, fill in PAIRS:
+            _, probability, logit = deletion_scores(who, maps[name], fill, 1.0, batch_size)
+            for k, fraction in enumerate(PAPER_FRACTIONS):
+                rows.append(
+                    {
                         "map": name,
                         "fill": fill,
                         "fraction": fraction,
                         "rose": (logit[k] > logit[0]).double().mean().item(),
+                        **with_interval("probability", probability[k] - probability[0]),
+                        **with_interval("logit", logit[k] - logit[0]),
                     }
-                    row |= with_interval(
-                        "probability", probability[k] - probability[0]
-                    ) | with_interval("logit", logit[k] - logit[0])
-                    rows.append(row)
+                )
         return {"rows": rows}
 
     return pd.DataFrame(stored_or_computed(stored, "scores", who, "", {}, compute)["rows"])
@@ -447,39 +475,38 @@ def soft_replacement(
     batch_size: int = 256,
     stored: bool = False,
 ) -> pd.DataFrame:
-    """Replace by a slightly darker or brighter pixel, not the extreme (paper Sign, the open question of section 4.2).
+    """Replace by a slightly darker or brighter pixel, not the extreme.
 
-    A pixel x moves to x + strength * (fill - x). Columns strength, map, fill; logit (mean change when 10 % of the pixels
-    have moved) and, for the paper's own pairs, area (under the probability curve), each with *_low and *_high; rose (share
-    of images whose logit has risen).
+    It is the open question of paper Sign's section 4.2. A pixel x moves to
+    x + strength * (fill - x). Columns strength, map, fill; logit (mean change when 10 % of the
+    pixels have moved) and, for the paper's own pairs, area (under the probability curve), each with
+    *_low and *_high; rose (share of images whose logit has risen).
     """
 
-    def compute_for(strength):
-        def compute():
+    rows = []
+    for strength in strengths:
+
+        def compute(strength=strength):
             maps = signed_maps(who, batch_size)
-            return {
-                "rows": [
-                    _soft_row(who, maps[name], name, fill, strength, batch_size)
-                    for fill in FILLS
-                    for name in MAPS
-                ]
-            }
+            rows_of_strength = [
+                _soft_row(who, maps[name], name, fill, strength, batch_size)
+                for fill in FILLS
+                for name in MAPS
+            ]
+            return {"rows": rows_of_strength}
 
-        return compute
-
-    cells = [
-        stored_or_computed(
-            stored, "soft", who, f"{strength:g}", {"strength": strength}, compute_for(strength)
-        )
-        for strength in strengths
-    ]
-    return pd.DataFrame([row for content in cells for row in content["rows"]])
+        rows += stored_or_computed(
+            stored, "soft", who, f"{strength:g}", {"strength": strength}, compute
+        )["rows"]
+    return pd.DataFrame(rows)
 
 
 def _soft_row(
     who: Subject, maps: Tensor, name: str, fill: str, strength: float, batch_size: int
 ) -> dict:
-    fractions = PAPER_FRACTIONS if name in MATCHED[fill] else (0, 0.1)
+    """The row of `soft_replacement`; only the paper's own pairs need the whole curve."""
+    matched = name in MATCHED[fill]
+    fractions = PAPER_FRACTIONS if matched else (0, 0.1)
     _, probability, logit = deletion_scores(who, maps, fill, strength, batch_size, fractions)
     change = (logit[fractions.index(0.1)] - logit[0]).double()
     row = {
@@ -487,33 +514,35 @@ def _soft_row(
         "map": name,
         "fill": fill,
         "rose": (change > 0).double().mean().item(),
-    } | with_interval("logit", change)
-    return (
-        row | with_interval("area", metrics.auc(fractions, probability))
-        if name in MATCHED[fill]
-        else row
-    )
+        **with_interval("logit", change),
+    }
+    if matched:
+        row |= with_interval("area", metrics.auc(fractions, probability))
+    return row
 
 
 def with_interval(label: str, values: Tensor) -> dict:
-    """The mean of numbers [N] and its 95 % bootstrap interval, as `label`, `label`_low and `label`_high."""
+    """The mean of numbers [N] and its 95 % bootstrap interval.
+
+    They are named `label`, `label`_low and `label`_high.
+    """
     low, high = metrics.bootstrap(values)
     return {label: values.double().mean().item(), f"{label}_low": low, f"{label}_high": high}
 
 
 def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
-    """Deletion in reverse: from a canvas of the fill, reveal the most important pixels first; higher is better.
+    """Deletion in reverse: from a canvas of the fill, reveal the most important pixels first.
 
-    Columns map, fill, auc, low, high, for every map and fill.
+    Higher is better. Columns map, fill, auc, low, high, for every map and fill.
     """
 
     def compute():
-        maps, rows = signed_maps(who, batch_size), []
+        rows = []
+        maps = signed_maps(who, batch_size)
         for fill in FILLS:
             for name in MAPS:
-                rows += auc_rows(
-                    {(name, fill): allegiance(who, maps[name], fill, batch_size, insert=True)}
-                )
+                kept = allegiance(who, maps[name], fill, batch_size, insert=True)
+                rows += auc_rows({(name, fill): kept})
         return {"rows": rows}
 
     return pd.DataFrame(stored_or_computed(stored, "insertion", who, "", {}, compute)["rows"])
@@ -522,7 +551,8 @@ def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False
 def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
     """Share of pixels that are not zero in each map: where its deletion curve must end.
 
-    Columns map, mean, p5, p95, n, and for half and 80 % of the pixels the share of images with nothing left to delete.
+    Columns map, mean, p5, p95, n, and for half and 80 % of the pixels the share of images with
+    nothing left to delete.
     """
 
     def compute():
@@ -549,49 +579,57 @@ def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) ->
 def printed_and_released(
     who: Subject, *, batch_size: int = 256, stored: bool = False
 ) -> pd.DataFrame:
-    """Eqs. 5 and 6 as printed (channel maximum of the signed values, ties kept) beside the released code (absolute values).
+    """Eqs. 5 and 6 as printed beside the released code.
 
-    Columns map, rule, fill, auc, low, high; wrong_sign: share of kept entries whose sign is not the one the name promises;
-    ranks: mean Spearman correlation of the printed map with the released one.
+    Printed is the channel maximum of the signed values, with ties kept; the released code takes
+    absolute values. Columns map, rule, fill, auc, low, high; wrong_sign: share of kept entries
+    whose sign is not the one the name promises; ranks: mean Spearman correlation of the printed map
+    with the released one.
     """
 
     def compute():
-        rows = []
-        for name, fill in (("active", "black"), ("inactive", "white")):
-            kernel = getattr(attribution, name)
-            both = over_batches(
-                who,
-                lambda images: torch.stack(
-                    [
-                        attribution.to_map(kernel(who.model, images, ties=True), "max"),
-                        attribution.to_map(kernel(who.model, images), "absmax"),
-                    ],
-                    1,
-                ),
-                batch_size,
-            )
-            signed = over_batches(
-                who, lambda images: _wrong_sign(kernel(who.model, images), name), batch_size
-            )
-            ranks = metrics.rank_correlation(both[:, 0], both[:, 1])
-            for rule, maps in zip(("printed", "released"), both.unbind(1)):
-                kept, _, _ = deletion_scores(who, maps, fill, 1.0, batch_size)
-                row = auc_rows({(name, fill): kept})[0]
-                rows.append(
-                    {
-                        **row,
-                        "rule": rule,
-                        "wrong_sign": signed.mean().item(),
-                        "ranks": ranks.mean().item(),
-                        "n": len(maps),
-                    }
-                )
-        return {"rows": rows}
+        return {
+            "rows": _rows_of_both_rules(who, "active", "black", batch_size)
+            + _rows_of_both_rules(who, "inactive", "white", batch_size)
+        }
 
     return pd.DataFrame(stored_or_computed(stored, "printed", who, "", {}, compute)["rows"])
 
 
+def _rows_of_both_rules(who: Subject, name: str, fill: str, batch_size: int) -> list[dict]:
+    """Two rows of `printed_and_released`: one map under the printed and under the released rule."""
+    kernel = getattr(attribution, name)
+
+    def both_maps(images):
+        printed = attribution.to_map(kernel(who.model, images, ties=True), "max")
+        released = attribution.to_map(kernel(who.model, images), "absmax")
+        return torch.stack([printed, released], 1)
+
+    def wrong_sign(images):
+        return _wrong_sign(kernel(who.model, images), name)
+
+    both = over_batches(who, both_maps, batch_size)
+    wrong = over_batches(who, wrong_sign, batch_size)
+    ranks = metrics.rank_correlation(both[:, 0], both[:, 1])
+    rows = []
+    for rule, maps in zip(("printed", "released"), both.unbind(1), strict=True):
+        kept, _, _ = deletion_scores(who, maps, fill, 1.0, batch_size)
+        rows.append(
+            {
+                **auc_rows({(name, fill): kept})[0],
+                "rule": rule,
+                "wrong_sign": wrong.mean().item(),
+                "ranks": ranks.mean().item(),
+                "n": len(maps),
+            }
+        )
+    return rows
+
+
 def _wrong_sign(kept: Tensor, name: str) -> Tensor:
-    """Per image, the share of nonzero entries that are negative in an active, or positive in an inactive attribution."""
+    """Per image, the share of nonzero entries whose sign is not the one the name promises.
+
+    Those are negative in an active, or positive in an inactive attribution.
+    """
     wrong = (kept < 0) if name == "active" else (kept > 0)
     return wrong.flatten(1).sum(1) / (kept != 0).flatten(1).sum(1).clamp(min=1)

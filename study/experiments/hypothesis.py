@@ -1,4 +1,7 @@
-"""Why maps are noisy (paper Noise, sections 2.1 and 3): feature activity, feature-map occlusion, and the rival hypotheses."""
+"""Why maps are noisy (paper Noise, sections 2.1 and 3).
+
+Feature activity, feature-map occlusion, and the rival hypotheses.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def activations(model, images: Tensor) -> list[Tensor]:
 
 
 def at_layer(masks: Tensor, like: Tensor) -> Tensor:
-    """Masks [N,H,W] as the share of each position of a layer [N,C,h,w] that lies on the object, [N,1,h,w]."""
+    """Masks [N,H,W] as shares of each position of a layer [N,C,h,w]: what lies on the object.
+
+    The shares are [N,1,h,w].
+    """
     return F.interpolate(masks[:, None].to(like), like.shape[-2:], mode="area")
 
 
@@ -39,46 +45,55 @@ def convolutional(found: list[Tensor]) -> list[int]:
 
 
 def firing(who: Subject, batch_size: int = 100) -> pd.DataFrame:
-    """How often units fire on the object and on the background, by layer and picture (appendix A.1, left there as future study).
+    """How often units fire on the object and on the background, by layer and picture.
 
-    Columns picture, layer, object, background (shares of units with positive activation), lift (their difference).
+    Appendix A.1 leaves it as future study. Columns picture, layer, object, background (shares of
+    units with positive activation), lift (their difference).
     """
     rows = []
     for start in range(0, len(who.pictures), batch_size):
         place = slice(start, start + batch_size)
         found = activations(who.model, batch(who, place))
         for layer, k in enumerate(convolutional(found), 1):
-            on, rate = (
-                at_layer(who.pictures.masks[place], found[k]),
-                (found[k] > 0).to(found[k]).mean(1, keepdim=True),
-            )
-            inside, outside = (
-                (rate * w).sum((1, 2, 3)) / w.sum((1, 2, 3)).clamp(min=1e-6) for w in (on, 1 - on)
-            )
+            rate = (found[k] > 0).to(found[k]).mean(1, keepdim=True)
+            on = at_layer(who.pictures.masks[place], found[k])
+            off = 1 - on
+            inside = (rate * on).sum((1, 2, 3)) / on.sum((1, 2, 3)).clamp(min=1e-6)
+            outside = (rate * off).sum((1, 2, 3)) / off.sum((1, 2, 3)).clamp(min=1e-6)
+            rates = zip(inside.tolist(), outside.tolist(), strict=True)
             rows += [
                 {"picture": start + n, "layer": layer, "object": i, "background": o, "lift": i - o}
-                for n, (i, o) in enumerate(zip(inside.tolist(), outside.tolist()))
+                for n, (i, o) in enumerate(rates)
             ]
     return pd.DataFrame(rows)
 
 
 def brightness(found: Tensor, masks: Tensor) -> Tensor:
-    """Mean |map| of a background pixel over that of an object pixel, [N]; maps and masks [N,H,W]."""
-    off, on = (
-        (found.abs() * part).sum((1, 2)) / part.sum((1, 2)).clamp(min=1) for part in (~masks, masks)
-    )
-    return off / on
+    """Mean |map| of a background pixel over that of an object pixel, [N].
+
+    Maps and masks are [N,H,W].
+    """
+    size = found.abs()
+    background = (size * ~masks).sum((1, 2)) / (~masks).sum((1, 2)).clamp(min=1)
+    on_object = (size * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
+    return background / on_object
 
 
 def _tail(model, images: Tensor, k: int) -> Callable[[Tensor], Tensor]:
-    """The network from the output of its k-th activation on: [n,C,h,w] -> logits, for the `images` [n,...] that lead there."""
+    """The network from the output of its k-th activation on: [n,C,h,w] -> logits.
+
+    It is for the `images` [n,...] that lead there.
+    """
     if isinstance(model, torch.nn.Sequential):
-        kinds = [i for i, module in enumerate(model) if isinstance(module, torch.nn.ReLU)]
-        if len(kinds) == len(activations(model, images[:1])):
-            return model[kinds[k] + 1 :]  # the same function without what comes before
+        relus = [i for i, module in enumerate(model) if isinstance(module, torch.nn.ReLU)]
+        if len(relus) == len(activations(model, images[:1])):
+            return model[relus[k] + 1 :]  # the same function without what comes before
 
     def run(a):
-        with Engine(smooth=True, edit=lambda index, out: a if index == k else out):
+        def replace(index, out):
+            return a if index == k else out
+
+        with Engine(smooth=True, edit=replace):
             return model(images.clone())
 
     return run
@@ -94,59 +109,69 @@ def occlusion(
     stored: bool = False,
     log: Callable = lambda line: None,
 ) -> pd.DataFrame:
-    """Feature-map occlusion (section 3.2, Fig. 3): the margin as units on background or object are set to 0 in random order.
+    """Feature-map occlusion: the margin as units on background or object are set to 0.
 
-    The margin is the class logit minus the largest other one. Columns layer, region, fraction; margin (averaged over orders
-    and pictures), low, high (bootstrap over pictures), q25, q75 (over pictures), released (logits averaged over orders
-    before the margin is taken, as in the released code); one more row a layer, region "difference", whose margin is how
-    much more is lost, on average over all fractions, where the object is occluded. `share`: of the units, in that region.
-    `bfloat16` runs the many forward passes in that precision.
+    Section 3.2, Fig. 3; units go in random order. The margin is the class logit minus the largest
+    other one. Columns layer, region, fraction; margin (averaged over orders and pictures), low,
+    high (bootstrap over pictures), q25, q75 (over pictures), released (logits averaged over orders
+    before the margin is taken, as in the released code); one more row a layer, region "difference",
+    whose margin is how much more is lost, on average over all fractions, where the object is
+    occluded. `share`: of the units, in that region. `bfloat16` runs the many forward passes in that
+    precision.
     """
+    settings = {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16}
 
     def compute():
         found = activations(who.model, batch(who, slice(None)))
         rows = []
         for layer, k in enumerate(convolutional(found), 1):
-            losses = {}
-            for region in ("background", "object"):
-                margins, released, share = _occluded(
-                    who, found[k], k, region, steps, orders, seed, bfloat16
-                )
-                losses[region] = (margins[:1] - margins).mean(0)
-                rows += [
-                    {
-                        "layer": layer,
-                        "region": region,
-                        "fraction": t / steps,
-                        "share": share,
-                        **_margin_row(margins[t]),
-                        "released": released[t].mean().item(),
-                    }
-                    for t in range(steps + 1)
-                ]
-                log(f"occlusion  {who.title}  layer {layer} {region}")
-            rows.append(
-                {
-                    "layer": layer,
-                    "region": "difference",
-                    "fraction": None,
-                    "share": None,
-                    **_margin_row(losses["object"] - losses["background"]),
-                    "released": None,
-                }
-            )
+            rows += _layer_rows(who, found[k], k, layer, log, **settings)
         return {"rows": rows}
 
-    return pd.DataFrame(
-        stored_or_computed(
-            stored,
-            "occlusion",
-            who,
-            "",
-            {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16},
-            compute,
-        )["rows"]
+    return pd.DataFrame(stored_or_computed(stored, "occlusion", who, "", settings, compute)["rows"])
+
+
+def _layer_rows(
+    who: Subject,
+    a: Tensor,
+    k: int,
+    layer: int,
+    log: Callable,
+    *,
+    steps: int,
+    orders: int,
+    seed: int,
+    bfloat16: bool,
+) -> list[dict]:
+    """The rows of `occlusion` for one layer, whose output `a` is that of the k-th activation."""
+    rows = []
+    losses = {}
+    for region in ("background", "object"):
+        margins, released, share = _occluded(who, a, k, region, steps, orders, seed, bfloat16)
+        losses[region] = (margins[:1] - margins).mean(0)
+        rows += [
+            {
+                "layer": layer,
+                "region": region,
+                "fraction": t / steps,
+                "share": share,
+                **_margin_row(margins[t]),
+                "released": released[t].mean().item(),
+            }
+            for t in range(steps + 1)
+        ]
+        log(f"occlusion  {who.title}  layer {layer} {region}")
+    rows.append(
+        {
+            "layer": layer,
+            "region": "difference",
+            "fraction": None,
+            "share": None,
+            **_margin_row(losses["object"] - losses["background"]),
+            "released": None,
+        }
     )
+    return rows
 
 
 def _margin_row(values: Tensor) -> dict:
@@ -165,16 +190,19 @@ def _margin_row(values: Tensor) -> dict:
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Class logit minus the largest other, [...,N] from [...,N,K]."""
     index = labels.expand(logits.shape[:-1])[..., None]
-    return (
-        logits.gather(-1, index) - logits.scatter(-1, index, -torch.inf).amax(-1, keepdim=True)
-    )[..., 0]
+    own = logits.gather(-1, index)
+    largest_other = logits.scatter(-1, index, -torch.inf).amax(-1, keepdim=True)
+    return (own - largest_other)[..., 0]
 
 
 @torch.no_grad()
 def _occluded(
     who: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int, bfloat16: bool
 ) -> tuple[Tensor, Tensor, float]:
-    """Margins [steps+1,N] averaged over orders, margins of averaged logits [steps+1,N], and the region's share of the units."""
+    """Margins averaged over orders, margins of averaged logits, and the region's share of units.
+
+    Both kinds of margins are [steps+1,N].
+    """
     generator = torch.Generator().manual_seed(seed)
     on = at_layer(who.pictures.masks, a) > 0.5
     inside = (on if region == "object" else ~on).expand_as(a)
@@ -184,9 +212,8 @@ def _occluded(
     a = a.contiguous(memory_format=torch.channels_last)
     tail = _tail(who.model, batch(who, slice(None)), k)
     for _ in range(orders):
-        when = torch.rand(a.shape, generator=generator).to(
-            a.device
-        )  # a unit goes when the fraction passes its number
+        # a unit goes when the fraction passes its number
+        when = torch.rand(a.shape, generator=generator).to(a.device)
         for t, level in enumerate(levels):
             with torch.autocast(a.device.type, torch.bfloat16, enabled=bfloat16):
                 out = tail(torch.where(inside & (when < level), 0, a)).cpu().double()
@@ -203,12 +230,13 @@ def rivals(
     seed: int = 0,
     batch_size: int = 250,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rival hypotheses of section 2.1, measured: saturation along the path from grey to the picture, and turning gradients.
+    """The rival hypotheses of section 2.1, measured.
 
-    First table: picture, position (0 to 1), score (logit of the predicted class, minus that at position 0), slope (of that
-    score, by the gradient at that point times the way), rise (the score at position 1). Second: picture, level (standard
-    deviation of Gaussian noise as a share of the picture's range), cosine (of the gradient with and without the noise), same
-    (prediction unchanged?).
+    Saturation along the path from grey to the picture, and turning gradients. First table: picture,
+    position (0 to 1), score (logit of the predicted class, minus that at position 0), slope (of
+    that score, by the gradient at that point times the way), rise (the score at position 1).
+    Second: picture, level (standard deviation of Gaussian noise as a share of the picture's range),
+    cosine (of the gradient with and without the noise), same (prediction unchanged?).
     """
     path, turns = [], []
     generator = torch.Generator().manual_seed(seed)
@@ -222,13 +250,14 @@ def rivals(
             scores.append(score)
             slopes.append((gradient * images).sum((1, 2, 3)))
         rise = scores[-1] - scores[0]
-        for k, (score, slope) in enumerate(zip(scores, slopes)):
+        for k, (score, slope) in enumerate(zip(scores, slopes, strict=True)):
+            gained = (score - scores[0]).tolist()
+            values = zip(gained, slope.tolist(), rise.tolist(), strict=True)
             path += [
                 {"picture": start + n, "position": k / steps, "score": s, "slope": d, "rise": r}
-                for n, (s, d, r) in enumerate(
-                    zip((score - scores[0]).tolist(), slope.tolist(), rise.tolist())
-                )
+                for n, (s, d, r) in enumerate(values)
             ]
+        # `gradient` is now that at the last position, the picture itself
         reach = (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))[:, None, None, None]
         for level in levels:
             noise = torch.randn(images.shape, generator=generator).to(images)
@@ -236,9 +265,10 @@ def rivals(
             cosine = F.cosine_similarity(gradient.flatten(1), turned.flatten(1))
             with torch.no_grad():
                 same = who.model(images + level * reach * noise).argmax(1) == target
+            values = zip(cosine.tolist(), same.tolist(), strict=True)
             turns += [
                 {"picture": start + n, "level": level, "cosine": c, "same": s}
-                for n, (c, s) in enumerate(zip(cosine.tolist(), same.tolist()))
+                for n, (c, s) in enumerate(values)
             ]
     return pd.DataFrame(path), pd.DataFrame(turns)
 

@@ -1,7 +1,9 @@
-"""ROAR and KAR (paper Noise, section 5.3, Fig. 18 and Table 1): occlude what a map calls important, or all the rest, and retrain.
+"""ROAR and KAR (paper Noise, section 5.3, Fig. 18 and Table 1): occlude what a map calls important,
+or all the rest, and retrain.
 
-A cell is one retraining: a method, a fraction, ROAR or KAR, a seed. `plan` lists the cells, the most useful first, and `run`
-computes them through study.store.results.map_cells; study.experiments.retraining_tables says what they show.
+A cell is one retraining: a method, a fraction, ROAR or KAR, a seed. `plan` lists the cells, the
+most useful first, and `run` computes them through study.store.results.map_cells;
+study.experiments.retraining_tables says what they show.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import product
 
 import pandas as pd
 import torch
@@ -27,6 +30,7 @@ from study.subjects.sources import to_range
 from study.subjects.subject import Subject, batch, subject
 from study.subjects.training import Protocol
 
+# the rows of Table 1
 PRINTED = (
     "random",
     "rectgrad",
@@ -36,7 +40,8 @@ PRINTED = (
     "input_x_gradient",
     "integrated_gradients",
     "deeplift",
-)  # Table 1
+)
+# the last looks at no network
 ADDED = (
     "rectgrad_prr",
     "positive",
@@ -44,17 +49,17 @@ ADDED = (
     "active",
     "inactive",
     "edges",
-)  # the last looks at no network
+)
 LAST = ("deconvolution", "epsilon_lrp")  # what then is left of METHODS
-CUT = tuple(
-    f"{cleanliness.THRESHOLDED}{m}" for m in cleanliness.BASELINES
-)  # section 5.3 opens by saying that its baselines have a final threshold
+# section 5.3 opens by saying that its baselines have a final threshold
+CUT = tuple(f"{cleanliness.THRESHOLDED}{m}" for m in cleanliness.BASELINES)
 FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 MODES = ("roar", "kar")
-HOLES = "holes"  # a third way to retrain: the first pixels gone and all others white, so that nothing but their places is seen
-FULL = Protocol(
-    epochs=20, batch_size=100, optimizer="Adam", reshuffle=False
-)  # paper Noise, appendix F.2
+# a third way to retrain: the first pixels gone and all others white, so that nothing but their
+# places is seen
+HOLES = "holes"
+# paper Noise, appendix F.2
+FULL = Protocol(epochs=20, batch_size=100, optimizer="Adam", reshuffle=False)
 SHORT = Protocol(
     epochs=3, batch_size=128, optimizer="Adam", lr=2e-3, bfloat16=True, schedule="one cycle"
 )
@@ -65,6 +70,7 @@ PROTOCOLS = {
 }
 CHUNK = 1000  # pictures in one stored piece of ranks
 RANKS_VERSION = 1  # of ranks and of cells; rises when a kernel changes what it returns
+# of a protocol; younger fields only where they are not their default
 KEYED = (
     "epochs",
     "lr",
@@ -74,77 +80,70 @@ KEYED = (
     "seed",
     "reshuffle",
     "schedule",
-)  # of a protocol; younger fields only where they are not their default
+)
 
 
 def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = False) -> Tensor:
-    """Each pixel's place in its picture, the most important first, for the predicted class: uint16 [N,H,W].
+    """Each pixel's place in its picture, the most important first, for the predicted class: uint16
+    [N,H,W].
 
-    Paper Noise's maps: channel sums (of RectGrad its positive part), plus noise of scale 1e-4 so that equal values fall in a
-    random order. A name after "thresholded:" asks for `thresholded` ranks. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed by one process.
+    Paper Noise's maps: channel sums (of RectGrad its positive part), plus noise of scale 1e-4 so
+    that equal values fall in a random order. A name after "thresholded:" asks for `thresholded`
+    ranks. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed
+    by one process.
     """
     if method.startswith(cleanliness.THRESHOLDED):
-        return thresholded(
-            ranks(
-                who,
-                method.removeprefix(cleanliness.THRESHOLDED),
-                batch_size=batch_size,
-                stored=stored,
-            ),
-            torch.Generator().manual_seed(0),
-        )
-    if who.pictures.images[0, 0].numel() > 2**16:
+        baseline = method.removeprefix(cleanliness.THRESHOLDED)
+        places = ranks(who, baseline, batch_size=batch_size, stored=stored)
+        return thresholded(places, torch.Generator().manual_seed(0))
+    pixels = who.pictures.images[0, 0].numel()
+    if pixels > 2**16:
         raise ValueError(
-            f"pictures of {who.pictures.name} have {who.pictures.images[0, 0].numel()} pixels; ranks are kept for at most {2**16}."
+            f"pictures of {who.pictures.name} have {pixels} pixels; ranks are kept for at most "
+            f"{2**16}."
         )
-    name = (
-        results.key({**who.identity, "method": method, "chunk": CHUNK}, RANKS_VERSION)
-        if stored
-        else ""
-    )
+    name = ""
+    if stored:
+        name = results.key({**who.identity, "method": method, "chunk": CHUNK}, RANKS_VERSION)
     pieces = []
     for start in range(0, len(who.pictures), CHUNK):
         part = who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))
-        compute = lambda: _ranked(part, method, torch.Generator().manual_seed(start), batch_size)
+        compute = partial(_ranked, part, method, torch.Generator().manual_seed(start), batch_size)
         pieces.append(_kept_ranks(f"{name}-{start}", compute) if stored else compute())
     return torch.cat(pieces)
 
 
 def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
-    """Ranks from their file, or computed and written, while any other process that wants them waits."""
+    """Ranks from their file, or computed and written, while any other process that wants them
+    waits."""
+    path = sources.CACHE / "ranks" / f"{name}.npy"
     with results.one_at_a_time(f"ranks-{name}"):
-        return torch.from_numpy(
-            sources.kept_array(sources.CACHE / "ranks" / f"{name}.npy", lambda: compute().numpy())
-        )
+        return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
 
 
 def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: int) -> Tensor:
     if _device() != "cpu":
-        part = part._replace(
-            model=copy.deepcopy(part.model).to(_device())
-        )  # the caller's stays where it is
+        # a copy: the caller's network stays where it is
+        part = part._replace(model=copy.deepcopy(part.model).to(_device()))
 
-    def found(images):
+    def mapped(images):
         if method in crosses.CONTROLS:
             return crosses.CONTROLS[method][0](images.cpu(), generator)
         entry = attribution.METHODS[method]
         return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"]).cpu()
 
     with _single_precision():
-        return order(
-            torch.cat(
-                [
-                    found(batch(part, slice(k, k + batch_size)))
-                    for k in range(0, len(part.pictures), batch_size)
-                ]
-            ),
-            generator,
-        )
+        maps = [
+            mapped(batch(part, slice(start, start + batch_size)))
+            for start in range(0, len(part.pictures), batch_size)
+        ]
+        return order(torch.cat(maps), generator)
 
 
 @contextmanager
 def _single_precision():
-    """Without the ten-bit products (TF32) in which GPUs convolve by default: maps rank pixels by small differences."""
+    """Without the ten-bit products (TF32) in which GPUs convolve by default: maps rank pixels by
+    small differences."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield
@@ -153,13 +152,15 @@ def _single_precision():
 
 
 def order(found: Tensor, generator: torch.Generator) -> Tensor:
-    """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts equal values in a random order."""
+    """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts
+    equal values in a random order."""
     found = found + 1e-4 * torch.randn(found.shape, generator=generator)
     return _places_of(-found.flatten(1)).view(found.shape)
 
 
 def _places_of(values: Tensor) -> Tensor:
-    """Each value's place in its row, the smallest first and of equal ones the first: uint16 like `values` [N,P]."""
+    """Each value's place in its row, the smallest first and of equal ones the first: uint16 like
+    `values` [N,P]."""
     return (
         values.to(_device())
         .argsort(dim=1, stable=True)
@@ -170,22 +171,26 @@ def _places_of(values: Tensor) -> Tensor:
 
 
 def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
-    """Ranks [N,H,W] after paper Noise's final threshold, as the released code has it (`noise.treat`): values from the 95th
-    percentile on keep their places, all others are alike and follow in random order."""
+    """Ranks [N,H,W] after paper Noise's final threshold, as the released code has it
+    (`cleanliness.treat`): values from the 95th percentile on keep their places, all others are
+    alike and follow in random order."""
     count = places[0].numel()
     kept = count - math.ceil(0.95 * (count - 1))
-    score = lambda part: torch.where(
-        part < kept, part, kept + torch.rand(part.shape, generator=generator)
-    )
-    return torch.cat(
-        [_places_of(score(part.flatten(1).float())) for part in places.split(CHUNK)]
-    ).view_as(places)
+
+    def score(part):
+        drawn = kept + torch.rand(part.shape, generator=generator)
+        return torch.where(part < kept, part, drawn)
+
+    parts = [_places_of(score(part.flatten(1).float())) for part in places.split(CHUNK)]
+    return torch.cat(parts).view_as(places)
 
 
 def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
-    """Which pixels go, bool [N,H,W]: ROAR (and `HOLES`) the share `fraction` that comes first, KAR all but that share.
+    """Which pixels go, bool [N,H,W]: ROAR (and `HOLES`) the share `fraction` that comes first, KAR
+    all but that share.
 
-    `places`: ranks [N,H,W] as of `ranks`, or a shape [N,H,W] for the random baseline, which drops every pixel independently.
+    `places`: ranks [N,H,W] as of `ranks`, or a shape [N,H,W] for the random baseline, which drops
+    every pixel independently.
     """
     if mode not in (*MODES, HOLES):
         raise ValueError(f"unknown mode {mode!r}; accepted are {', '.join((*MODES, HOLES))}.")
@@ -217,22 +222,16 @@ def _places(
 
 
 def retrain(p: dict, stored_ranks: bool = True) -> dict:
-    """One cell: the accuracy, on occluded test pictures, of a network trained from scratch on occluded training pictures.
+    """One cell: the accuracy, on occluded test pictures, of a network trained from scratch on
+    occluded training pictures.
 
-    `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the training set; under `HOLES` all
-    others are white. Beside the rows, "correct" keeps which test pictures were right, for resampling.
+    `p` are the parameters of a cell of `plan`. Occluded pixels take the channel mean of the
+    training set; under `HOLES` all others are white. Beside the rows, "correct" keeps which test
+    pictures were right, for resampling.
     """
     study = p["dataset"], p["model"], p["weights"], p["count"]
     both = _studied(*study)
-    if networks.fingerprint(both["train"].model) != p["weights_hash"]:
-        raise networks.ModelError(
-            f"the weights {p['weights']} of {p['model']} have changed since these cells were planned; plan them again."
-        )
-    for split, key in (("train", "data"), ("test", "test_data")):
-        if both[split].pictures.fingerprint != p[key]:
-            raise sources.DataError(
-                f"{p['dataset']} {split} has changed since these cells were planned; plan them again."
-            )
+    _check_unchanged(p, both)
     pictures = {split: who.pictures for split, who in both.items()}
     network = networks.load(
         p["model"], classes=pictures["train"].classes, seed=p["seed"], device=_device()
@@ -240,18 +239,10 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     mean = to_range(channel_mean(pictures["train"].images), network).to(_device())
 
     def inputs(split):
-        gone = _gone(
-            p, pictures[split], lambda: _places(*study, p["method"], split, stored_ranks)
-        ).to(_device())
-        images = pictures[split].images.to(_device())
-        left = lambda index: (
-            torch.full((), network.white, device=_device()).expand(len(index), *images.shape[1:])
-            if p["mode"] == HOLES
-            else to_range(images[index], network)
-        )
-        return lambda index: torch.where(gone[index][:, None], mean, left(index)).contiguous(
-            memory_format=torch.channels_last
-        )
+        def places():
+            return _places(*study, p["method"], split, stored_ranks)
+
+        return _occluded_inputs(p, pictures[split], places, mean, network)
 
     known, shown, labels = inputs("train"), inputs("test"), pictures["test"].labels
     training.fit(
@@ -272,14 +263,53 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     }
 
 
+def _check_unchanged(p: dict, both: dict[str, Subject]) -> None:
+    """Raise an error where network or pictures are not those that the cell was planned for."""
+    if networks.fingerprint(both["train"].model) != p["weights_hash"]:
+        raise networks.ModelError(
+            f"the weights {p['weights']} of {p['model']} have changed since these cells were "
+            "planned; plan them again."
+        )
+    for split, key in (("train", "data"), ("test", "test_data")):
+        if both[split].pictures.fingerprint != p[key]:
+            raise sources.DataError(
+                f"{p['dataset']} {split} has changed since these cells were planned; plan them "
+                "again."
+            )
+
+
+def _occluded_inputs(
+    p: dict,
+    pictures: sources.Dataset,
+    places: Callable[[], Tensor],
+    mean: Tensor,
+    network: torch.nn.Module,
+) -> Callable[[Tensor], Tensor]:
+    """A function from the numbers of pictures, int64 [n], to what the network sees of these;
+    `places` gives their ranks, if they are needed."""
+    gone = _gone(p, pictures, places).to(_device())
+    images = pictures.images.to(_device())
+
+    def shown(index):
+        if p["mode"] == HOLES:
+            white = torch.full((), network.white, device=_device())
+            left = white.expand(len(index), *images.shape[1:])
+        else:
+            left = to_range(images[index], network)
+        occluded_images = torch.where(gone[index][:, None], mean, left)
+        return occluded_images.contiguous(memory_format=torch.channels_last)
+
+    return shown
+
+
 def channel_mean(images: Tensor) -> Tensor:
-    """The mean of each channel over all pictures and pixels, [C,1,1], in bytes; one channel at a time, since all would fill a gigabyte."""
-    return torch.stack(
-        [
-            images[:, c].sum(dtype=torch.int64).double() / images[:, c].numel()
-            for c in range(images.shape[1])
-        ]
-    )[:, None, None]
+    """The mean of each channel over all pictures and pixels, [C,1,1], in bytes; one channel at a
+    time, since all would fill a gigabyte."""
+    means = [
+        images[:, c].sum(dtype=torch.int64).double() / images[:, c].numel()
+        for c in range(images.shape[1])
+    ]
+    return torch.stack(means)[:, None, None]
 
 
 def _gone(p: dict, pictures: sources.Dataset, places: Callable[[], Tensor]) -> Tensor:
@@ -311,23 +341,20 @@ def plan(
     protocol: Protocol = SHORT,
     count: int | None = None,
 ) -> list[Cell]:
-    """One cell a seed without occlusion, then one for every method, mode and fraction, seed by seed.
+    """One cell a seed without occlusion, then one for every method, mode and fraction, seed by
+    seed.
 
-    ValueError for an unknown method, and for the seed of the explained network: it would be retrained from the same first weights.
+    ValueError for an unknown method, and for the seed of the explained network: it would be
+    retrained from the same first weights.
     """
     for method in methods:
-        if (
-            method.removeprefix(cleanliness.THRESHOLDED) not in attribution.METHODS
-            and method not in crosses.CONTROLS
-        ):
-            raise ValueError(
-                f"unknown method {method!r}; accepted are {', '.join([*crosses.CONTROLS, *attribution.METHODS])}, and {cleanliness.THRESHOLDED}<method>."
-            )
+        _check_method(method)
     tag = dataset if weights == "auto" else weights
     taken = networks.card(model, tag).get("protocol", {}).get("seed")
     if taken in seeds:
         raise ValueError(
-            f"seed {taken} is that of the explained network {model} {tag}, whose first weights it would share; give others."
+            f"seed {taken} is that of the explained network {model} {tag}, whose first weights it "
+            "would share; give others."
         )
     both = _studied(dataset, model, tag, count)
     common = {
@@ -339,39 +366,42 @@ def plan(
         "weights": tag,
         "weights_hash": networks.fingerprint(both["train"].model),
     }
-    cells = []
-    for seed in seeds:
-        kinds = [("none", "none", 0.0)] + [
-            (method, mode, fraction)
-            for method in methods
-            for mode in modes
-            for fraction in fractions
-        ]
-        for method, mode, fraction in kinds:
-            label = (
-                f"{dataset}-{model}-{method.replace(':', '_')}"
-                + ("" if method == "none" else f"-{mode}-{fraction:g}")
-                + f"-{protocol.epochs}epochs-seed{seed}"
-            )
-            cells.append(
-                Cell(
-                    "roar",
-                    label,
-                    common
-                    | {
-                        "method": method,
-                        "mode": mode,
-                        "fraction": fraction,
-                        "seed": seed,
-                        "protocol": _told(replace(protocol, seed=seed)),
-                    },
-                    RANKS_VERSION,
-                )
-            )
-    return cells
+    kinds = [("none", "none", 0.0), *product(methods, modes, fractions)]
+    return [
+        _cell(common, method, mode, fraction, replace(protocol, seed=seed))
+        for seed in seeds
+        for method, mode, fraction in kinds
+    ]
 
 
-def _told(protocol: Protocol) -> dict:
+def _check_method(method: str) -> None:
+    plain = method.removeprefix(cleanliness.THRESHOLDED)
+    if plain not in attribution.METHODS and method not in crosses.CONTROLS:
+        known = ", ".join([*crosses.CONTROLS, *attribution.METHODS])
+        raise ValueError(
+            f"unknown method {method!r}; accepted are {known}, and "
+            f"{cleanliness.THRESHOLDED}<method>."
+        )
+
+
+def _cell(common: dict, method: str, mode: str, fraction: float, protocol: Protocol) -> Cell:
+    """A cell of the grid; `common` are the parameters that all of its cells share."""
+    occlusion = "" if method == "none" else f"-{mode}-{fraction:g}"
+    label = (
+        f"{common['dataset']}-{common['model']}-{method.replace(':', '_')}{occlusion}"
+        f"-{protocol.epochs}epochs-seed{protocol.seed}"
+    )
+    parameters = common | {
+        "method": method,
+        "mode": mode,
+        "fraction": fraction,
+        "seed": protocol.seed,
+        "protocol": _keyed_fields(protocol),
+    }
+    return Cell("roar", label, parameters, RANKS_VERSION)
+
+
+def _keyed_fields(protocol: Protocol) -> dict:
     """What keys a cell: a field that `Protocol` gains later does not change it."""
     return {
         name: value
@@ -381,9 +411,11 @@ def _told(protocol: Protocol) -> dict:
 
 
 def everything(**options) -> list[Cell]:
-    """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods by the affordable protocol,
-    the holes alone, the baselines with a final threshold, the methods that this book adds, one seed of the last ones, the holes of
-    those added, the second seed with a threshold, two seeds of the paper's methods by its own protocol, the second seed of the last ones, a third seed."""
+    """The whole grid in the order that keeps a stopped run useful: two seeds of the paper's methods
+    by the affordable protocol, the holes alone, the baselines with a final threshold, the methods
+    that this book adds, one seed of the last ones, the holes of those added, the second seed with a
+    threshold, two seeds of the paper's methods by its own protocol, the second seed of the last
+    ones, a third seed."""
     grid = [
         *plan(seeds=(1, 2), **options),
         *holes(**options),
@@ -400,7 +432,8 @@ def everything(**options) -> list[Cell]:
 
 
 def holes(fractions: Sequence[float] = (0.3, 0.7), **options) -> list[Cell]:
-    """What the places of the first pixels tell by themselves, whatever is there: ROAR and KAR leave the same shapes."""
+    """What the places of the first pixels tell by themselves, whatever is there: ROAR and KAR leave
+    the same shapes."""
     return [
         c
         for c in plan(modes=(HOLES,), fractions=fractions, **options)
@@ -410,25 +443,22 @@ def holes(fractions: Sequence[float] = (0.3, 0.7), **options) -> list[Cell]:
 
 def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
     """Compute and keep the ranks that these cells need, once a method."""
-    for p in {
-        (
-            c.parameters["dataset"],
-            c.parameters["model"],
-            c.parameters["weights"],
-            c.parameters["count"],
-            c.parameters["method"],
-        ): c.parameters
-        for c in cells
-    }.values():
-        if p["method"] not in ("none", "random"):
-            for who in _studied(p["dataset"], p["model"], p["weights"], p["count"]).values():
-                ranks(who, p["method"], stored=True)
-                log(f"ranks  {who.title}  {p['method']}")
+    wanted = {}
+    for cell in cells:
+        p = cell.parameters
+        study = p["dataset"], p["model"], p["weights"], p["count"]
+        wanted[study, p["method"]] = None
+    for study, method in wanted:
+        if method not in ("none", "random"):
+            for who in _studied(*study).values():
+                ranks(who, method, stored=True)
+                log(f"ranks  {who.title}  {method}")
     torch.cuda.empty_cache()  # the workers need it; nothing where there is no GPU
 
 
 def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd.DataFrame:
-    """Compute what is not stored of these cells (`options` of study.store.results.map_cells) and return all of them as `tidy` does."""
+    """Compute what is not stored of these cells (`options` of study.store.results.map_cells) and
+    return all of them as `tidy` does."""
     return tidy(results.map_cells(retrain, cells, **options), explained)
 
 
@@ -438,32 +468,31 @@ def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.Da
 
 
 def contents(cells: Sequence[Cell]) -> list[dict]:
-    """All of these cells computed now, in this process, and nothing stored: parameters, rows and "correct" of each."""
+    """All of these cells computed now, in this process, and nothing stored: parameters, rows and
+    "correct" of each."""
     return [
-        {"parameters": one.parameters, **retrain(one.parameters, stored_ranks=False)}
-        for one in cells
+        {"parameters": cell.parameters, **retrain(cell.parameters, stored_ranks=False)}
+        for cell in cells
     ]
 
 
 def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFrame:
     """A row a retraining: method, mode, fraction, seed, accuracy.
 
-    With `explained`, bool [N], which test pictures the explained network gets right, also where_right and where_wrong: the
-    retrained network's accuracy on these and on the others, NaN where there are none.
+    With `explained`, bool [N], which test pictures the explained network gets right, also
+    where_right and where_wrong: the retrained network's accuracy on these and on the others, NaN
+    where there are none.
     """
     names = ("method", "mode", "fraction", "seed")
+    columns = [*names, "accuracy"]
     rows = [
         {**{name: c["parameters"][name] for name in names}, "accuracy": c["rows"][0]["accuracy"]}
         for c in contents
     ]
     if explained is not None:
-        for row, c in zip(rows, contents):
+        columns += ["where_right", "where_wrong"]
+        for row, c in zip(rows, contents, strict=True):
             right = results.unpack(c["correct"]).double()
-            row |= {
-                "where_right": right[explained].mean().item(),
-                "where_wrong": right[~explained].mean().item(),
-            }
-    return pd.DataFrame(
-        rows,
-        columns=[*names, "accuracy"] + ["where_right", "where_wrong"] * (explained is not None),
-    )
+            row["where_right"] = right[explained].mean().item()
+            row["where_wrong"] = right[~explained].mean().item()
+    return pd.DataFrame(rows, columns=columns)

@@ -1,6 +1,8 @@
-"""What the stored retrainings of study.experiments.retraining say: areas under ROAR's and over KAR's curves, differences from random, tests, agreement.
+"""What the stored retrainings of study.experiments.retraining say: areas under ROAR's and over
+KAR's curves, differences from random, tests, agreement.
 
-`found` is a table as of `study.experiments.retraining.tidy`, a row a retraining; areas are a row a method, mode and seed.
+`found` is a table as of `study.experiments.retraining.tidy`, a row a retraining; areas are a row a
+method, mode and seed.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ def stored(
     weights: str | None = None,
     current: str | None = None,
 ) -> pd.DataFrame:
-    """What is stored at this protocol, as `tidy` returns it; `current`: of maps of these weights alone (their fingerprint)."""
+    """What is stored at this protocol, as `tidy` returns it; `current`: of maps of these weights
+    alone (their fingerprint)."""
     cells = [
         c
         for c in _stored_cells(protocol, dataset, model, weights, current)
@@ -46,21 +49,25 @@ def stored(
 
 
 def _stored_cells(protocol, dataset, model, weights, current) -> list[dict]:
-    """Cells of this version and protocol; of two copies of the data, those of the one that has more."""
-    wanted = {"dataset": dataset, "model": model, "weights": weights or dataset, "count": None} | (
-        {"weights_hash": current} if current else {}
-    )
-    same = lambda p: replace(Protocol(**p["protocol"]), seed=0) == replace(protocol, seed=0)
-    found = [
+    """Cells of this version and protocol; of two copies of the data, those of the one that has
+    more."""
+    wanted = {"dataset": dataset, "model": model, "weights": weights or dataset, "count": None}
+    if current:
+        wanted["weights_hash"] = current
+
+    def same_protocol(p):
+        return replace(Protocol(**p["protocol"]), seed=0) == replace(protocol, seed=0)
+
+    cells = [
         c
         for c in results.cells("roar")
         if wanted.items() <= c["parameters"].items()
         and c["version"] == RANKS_VERSION
-        and same(c["parameters"])
+        and same_protocol(c["parameters"])
     ]
-    pixels = [(c["parameters"]["data"], c["parameters"]["test_data"]) for c in found]
+    pixels = [(c["parameters"]["data"], c["parameters"]["test_data"]) for c in cells]
     most = max(pixels, key=lambda p: (pixels.count(p), p), default=None)
-    return [c for c, p in zip(found, pixels) if p == most]
+    return [c for c, p in zip(cells, pixels, strict=True) if p == most]
 
 
 def flags(
@@ -70,7 +77,8 @@ def flags(
     weights: str | None = None,
     current: str | None = None,
 ) -> dict[tuple[str, str, int], np.ndarray]:
-    """Which test pictures the stored retrained networks get right, of whole curves alone: (method, mode, seed) -> bool [fractions,N].
+    """Which test pictures the stored retrained networks get right, of whole curves alone:
+    (method, mode, seed) -> bool [fractions,N].
 
     Of those that saw everything, ("none", "none", seed) -> bool [1,N].
     """
@@ -80,13 +88,13 @@ def flags(
 def curves_of(
     contents: Sequence[dict], fractions: Sequence[float] = FRACTIONS
 ) -> dict[tuple[str, str, int], np.ndarray]:
-    """`flags` of these retrainings, as study.experiments.retraining.retrain returns them with their "parameters"."""
+    """`flags` of these retrainings, as study.experiments.retraining.retrain returns them with their
+    "parameters"."""
     curves: dict = {}
     for c in contents:
         p = c["parameters"]
-        curves.setdefault((p["method"], p["mode"], p["seed"]), {})[p["fraction"]] = results.unpack(
-            c["correct"]
-        ).numpy()
+        curve = curves.setdefault((p["method"], p["mode"], p["seed"]), {})
+        curve[p["fraction"]] = results.unpack(c["correct"]).numpy()
     shares = {key: (0.0,) if key[0] == "none" else fractions for key in curves}
     return {
         key: np.stack([curve[f] for f in shares[key]])
@@ -96,28 +104,26 @@ def curves_of(
 
 
 def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
-    """Do networks retrained on a tenth of the pixels (KAR) of CIFAR-10 repeat the explained one? A row a method of Table 1 and "none", which saw everything.
+    """Do networks retrained on a tenth of the pixels (KAR) of CIFAR-10 repeat the explained one? A
+    row a method of Table 1 and "none", which saw everything.
 
-    Columns right, wrong: their accuracy where the explained network is right (`explained`, bool [N]) and where it is wrong,
-    mean over stored seeds. Empty unless every method is stored.
+    Columns right, wrong: their accuracy where the explained network is right (`explained`, bool
+    [N]) and where it is wrong, mean over stored seeds. Empty unless every method is stored.
     """
-    found = {
-        (m, s): right[0]
-        for (m, mode, s), right in flags(current=current).items()
-        if mode in ("kar", "none") and m in ("none", *PRINTED)
-    }
-    rows = pd.DataFrame(
-        [
-            {"method": m, "right": f[explained].mean(), "wrong": f[~explained].mean()}
-            for (m, _), f in found.items()
-        ],
-        columns=["method", "right", "wrong"],
-    )
-    return (
-        rows.groupby("method").mean()
-        if set(rows["method"]) == {"none", *PRINTED}
-        else rows.iloc[:0].set_index("method")
-    )
+    wanted = {"none", *PRINTED}
+    rows = [
+        {
+            "method": method,
+            "right": right[0][explained].mean(),
+            "wrong": right[0][~explained].mean(),
+        }
+        for (method, mode, _), right in flags(current=current).items()
+        if mode in ("kar", "none") and method in wanted
+    ]
+    table = pd.DataFrame(rows, columns=["method", "right", "wrong"])
+    if set(table["method"]) != wanted:
+        return table.iloc[:0].set_index("method")
+    return table.groupby("method").mean()
 
 
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
@@ -129,10 +135,10 @@ def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
 def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
     """Table 1's numbers, one a method, mode and seed: columns method, mode, seed, span, extended.
 
-    ROAR: area under accuracy against fraction, lower is better. KAR: area over it, lower is better as well. The paper does
-    not say how the area is taken. `span`: the trapezoid over the fractions, divided by their span. `extended`: with the
-    accuracy without occlusion at the end where nothing is removed and 1/`classes` where everything is. Curves that lack a
-    fraction are left out.
+    ROAR: area under accuracy against fraction, lower is better. KAR: area over it, lower is better
+    as well. The paper does not say how the area is taken. `span`: the trapezoid over the fractions,
+    divided by their span. `extended`: with the accuracy without occlusion at the end where nothing
+    is removed and 1/`classes` where everything is. Curves that lack a fraction are left out.
     """
     whole = found[found["method"] == "none"].set_index("seed")["accuracy"]
     kept = found[found["method"] != "none"]
@@ -144,25 +150,25 @@ def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
             continue
         heights = curve.loc[fractions].tolist()
         ends = (whole[seed], 1 / classes) if mode == "roar" else (1 / classes, whole[seed])
-        span = metrics.auc(fractions, torch.tensor(heights, dtype=torch.float64)) / (
-            fractions[-1] - fractions[0]
-        )
+        under = metrics.auc(fractions, torch.tensor(heights, dtype=torch.float64))
+        span = under / (fractions[-1] - fractions[0])
         extended = metrics.auc(
             [0, *fractions, 1], torch.tensor([ends[0], *heights, ends[1]], dtype=torch.float64)
         )
-        under = {"span": span, "extended": extended}
+        if mode != "roar":
+            span, extended = 1 - span, 1 - extended
         rows.append(
-            {"method": method, "mode": mode, "seed": seed}
-            | (under if mode == "roar" else {rule: 1 - area for rule, area in under.items()})
+            {"method": method, "mode": mode, "seed": seed, "span": span, "extended": extended}
         )
     return pd.DataFrame(rows, columns=["method", "mode", "seed", "span", "extended"])
 
 
 def over_seeds(values: Sequence[Sequence[float]]) -> tuple[np.ndarray, float]:
-    """Means of M methods over S seeds, and the half-width of their 95 % intervals; `values` is [M,S], NaN of a single seed.
+    """Means of M methods over S seeds, and the half-width of their 95 % intervals; `values` is
+    [M,S], NaN of a single seed.
 
-    The variance over seeds is pooled over methods, which no other choice can carry: two seeds alone leave one degree of freedom,
-    an interval nine times as wide as what it measures.
+    The variance over seeds is pooled over methods, which no other choice can carry: two seeds alone
+    leave one degree of freedom, an interval nine times as wide as what it measures.
     """
     values = np.asarray(values, dtype=float)
     methods, seeds = values.shape
@@ -171,14 +177,13 @@ def over_seeds(values: Sequence[Sequence[float]]) -> tuple[np.ndarray, float]:
     from scipy.stats import t
 
     degrees = methods * (seeds - 1)
-    return values.mean(1), float(
-        t.ppf(0.975, degrees)
-        * (((values - values.mean(1, keepdims=True)) ** 2).sum() / degrees / seeds) ** 0.5
-    )
+    squares = ((values - values.mean(1, keepdims=True)) ** 2).sum()
+    return values.mean(1), float(t.ppf(0.975, degrees) * (squares / degrees / seeds) ** 0.5)
 
 
 def _residual(values: np.ndarray) -> tuple[float, int]:
-    """Variance that is left when every method's and every seed's mean is taken out, and its degrees of freedom; [M,S,...], of the rest each for itself."""
+    """Variance that is left when every method's and every seed's mean is taken out, and its degrees
+    of freedom; [M,S,...], of the rest each for itself."""
     methods, seeds = values.shape[:2]
     rest = (
         values
@@ -191,77 +196,75 @@ def _residual(values: np.ndarray) -> tuple[float, int]:
 
 
 def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
-    """Every method's area less that of the random baseline, paired by seed: method, mode, seeds, area, area_low, area_high, difference, low, high.
+    """Every method's area less that of the random baseline, paired by seed: method, mode, seeds,
+    area, area_low, area_high, difference, low, high.
 
-    Below zero: the method finds what matters sooner than chance. Over the seeds that all methods have. Intervals: of an area
-    by the variance over seeds pooled over methods, of a difference by what is left of it when each seed's mean is taken out.
+    Below zero: the method finds what matters sooner than chance. Over the seeds that all methods
+    have. Intervals: of an area by the variance over seeds pooled over methods, of a difference by
+    what is left of it when each seed's mean is taken out.
     """
-    from scipy.stats import t
-
+    columns = [
+        "method",
+        "mode",
+        "seeds",
+        "area",
+        "area_low",
+        "area_high",
+        "difference",
+        "low",
+        "high",
+    ]
     rows = []
     for mode, part in found.groupby("mode", sort=False):
-        wide = (
-            part.pivot(index="method", columns="seed", values=rule)
-            .loc[list(dict.fromkeys(part["method"]))]
-            .dropna(axis=1)
-        )
+        wide = part.pivot(index="method", columns="seed", values=rule)
+        wide = wide.loc[list(dict.fromkeys(part["method"]))].dropna(axis=1)
         if "random" not in wide.index or not wide.shape[1]:
             continue
-        means, half = over_seeds(wide.to_numpy())
-        variance, degrees = _residual(wide.to_numpy())
-        reach = (
-            float(t.ppf(0.975, degrees) * (2 * variance / wide.shape[1]) ** 0.5)
-            if degrees
-            else float("nan")
+        rows += _differences(mode, wide)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _differences(mode: str, wide: pd.DataFrame) -> list[dict]:
+    """The rows of `against_random` of one mode; `wide` are its areas, methods by seeds."""
+    from scipy.stats import t
+
+    means, half = over_seeds(wide.to_numpy())
+    variance, degrees = _residual(wide.to_numpy())
+    reach = float("nan")
+    if degrees:
+        reach = float(t.ppf(0.975, degrees) * (2 * variance / wide.shape[1]) ** 0.5)
+    rows = []
+    for method, area in zip(wide.index, means, strict=True):
+        change = area - means[wide.index.get_loc("random")]
+        wings = 0.0 if method == "random" else reach
+        rows.append(
+            {
+                "method": method,
+                "mode": mode,
+                "seeds": wide.shape[1],
+                "area": area,
+                "area_low": area - half,
+                "area_high": area + half,
+                "difference": change,
+                "low": change - wings,
+                "high": change + wings,
+            }
         )
-        for method, area in zip(wide.index, means):
-            change, wings = (
-                area - means[wide.index.get_loc("random")],
-                0.0 if method == "random" else reach,
-            )
-            rows.append(
-                {
-                    "method": method,
-                    "mode": mode,
-                    "seeds": wide.shape[1],
-                    "area": area,
-                    "area_low": area - half,
-                    "area_high": area + half,
-                    "difference": change,
-                    "low": change - wings,
-                    "high": change + wings,
-                }
-            )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "method",
-            "mode",
-            "seeds",
-            "area",
-            "area_low",
-            "area_high",
-            "difference",
-            "low",
-            "high",
-        ],
-    )
+    return rows
 
 
 def mean_of_both(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
-    """`against_random` of the mean of a method's ROAR and KAR areas (`areas`), one a seed; mode is "mean".
+    """`against_random` of the mean of a method's ROAR and KAR areas (`areas`), one a seed; mode is
+    "mean".
 
-    At one share both cut the picture along the same line. What the line gives away raises one area and lowers the other.
+    At one share both cut the picture along the same line. What the line gives away raises one area
+    and lowers the other.
     """
-    sides = (
-        found.pivot(index=["method", "seed"], columns="mode", values=rule)
-        .reindex(columns=MODES)
-        .loc[list(dict.fromkeys(found["method"]))]
-    )
-    return against_random(
-        sides.mean(axis=1, skipna=False).dropna().rename(rule).reset_index().assign(mode="mean"),
-        rule,
-    )
+    sides = found.pivot(index=["method", "seed"], columns="mode", values=rule)
+    sides = sides.reindex(columns=MODES).loc[list(dict.fromkeys(found["method"]))]
+    # a method and seed that lacks one of the two areas has no mean
+    means = sides.mean(axis=1, skipna=False).dropna().rename(rule)
+    return against_random(means.reset_index().assign(mode="mean"), rule)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -274,106 +277,112 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def compared(found: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of methods, paired by seed and fraction: mode, first, second, n, difference of accuracies, p, p_corrected.
+    """Every pair of methods, paired by seed and fraction: mode, first, second, n, difference of
+    accuracies, p, p_corrected.
 
-    A t-test against what is left of the accuracies when, at every fraction, the means of methods and of seeds are taken out;
-    corrected by Holm's rule over all pairs of a mode. It speaks of other seeds on the same test pictures. NaN for one seed.
-    A signed-rank test could not reach 0.05: two seeds by five fractions leave 0.002 at best, before correction.
+    A t-test against what is left of the accuracies when, at every fraction, the means of methods
+    and of seeds are taken out; corrected by Holm's rule over all pairs of a mode. It speaks of
+    other seeds on the same test pictures. NaN for one seed. A signed-rank test could not reach
+    0.05: two seeds by five fractions leave 0.002 at best, before correction.
     """
-    from scipy.stats import t
-
     rows = []
     for mode, part in found[found["method"] != "none"].groupby("mode", sort=False):
-        wide = part.pivot(index="method", columns=["seed", "fraction"], values="accuracy").loc[
-            list(dict.fromkeys(part["method"]))
-        ]
+        wide = part.pivot(index="method", columns=["seed", "fraction"], values="accuracy")
+        wide = wide.loc[list(dict.fromkeys(part["method"]))]
         whole = [s for s in dict.fromkeys(part["seed"]) if not wide[s].isna().any(axis=None)]
         if not whole:
             continue
         cube = np.stack([wide[s].to_numpy() for s in whole], 1)  # [M,S,F]
-        variance, degrees = _residual(cube)
-        error = (2 * variance / cube[0].size) ** 0.5
-        tests = []
-        for i, j in combinations(range(len(wide)), 2):
-            change = float((cube[i] - cube[j]).mean())
-            p = (
-                float("nan")
-                if not degrees
-                else float(2 * t.sf(abs(change) / error, degrees))
-                if error
-                else float(change == 0)
-            )
-            tests.append(
-                {
-                    "mode": mode,
-                    "first": wide.index[i],
-                    "second": wide.index[j],
-                    "n": cube[0].size,
-                    "difference": change,
-                    "p": p,
-                }
-            )
-        corrected = holm([test["p"] for test in tests]) if degrees else [float("nan")] * len(tests)
-        rows += [test | {"p_corrected": p} for test, p in zip(tests, corrected)]
+        rows += _pairs(mode, list(wide.index), cube)
     return pd.DataFrame(
         rows, columns=["mode", "first", "second", "n", "difference", "p", "p_corrected"]
     )
 
 
+def _pairs(mode: str, methods: list[str], cube: np.ndarray) -> list[dict]:
+    """The rows of `compared` of one mode; `cube` are the accuracies [M,S,F] of its methods."""
+    from scipy.stats import t
+
+    variance, degrees = _residual(cube)
+    error = (2 * variance / cube[0].size) ** 0.5
+    tests = []
+    for i, j in combinations(range(len(methods)), 2):
+        change = float((cube[i] - cube[j]).mean())
+        if not degrees:
+            p = float("nan")
+        elif error:
+            p = float(2 * t.sf(abs(change) / error, degrees))
+        else:  # nothing varies, so that any difference is certain
+            p = float(change == 0)
+        tests.append(
+            {
+                "mode": mode,
+                "first": methods[i],
+                "second": methods[j],
+                "n": cube[0].size,
+                "difference": change,
+                "p": p,
+            }
+        )
+    corrected = holm([test["p"] for test in tests]) if degrees else [float("nan")] * len(tests)
+    return [
+        test | {"p_corrected": p_corrected}
+        for test, p_corrected in zip(tests, corrected, strict=True)
+    ]
+
+
 def spread(found: pd.DataFrame) -> pd.DataFrame:
-    """Do methods differ by more than seeds do? Columns mode, fraction, between (sd of the methods' means), within (sd over
-    seeds, pooled over methods), ratio, p (one-way analysis of variance)."""
+    """Do methods differ by more than seeds do? Columns mode, fraction, between (sd of the methods'
+    means), within (sd over seeds, pooled over methods), ratio, p (one-way analysis of variance)."""
     from scipy.stats import f_oneway
 
+    occluded = found[found["method"] != "none"]
     rows = []
-    for (mode, fraction), part in found[found["method"] != "none"].groupby(
-        ["mode", "fraction"], sort=False
-    ):
+    for (mode, fraction), part in occluded.groupby(["mode", "fraction"], sort=False):
         groups = [g["accuracy"].to_numpy() for _, g in part.groupby("method") if len(g) > 1]
-        if len(groups) > 1:
-            between = np.std([g.mean() for g in groups], ddof=1)
-            within = np.mean([g.var(ddof=1) for g in groups]) ** 0.5
-            rows.append(
-                {
-                    "mode": mode,
-                    "fraction": fraction,
-                    "between": between,
-                    "within": within,
-                    "ratio": between / within,
-                    "p": float(f_oneway(*groups).pvalue),
-                }
-            )
+        if len(groups) < 2:
+            continue
+        between = np.std([g.mean() for g in groups], ddof=1)
+        within = np.mean([g.var(ddof=1) for g in groups]) ** 0.5
+        rows.append(
+            {
+                "mode": mode,
+                "fraction": fraction,
+                "between": between,
+                "within": within,
+                "ratio": between / within,
+                "p": float(f_oneway(*groups).pvalue),
+            }
+        )
     return pd.DataFrame(rows, columns=["mode", "fraction", "between", "within", "ratio", "p"])
 
 
 def agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
-    """Do two protocols rank the methods alike? Spearman's correlation of their accuracies where both have cells, with a 95 %
-    bootstrap interval over methods: columns mode, fraction, methods, correlation, low, high."""
+    """Do two protocols rank the methods alike? Spearman's correlation of their accuracies where
+    both have cells, with a 95 % bootstrap interval over methods: columns mode, fraction, methods,
+    correlation, low, high."""
+    occluded = full[full["method"] != "none"]
     rows = []
-    for (mode, fraction), part in full[full["method"] != "none"].groupby(
-        ["mode", "fraction"], sort=False
-    ):
-        other = (
-            short[(short["mode"] == mode) & (short["fraction"] == fraction)]
-            .groupby("method")["accuracy"]
-            .mean()
+    for (mode, fraction), part in occluded.groupby(["mode", "fraction"], sort=False):
+        same_cells = short[(short["mode"] == mode) & (short["fraction"] == fraction)]
+        of_short = same_cells.groupby("method")["accuracy"].mean()
+        of_full = part.groupby("method")["accuracy"].mean()
+        both = [m for m in of_full.index if m in of_short.index]
+        if len(both) < 3:
+            continue
+        value, low, high = metrics.bootstrap_of(
+            metrics.spearman,
+            torch.tensor(of_full[both].tolist()),
+            torch.tensor(of_short[both].tolist()),
         )
-        mine = part.groupby("method")["accuracy"].mean()
-        both = [m for m in mine.index if m in other.index]
-        if len(both) > 2:
-            value, low, high = metrics.bootstrap_of(
-                metrics.spearman,
-                torch.tensor(mine[both].tolist()),
-                torch.tensor(other[both].tolist()),
-            )
-            rows.append(
-                {
-                    "mode": mode,
-                    "fraction": fraction,
-                    "methods": len(both),
-                    "correlation": value,
-                    "low": low,
-                    "high": high,
-                }
-            )
+        rows.append(
+            {
+                "mode": mode,
+                "fraction": fraction,
+                "methods": len(both),
+                "correlation": value,
+                "low": low,
+                "high": high,
+            }
+        )
     return pd.DataFrame(rows, columns=["mode", "fraction", "methods", "correlation", "low", "high"])

@@ -1,8 +1,9 @@
 """Both papers' methods under both papers' metrics: a number for every method, metric and picture.
 
-Paper Sign's metrics see a method's map as that paper reduces channels (the largest absolute value), paper Noise's as that
-one does (the sum). Every method is taken as `METHODS` has it, so RectGrad keeps its final threshold and no other gets one.
-What the numbers say is study.experiments.ranking's.
+Paper Sign's metrics see a method's map as that paper reduces channels (the largest absolute value),
+paper Noise's as that one does (the sum). Every method is taken as `METHODS` has it, so RectGrad
+keeps its final threshold and no other gets one. What the numbers say is
+study.experiments.ranking's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +36,8 @@ MAPS_VERSION = 1  # rises when a kernel changes what it returns
 
 
 class Metric(NamedTuple):
-    """A column: its name in tables, whether more is better (1) or worse (-1), and its family, metrics of one kind."""
+    """A column: its name in tables, whether more is better (1) or worse (-1), and its family,
+    metrics of one kind."""
 
     label: str
     better: int
@@ -59,20 +62,22 @@ FAMILIES = {
     "retraining": "Retraining",
     "response": "What a map responds to",
 }
+# what is published: dataset, network, pictures, of these for what needs new maps
 STUDIED = [
     ("cifar10", "rectgrad_cnn", 2_000, 200),
     ("imagenette", "squeezenet1_1", 200, 60),
-]  # what is published: dataset, network, pictures, of these for what needs new maps
+]
 HELD_OUT = ("curves", "patch")  # parts that are measured again on held-out pictures
 KNOWN = 10_000  # training pictures that distance is taken to
 REDRAWS = 3  # new weights of the output layer
 STEPS = (0.01, 0.02, 0.04, 0.08, 0.16)  # sizes of an attack, in units of pixels from -1 to 1
+# parts that need nothing but a map, so that a control can be shuffled
 OF_ONE_MAP = (
     "curves",
     "patch",
     "outside",
     "variation",
-)  # parts that need nothing but a map, so that a control can be shuffled
+)
 
 
 def check(methods: Sequence[str], new: Sequence[str]) -> None:
@@ -85,16 +90,17 @@ def check(methods: Sequence[str], new: Sequence[str]) -> None:
 
 def family(new: Sequence[str]) -> list[str]:
     """These new methods and their parents."""
-    return list(
-        dict.fromkeys([*new, *(parent for name in new for parent in crosses.PARENTS[name])])
-    )
+    parents = [parent for name in new for parent in crosses.PARENTS[name]]
+    return list(dict.fromkeys([*new, *parents]))
 
 
 class Study(NamedTuple):
     """What methods are measured on; None where there is no such thing for the dataset."""
 
     who: Subject  # network and pictures
-    few: Subject  # fewer of them at random, since some datasets come class by class, for what needs new maps (sanity, another class)
+    # fewer of them at random, since some datasets come class by class, for what needs new maps
+    # (sanity, another class)
+    few: Subject
     twin: Subject | None  # the same kind of network, trained and shown with the random patch
     masked: Subject | None  # correctly classified pictures whose object has a mask
     index: Tensor  # which pictures of the test split these are
@@ -109,7 +115,8 @@ def study(
     few: int | None = None,
     held_out: bool = False,
 ) -> Study:
-    """The pictures of a study, `count` of the test split drawn at random, the same ones each time; `held_out`: as many others.
+    """The pictures of a study, `count` of the test split drawn at random, the same ones each time;
+    `held_out`: as many others.
 
     Checked before any long work: ValueError where there are too few pictures to hold out.
     """
@@ -120,59 +127,69 @@ def study(
     size = total if count is None else min(count, total)
     if held_out and 2 * size > total:
         raise ValueError(
-            f"{whole.title}: {size} pictures leave too few to hold out as many; give at most {total // 2}."
+            f"{whole.title}: {size} pictures leave too few to hold out as many; give at most "
+            f"{total // 2}."
         )
     index = sources.drawn(total, size, skip=size * held_out)
-    drawn = lambda one: one._replace(pictures=one.pictures.take(index))
-    who, with_patch = drawn(whole), weights == "auto" and networks.card(model, f"{dataset}+patch")
-    masked = (
-        subject("cifar10_masks", model, "cifar10")
-        if (dataset, model, who.weights) == ("cifar10", "rectgrad_cnn", "cifar10")
-        else who
-        if who.pictures.masks is not None
-        else None
-    )
-    masked = masked and cleanliness.correct(masked)
+    who = whole._replace(pictures=whole.pictures.take(index))
+    twin = None
+    if weights == "auto" and networks.card(model, f"{dataset}+patch"):
+        twin = subject(f"{dataset}+patch", model)
+        twin = twin._replace(pictures=twin.pictures.take(index))
     return Study(
         who,
         who._replace(pictures=who.pictures.sample(few)),
-        drawn(subject(f"{dataset}+patch", model)) if with_patch else None,
-        masked if masked and len(masked.pictures) else None,
+        twin,
+        _masked(who, dataset, model),
         index,
     )
 
 
-# --- maps -----------------------------------------------------------------------------------------------------------------
+def _masked(who: Subject, dataset: str, model: str) -> Subject | None:
+    """Correctly classified pictures whose object has a mask; None where there are none."""
+    if (dataset, model, who.weights) == ("cifar10", "rectgrad_cnn", "cifar10"):
+        masked = subject("cifar10_masks", model, "cifar10")
+    elif who.pictures.masks is not None:
+        masked = who
+    else:
+        return None
+    masked = cleanliness.correct(masked)
+    return masked if len(masked.pictures) else None
+
+
+# ---- maps
 
 
 def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool = False) -> Tensor:
-    """The maps of all pictures, [2,N,H,W]: as paper Sign and as paper Noise reduces channels; a control's twice.
+    """The maps of all pictures, [2,N,H,W]: as paper Sign and as paper Noise reduces channels; a
+    control's twice.
 
-    For the class that `target_of` (None: the network itself) predicts; `draw` seeds a control. With `stored` they are kept
-    under data/cache/maps/.
+    For the class that `target_of` (None: the network itself) predicts; `draw` seeds a control. With
+    `stored` they are kept under data/cache/maps/.
     """
     if name in crosses.CONTROLS:
-        generator = torch.Generator().manual_seed(draw)
-        return over_batches(
-            who, lambda images: crosses.CONTROLS[name][0](images, generator), batch_size(who)
-        ).expand(2, -1, -1, -1)
+        control, generator = crosses.CONTROLS[name][0], torch.Generator().manual_seed(draw)
+        once = over_batches(who, lambda images: control(images, generator), batch_size(who))
+        return once.expand(2, -1, -1, -1)
     entry = NETWORK[name]
 
     def both(images):
         with torch.no_grad():
             target = (target_of or who.model)(images.clone()).argmax(1)
-        found = entry.function(who.model, images, target)
+        attributions = entry.function(who.model, images, target)
         return torch.stack(
-            [attribution.to_map(found, entry.reduce[paper]) for paper in ("sign", "noise")], 1
+            [attribution.to_map(attributions, entry.reduce[paper]) for paper in ("sign", "noise")],
+            1,
         )
 
-    compute = lambda: over_batches(who, both, batch_size(who)).transpose(0, 1).contiguous()
+    def compute():
+        return over_batches(who, both, batch_size(who)).transpose(0, 1).contiguous()
+
     if not stored or target_of is not None:
         return compute()
-    name = results.key({**who.identity, "method": name, "reduced": "both"}, MAPS_VERSION)
-    return torch.from_numpy(
-        sources.kept_array(sources.CACHE / "maps" / f"{name}.npy", lambda: compute().numpy())
-    )
+    key = results.key({**who.identity, "method": name, "reduced": "both"}, MAPS_VERSION)
+    path = sources.CACHE / "maps" / f"{key}.npy"
+    return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
 
 
 def _maps_of(who: Subject, name: str, stored: bool) -> Tensor:
@@ -182,58 +199,58 @@ def _maps_of(who: Subject, name: str, stored: bool) -> Tensor:
     return found if method == name else crosses.shuffled(found, torch.Generator().manual_seed(0))
 
 
-# --- the parts: pictures and a name go in, a number a picture and metric comes out ----------------------------------------
+# ---- the parts: pictures and a name go in, a number a picture and metric comes out
 
 
 def curves(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
-    """Areas under deletion (allegiance and probability) and insertion (allegiance), and the share of pixels that are not zero."""
-    found = _maps_of(who, name, stored)[0]
-    out = {"kept": (found != 0).flatten(1).double().mean(1)}
+    """Areas under deletion (allegiance and probability) and insertion (allegiance), and the share
+    of pixels that are not zero."""
+    signed = _maps_of(who, name, stored)[0]
+    out = {"kept": (signed != 0).flatten(1).double().mean(1)}
     for fill in FILLS:
-        same, probability, _ = deletion.deletion_scores(who, found, fill, 1.0, batch_size(who))
-        revealed = deletion.allegiance(who, found, fill, batch_size(who), insert=True)
+        same, probability, _ = deletion.deletion_scores(who, signed, fill, 1.0, batch_size(who))
+        revealed = deletion.allegiance(who, signed, fill, batch_size(who), insert=True)
         for column, curve in (("deletion", same), ("score", probability), ("insertion", revealed)):
             out[f"{fill}_{column}"] = metrics.auc(PAPER_FRACTIONS, curve.double())
     return out
 
 
 def _share(measure: str) -> Callable:
-    """A quantity of paper Noise's section 5.3 as a share of the sum of |map|; NaN where the map is zero everywhere."""
+    """A quantity of paper Noise's section 5.3 as a share of the sum of |map|; NaN where the map is
+    zero everywhere."""
 
     def part(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
-        found = _maps_of(who, name, stored)[1]
-        empty = (found == 0).flatten(1).all(1)
-        return {
-            measure: torch.where(
-                empty,
-                torch.nan,
-                cleanliness.amount(measure, found, who.pictures.masks, True).double(),
-            )
-        }
+        summed = _maps_of(who, name, stored)[1]
+        empty = (summed == 0).flatten(1).all(1)
+        share = cleanliness.amount(measure, summed, who.pictures.masks, True).double()
+        return {measure: torch.where(empty, torch.nan, share)}
 
     return part
 
 
 def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
-    """How much more a map changes when it should than when it should not: differences of rank correlations, NaN where a picture has none.
+    """How much more a map changes when it should than when it should not: differences of rank
+    correlations, NaN where a picture has none.
 
-    It should not change under a step in a random direction that keeps the prediction. It should under an adversarial step of
-    the same size that changes it, each map for its own prediction ("attack", [N]; paper Noise, section 5.2), and when the
-    output layer's weights are drawn anew, for the old prediction ("sanity", [REDRAWS,N]; Adebayo et al. 2018). Random numbers
-    change always and get about 0. What looks at the picture alone gets what the steps do to the picture.
+    It should not change under a step in a random direction that keeps the prediction. It should
+    under an adversarial step of the same size that changes it, each map for its own prediction
+    ("attack", [N]; paper Noise, section 5.2), and when the output layer's weights are drawn anew,
+    for the old prediction ("sanity", [REDRAWS,N]; Adebayo et al. 2018). Random numbers change
+    always and get about 0. What looks at the picture alone gets what the steps do to the picture.
     """
     before = maps(who, name, stored=stored)[1]
     attacked, stepped, valid = _steps(who)
-    like = lambda other, draw, target_of=None: metrics.rank_correlation(
-        before, maps(other, name, target_of=target_of, draw=draw)[1]
-    ).double()
+
+    def like(other, draw, target_of=None):
+        after = maps(other, name, target_of=target_of, draw=draw)[1]
+        return metrics.rank_correlation(before, after).double()
+
     steady = torch.where(valid, like(who.altered(images=stepped), 1), torch.nan)
     redrawn = []
     for draw in range(REDRAWS):
         changed = copy.deepcopy(who.model)
-        response.redraw_weights(
-            response.weighted_layers(changed)[0][1], torch.Generator().manual_seed(draw)
-        )
+        output_layer = response.weighted_layers(changed)[0][1]
+        response.redraw_weights(output_layer, torch.Generator().manual_seed(draw))
         redrawn.append(like(who._replace(model=changed), 2 + draw, who.model))
     return {
         "sanity": steady - torch.stack(redrawn),
@@ -242,36 +259,37 @@ def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
 
 
 def _steps(who: Subject) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (float32, in bytes) after the smallest adversarial step of `STEPS` that changes the prediction, after a random
-    step of that size, and which of them serve: the first has changed the prediction, the second has not."""
-    black, white = who.model.black, who.model.white
-    size, bytes_of = (white - black) / 2, lambda images: (images - black) / (white - black) * 255
+    """Pictures (float32, in bytes) after the smallest adversarial step of `STEPS` that changes the
+    prediction, after a random step of that size, and which of them serve: the first has changed the
+    prediction, the second has not."""
     plain, predicted = who.pictures.images.float(), deletion.predictions(who)
-    attacked, stepped, found = (
-        plain.clone(),
-        plain.clone(),
-        torch.zeros(len(plain), dtype=torch.bool),
-    )
+    attacked, stepped = plain.clone(), plain.clone()
+    changed = torch.zeros(len(plain), dtype=torch.bool)
     sign = torch.randint(2, plain.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
     for eps in STEPS:
-        trial = bytes_of(
-            over_batches(
-                who,
-                lambda images: response.fgsm(who.model, images, eps * size, black, white),
-                batch_size(who),
-            )
-        )
-        new = (deletion.predictions(who.altered(images=trial)) != predicted) & ~found
-        attacked[new], stepped[new] = trial[new], (plain + eps / 2 * 255 * sign).clamp(0, 255)[new]
-        found |= new
-    return (
-        attacked,
-        stepped,
-        found & (deletion.predictions(who.altered(images=stepped)) == predicted),
+        trial = _attacked(who, eps)
+        new = (deletion.predictions(who.altered(images=trial)) != predicted) & ~changed
+        attacked[new] = trial[new]
+        stepped[new] = (plain + eps / 2 * 255 * sign).clamp(0, 255)[new]
+        changed |= new
+    kept = deletion.predictions(who.altered(images=stepped)) == predicted
+    return attacked, stepped, changed & kept
+
+
+def _attacked(who: Subject, eps: float) -> Tensor:
+    """All pictures, in bytes, after an adversarial step of the size `eps`."""
+    black, white = who.model.black, who.model.white
+    size = (white - black) / 2
+    images = over_batches(
+        who,
+        lambda images: response.fgsm(who.model, images, eps * size, black, white),
+        batch_size(who),
     )
+    return (images - black) / (white - black) * 255
 
 
-PARTS: dict[str, tuple[str, Callable]] = {  # part -> which of the study's subjects, function
+# part -> which of the study's subjects, function
+PARTS: dict[str, tuple[str, Callable]] = {
     "curves": ("who", curves),
     "variation": ("who", _share("variation")),
     "patch": ("twin", _share("patch")),
@@ -288,137 +306,143 @@ def measured(
     stored: bool = False,
     log: Callable = lambda line: None,
 ) -> dict[str, dict[str, Tensor]]:
-    """Metric -> name -> a number for every picture, [S,N], S redraws of "sanity" and 1 else; parts that the study has no pictures for are left out."""
+    """Metric -> name -> a number for every picture, [S,N], S redraws of "sanity" and 1 else; parts
+    that the study has no pictures for are left out."""
     found: dict[str, dict[str, Tensor]] = {}
     for name in names:
         for part in parts:
             which, function = PARTS[part]
             who = getattr(one, which)
-            if who is None or name.startswith(SHUFFLED) and part not in OF_ONE_MAP:
+            if who is None or (name.startswith(SHUFFLED) and part not in OF_ONE_MAP):
                 continue
-
-            def compute():
-                values = function(who, name, stored)
-                return {
-                    "rows": [{metric: float(v.double().nanmean()) for metric, v in values.items()}],
-                    "values": {metric: results.pack_values(v) for metric, v in values.items()},
-                }
-
             content = stored_or_computed(
                 stored,
                 "synthesis",
                 who,
                 f"{part}-{name.replace(':', '_')}",
                 {"name": name, "part": part, "maps": MAPS_VERSION},
-                compute,
+                partial(_content, function, who, name, stored),
             )
             for metric, packed in content["values"].items():
-                found.setdefault(metric, {})[name] = results.unpack_values(packed).view(
-                    -1, len(who.pictures)
-                )
+                values = results.unpack_values(packed).view(-1, len(who.pictures))
+                found.setdefault(metric, {})[name] = values
             log(f"{part}  {who.title}  {name}")
     return found
 
 
-def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
-    """What is stored of a published study and of ROAR and KAR, as `measured` and `retrained` return it, without the pictures.
+def _content(function: Callable, who: Subject, name: str, stored: bool) -> dict:
+    """What is kept of a part: means in "rows", the number of every picture in "values"."""
+    values = function(who, name, stored)
+    return {
+        "rows": [{metric: float(v.double().nanmean()) for metric, v in values.items()}],
+        "values": {metric: results.pack_values(v) for metric, v in values.items()},
+    }
 
-    Held-out pictures are those on which no control was measured; they are left out, as are parts that have no control.
+
+def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
+    """What is stored of a published study and of ROAR and KAR, as `measured` and `retrained` return
+    it, without the pictures.
+
+    Held-out pictures are those on which no control was measured; they are left out, as are parts
+    that have no control.
     """
     found: dict[str, dict[str, Tensor]] = {}
-    plain = lambda text: text.removesuffix("+patch").removesuffix("_masks")
-    cells = [
-        c
-        for c in results.cells("synthesis")
-        if (
-            plain(c["parameters"]["dataset"]),
-            c["parameters"]["model"],
-            plain(c["parameters"]["weights"]),
-            c["parameters"]["maps"],
-        )
-        == (dataset, model, dataset, MAPS_VERSION)
-    ]
-    where = lambda c: (c["parameters"]["part"], c["parameters"]["data"])
-    count = Counter(
-        map(where, cells)
-    )  # of several sets of pictures, the one on which most names were measured
-    with_controls = {where(c) for c in cells if c["parameters"]["name"] in crosses.CONTROLS}
-    with_controls = {
-        max((w for w in with_controls if w[0] == part), key=lambda w: (count[w], w))
-        for part in {w[0] for w in with_controls}
-    }
-    for c in cells:
-        for metric, packed in c["values"].items() if where(c) in with_controls else ():
-            found.setdefault(metric, {})[c["parameters"]["name"]] = results.unpack_values(
-                packed
-            ).view(-1, c["parameters"]["n"])
-    if found and not networks.card(model, dataset).get(
-        "body"
-    ):  # a pretrained body is not retrained
-        found |= _areas(
-            _known_flags(
-                dataset, model, dataset, networks.fingerprint(networks.load(model, dataset))
-            ),
-            retraining.FRACTIONS,
-        )
+    for cell in _cells_with_controls(dataset, model):
+        p = cell["parameters"]
+        for metric, packed in cell["values"].items():
+            values = results.unpack_values(packed).view(-1, p["n"])
+            found.setdefault(metric, {})[p["name"]] = values
+    # a pretrained body is not retrained
+    if found and not networks.card(model, dataset).get("body"):
+        current = networks.fingerprint(networks.load(model, dataset))
+        flags = _known_flags(dataset, model, dataset, current)
+        found |= _areas(flags, retraining.FRACTIONS)
     return found
+
+
+def _cells_with_controls(dataset: str, model: str) -> list[dict]:
+    """The stored cells of a published study that are of its own pictures, not of held-out ones."""
+
+    def plain(text):
+        return text.removesuffix("+patch").removesuffix("_masks")
+
+    def published(p):
+        mine = plain(p["dataset"]), p["model"], plain(p["weights"]), p["maps"]
+        return mine == (dataset, model, dataset, MAPS_VERSION)
+
+    def part_and_pictures(cell):
+        return cell["parameters"]["part"], cell["parameters"]["data"]
+
+    cells = [c for c in results.cells("synthesis") if published(c["parameters"])]
+    names_on = Counter(map(part_and_pictures, cells))
+    with_controls: dict[str, set] = {}
+    for cell in cells:
+        if cell["parameters"]["name"] in crosses.CONTROLS:
+            with_controls.setdefault(cell["parameters"]["part"], set()).add(part_and_pictures(cell))
+    # of several sets of pictures, the one on which most names were measured
+    chosen = {max(sets, key=lambda s: (names_on[s], s)) for sets in with_controls.values()}
+    return [c for c in cells if part_and_pictures(c) in chosen]
 
 
 def retrained(
     who: Subject, flags: dict | None = None, fractions: Sequence[float] = retraining.FRACTIONS
 ) -> dict[str, dict[str, Tensor]]:
-    """ROAR and KAR as `measured` returns metrics, [seeds,N]: each test picture's share of the area over the span (chapter 7).
+    """ROAR and KAR as `measured` returns metrics, [seeds,N]: each test picture's share of the area
+    over the span (chapter 7).
 
-    `flags`: which of the pictures of `who` retrained networks get right, as of `study.experiments.retraining_tables.curves_of`; None takes the
-    stored ones, of all test pictures, and nothing comes back where no network like this one was retrained.
+    `flags`: which of the pictures of `who` retrained networks get right, as of
+    `study.experiments.retraining_tables.curves_of`; None takes the stored ones, of all test
+    pictures, and nothing comes back where no network like this one was retrained.
     """
     return _areas(_retrained_flags(who) if flags is None else flags, fractions)
 
 
 def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tensor]]:
+    weights = retraining_tables.weights_of_span(fractions)
     found: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(flags).items():
-        per_seed = curves.transpose(0, 2, 1) @ retraining_tables.weights_of_span(fractions)
-        found.setdefault(mode, {})[method] = torch.from_numpy(
-            per_seed if mode == "roar" else 1 - per_seed
-        )
+        under = curves.transpose(0, 2, 1) @ weights
+        area = under if mode == "roar" else 1 - under
+        found.setdefault(mode, {})[method] = torch.from_numpy(area)
     return found
 
 
 def where_wrong(
     who: Subject, flags: dict | None = None, *, stored: bool = False
 ) -> dict[str, dict[str, Tensor]]:
-    """How often are retrained networks right where the explained one is wrong? Mode -> method -> [seeds,N], whose mean over
-    pictures is that share, mean over fractions, 0 if they repeat it; nothing where it is always right. `flags` as in `retrained`."""
+    """How often are retrained networks right where the explained one is wrong? Mode -> method ->
+    [seeds,N], whose mean over pictures is that share, mean over fractions, 0 if they repeat it;
+    nothing where it is always right. `flags` as in `retrained`."""
     wrong = ~deletion.correct(who, stored=stored).numpy()
     if not wrong.any():
         return {}
+    flags = _retrained_flags(who) if flags is None else flags
     found: dict[str, dict[str, Tensor]] = {}
-    for (method, mode), curves in _by_method(
-        _retrained_flags(who) if flags is None else flags
-    ).items():
-        found.setdefault(mode, {})[method] = torch.from_numpy(
-            curves.mean(1) * (wrong / wrong.mean())
-        )
+    for (method, mode), curves in _by_method(flags).items():
+        share = curves.mean(1) * (wrong / wrong.mean())
+        found.setdefault(mode, {})[method] = torch.from_numpy(share)
     return found
 
 
 def after_retraining(
     one: Study, flags: dict | None = None, tested: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Which of the study's pictures networks retrained under ROAR get right, method -> bool [seeds,fractions,N].
+    """Which of the study's pictures networks retrained under ROAR get right, method -> bool
+    [seeds,fractions,N].
 
-    `flags` as in `retrained`, of the pictures `tested` of the test split in ascending order (None: of all of it), the study's among them.
+    `flags` as in `retrained`, of the pictures `tested` of the test split in ascending order (None:
+    of all of it), the study's among them.
     """
     at = one.index if tested is None else torch.searchsorted(tested, one.index)
     if tested is not None and not torch.equal(tested[at.clamp(max=len(tested) - 1)], one.index):
         raise ValueError(
-            f"the study has pictures on which no network was tested; it may have some of those {len(tested)} alone."
+            "the study has pictures on which no network was tested; it may have some of those "
+            f"{len(tested)} alone."
         )
-    curves = _by_method(_retrained_flags(one.who) if flags is None else flags)
+    flags = _retrained_flags(one.who) if flags is None else flags
     return {
-        method: torch.from_numpy(found[..., at])
-        for (method, mode), found in curves.items()
+        method: torch.from_numpy(right[..., at])
+        for (method, mode), right in _by_method(flags).items()
         if mode == "roar"
     }
 
@@ -427,7 +451,7 @@ def _by_method(flags: dict) -> dict[tuple[str, str], np.ndarray]:
     """(method, mode) -> bool [seeds,fractions,N], without networks that saw whole pictures."""
     kinds = dict.fromkeys((method, mode) for method, mode, _ in flags if mode in retraining.MODES)
     return {
-        kind: np.stack([found for key, found in sorted(flags.items()) if key[:2] == kind])
+        kind: np.stack([right for key, right in sorted(flags.items()) if key[:2] == kind])
         for kind in kinds
     }
 
@@ -439,20 +463,22 @@ def _retrained_flags(who: Subject) -> dict:
 
 
 def _known_flags(dataset: str, model: str, weights: str, current: str) -> dict:
-    found = retraining_tables.flags(dataset=dataset, model=model, weights=weights, current=current)
+    """The stored flags of methods and controls, without thresholded baselines."""
+    flags = retraining_tables.flags(dataset=dataset, model=model, weights=weights, current=current)
     return {
-        key: flags
-        for key, flags in found.items()
+        key: right
+        for key, right in flags.items()
         if key[0] in NETWORK or key[0] in crosses.CONTROLS
-    }  # without thresholded baselines
+    }
 
 
-# --- why metrics disagree: how far the altered pictures are from what the network knows ------------------------------------
+# ---- why metrics disagree: how far the altered pictures are from what the network knows
 
 
 def features(who: Subject, images: Tensor) -> Tensor:
     """What enters the output layer, [n,D]."""
-    seen, layer = [], response.weighted_layers(who.model)[0][1]
+    seen = []
+    layer = response.weighted_layers(who.model)[0][1]
     hook = layer.register_forward_hook(
         lambda module, inputs, output: seen.append(inputs[0].flatten(1))
     )
@@ -483,67 +509,17 @@ def shift(
     *,
     stored: bool = False,
 ) -> dict[str, Tensor]:
-    """The study's pictures as ROAR occludes them, shown to the network as it is: what stands between allegiance and ROAR.
+    """The study's pictures as ROAR occludes them, shown to the network as it is: what stands
+    between allegiance and ROAR.
 
-    "mean": areas of allegiance as paper Sign deletes, but to the training pictures' mean colour, [N]. Then the `fraction` most
-    important pixels take that colour, in paper Noise's order: "same", "right" (bool [F,N]: is the prediction the old one, the
-    label?) and "moved" ([F,N]): how much farther the picture lies from the training pictures than before, in the features of
-    another network, `witness`, scaled to length 1: mean distance to the five nearest, over the median of untouched pictures.
-    `name`: a method, whose equal values fall in another random order than ROAR's, or "random", which drops the very pixels
-    of ROAR's first seed.
+    "mean": areas of allegiance as paper Sign deletes, but to the training pictures' mean colour,
+    [N]. Then the `fraction` most important pixels take that colour, in paper Noise's order: "same",
+    "right" (bool [F,N]: is the prediction the old one, the label?) and "moved" ([F,N]): how much
+    farther the picture lies from the training pictures than before, in the features of another
+    network, `witness`, scaled to length 1: mean distance to the five nearest, over the median of
+    untouched pictures. `name`: a method, whose equal values fall in another random order than
+    ROAR's, or "random", which drops the very pixels of ROAR's first seed.
     """
-    who = one.who
-
-    def compute():
-        fill, plain = (
-            retraining.channel_mean(training.pictures.images).float(),
-            who.pictures.images.float(),
-        )
-        both, before = maps(who, name, stored=stored), deletion.predictions(who)
-        to_fill = sources.to_range(fill[None], who.model)[0, :, 0, 0]
-        kept = torch.cat(
-            [
-                metrics.allegiance(
-                    who.model, batch(who, slice(k, k + 500)), both[0][k : k + 500], fill=to_fill
-                )
-                for k in range(0, len(plain), 500)
-            ],
-            1,
-        )
-        places = retraining.order(both[1], torch.Generator().manual_seed(0))
-        distance = _far(witness, training.pictures.images)
-        untouched = distance(plain)
-        same, right, moved = [], [], []
-        for fraction in fractions:
-            gone = (
-                _random_pixels(one, fraction)
-                if name == "random"
-                else retraining.occluded(places, fraction, "roar")
-            )
-            shown = torch.where(gone[:, None], fill, plain)
-            now = deletion.predictions(who.altered(images=shown))
-            (
-                same.append(now == before),
-                right.append(now == who.pictures.labels),
-                moved.append(distance(shown) - untouched),
-            )
-        found = {"mean": metrics.auc(PAPER_FRACTIONS, kept.double()), "moved": torch.stack(moved)}
-        rows = [
-            {
-                "fraction": f,
-                "same": a.double().mean().item(),
-                "right": b.double().mean().item(),
-                "moved": c.mean().item(),
-            }
-            for f, a, b, c in zip(fractions, same, right, moved)
-        ]
-        return {
-            "rows": rows,
-            "same": results.pack(torch.stack(same)),
-            "right": results.pack(torch.stack(right)),
-            **{k: results.pack_values(v) for k, v in found.items()},
-        }
-
     extra = {
         "name": name,
         "fractions": list(fractions),
@@ -552,10 +528,67 @@ def shift(
         "features": "unit length",
         "maps": MAPS_VERSION,
     }
-    content = stored_or_computed(stored, "shift", who, name, extra, compute)
+    compute = partial(_shift, one, training, witness, name, fractions, stored)
+    content = stored_or_computed(stored, "shift", one.who, name, extra, compute)
     return {k: results.unpack(content[k]) for k in ("same", "right")} | {
         k: results.unpack_values(content[k]) for k in ("mean", "moved")
     }
+
+
+def _shift(
+    one: Study,
+    training: Subject,
+    witness: Subject,
+    name: str,
+    fractions: Sequence[float],
+    stored: bool,
+) -> dict:
+    """What is kept of a shift: means in "rows", and the four answers of `shift`, packed."""
+    who, plain = one.who, one.who.pictures.images.float()
+    fill = retraining.channel_mean(training.pictures.images).float()
+    both, before = maps(who, name, stored=stored), deletion.predictions(who)
+    places = retraining.order(both[1], torch.Generator().manual_seed(0))
+    distance = _far(witness, training.pictures.images)
+    untouched = distance(plain)
+    rows, same, right, moved = [], [], [], []
+    for fraction in fractions:
+        if name == "random":
+            gone = _random_pixels(one, fraction)
+        else:
+            gone = retraining.occluded(places, fraction, "roar")
+        shown = torch.where(gone[:, None], fill, plain)
+        now = deletion.predictions(who.altered(images=shown))
+        same.append(now == before)
+        right.append(now == who.pictures.labels)
+        moved.append(distance(shown) - untouched)
+        rows.append(
+            {
+                "fraction": fraction,
+                "same": same[-1].double().mean().item(),
+                "right": right[-1].double().mean().item(),
+                "moved": moved[-1].mean().item(),
+            }
+        )
+    return {
+        "rows": rows,
+        "same": results.pack(torch.stack(same)),
+        "right": results.pack(torch.stack(right)),
+        "mean": results.pack_values(_mean_colour_areas(who, both[0], fill)),
+        "moved": results.pack_values(torch.stack(moved)),
+    }
+
+
+def _mean_colour_areas(who: Subject, sign_maps: Tensor, fill: Tensor) -> Tensor:
+    """Areas under allegiance, [N], when the pixels that the maps rank highest take the colour
+    `fill` [C,1,1], in bytes."""
+    to_fill = sources.to_range(fill[None], who.model)[0, :, 0, 0]
+    kept = [
+        metrics.allegiance(
+            who.model, batch(who, slice(k, k + 500)), sign_maps[k : k + 500], fill=to_fill
+        )
+        for k in range(0, len(who.pictures), 500)
+    ]
+    return metrics.auc(PAPER_FRACTIONS, torch.cat(kept, 1).double())
 
 
 def witness(one: Study, model: str) -> Subject:
@@ -565,24 +598,28 @@ def witness(one: Study, model: str) -> Subject:
 
 
 def _random_pixels(one: Study, fraction: float) -> Tensor:
-    """Which pixels of the study's pictures the random baseline removes in the first seed of ROAR, bool [N,H,W]."""
-    shape = one.who.pictures.images.shape[2:]
-    return retraining.occluded(
-        (int(one.index.max()) + 1, *shape), fraction, "roar", retraining.drop_seed(1, "test")
-    )[one.index]
+    """Which pixels of the study's pictures the random baseline removes in the first seed of ROAR,
+    bool [N,H,W]."""
+    # as many pictures of the split as reach to the study's last: more would not change these
+    shape = int(one.index.max()) + 1, *one.who.pictures.images.shape[2:]
+    gone = retraining.occluded(shape, fraction, "roar", retraining.drop_seed(1, "test"))
+    return gone[one.index]
 
 
 def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function from pictures in bytes to their distance from the `known` ones, over the median distance of the witness's own.
+    """A function from pictures in bytes to their distance from the `known` ones, over the median
+    distance of the witness's own.
 
-    Features are scaled to length 1: holes make all of them smaller, so that as they are they come nearer to one another.
+    Features are scaled to length 1: holes make all of them smaller, so that as they are they come
+    nearer to one another.
     """
-    seen = lambda images: normalize(
-        torch.cat(
-            [features(witness, sources.to_range(part, witness.model)) for part in images.split(500)]
-        ),
-        dim=1,
-    )
+
+    def seen(images):
+        parts = [
+            features(witness, sources.to_range(part, witness.model)) for part in images.split(500)
+        ]
+        return normalize(torch.cat(parts), dim=1)
+
     known = seen(known)
     plain = _distances(seen(witness.pictures.images), known).median()
     return lambda images: _distances(seen(images), known) / plain
@@ -596,7 +633,8 @@ def seconds(
     repeats: int = 3,
     stored: bool = False,
 ) -> pd.DataFrame:
-    """What a map costs: columns name, seconds (a picture; median over `repeats`), low, high (quartiles), gradients (ratio of medians to "saliency"'s).
+    """What a map costs: columns name, seconds (a picture; median over `repeats`), low, high
+    (quartiles), gradients (ratio of medians to "saliency"'s).
 
     Methods take turns, so that what slows the machine for a while slows all of them.
     """
@@ -605,35 +643,25 @@ def seconds(
         few = who._replace(pictures=who.pictures.take(slice(0, pictures)))
         taken: dict[str, list[float]] = {name: [] for name in ("saliency", *names)}
         for turn in range(repeats + 1):
-            for name in taken:
+            for name, times in taken.items():
                 start = time.perf_counter()
                 maps(few, name)
-                taken[name] += (
-                    [(time.perf_counter() - start) / len(few.pictures)] if turn else []
-                )  # the first turn warms up
+                elapsed = time.perf_counter() - start
+                if turn:  # the first turn warms up
+                    times.append(elapsed / len(few.pictures))
         plain = np.median(taken["saliency"])
-        return {
-            "rows": [
-                {
-                    "name": n,
-                    "seconds": float(np.median(t)),
-                    "low": float(np.quantile(t, 0.25)),
-                    "high": float(np.quantile(t, 0.75)),
-                    "gradients": float(np.median(t) / plain),
-                }
-                for n, t in taken.items()
-            ],
-            "threads": torch.get_num_threads(),
-        }
+        rows = [
+            {
+                "name": name,
+                "seconds": float(np.median(times)),
+                "low": float(np.quantile(times, 0.25)),
+                "high": float(np.quantile(times, 0.75)),
+                "gradients": float(np.median(times) / plain),
+            }
+            for name, times in taken.items()
+        ]
+        return {"rows": rows, "threads": torch.get_num_threads()}
 
-    found = pd.DataFrame(
-        stored_or_computed(
-            stored,
-            "seconds",
-            who,
-            "",
-            {"names": list(names), "pictures": pictures, "repeats": repeats},
-            compute,
-        )["rows"]
-    )
-    return found[found["name"].isin(names)].reset_index(drop=True)
+    extra = {"names": list(names), "pictures": pictures, "repeats": repeats}
+    table = pd.DataFrame(stored_or_computed(stored, "seconds", who, "", extra, compute)["rows"])
+    return table[table["name"].isin(names)].reset_index(drop=True)

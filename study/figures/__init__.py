@@ -1,7 +1,8 @@
-"""Every figure and table of the book. A figure ends in a line that says which data, network, profile and commit made it.
+"""Every figure and table of the book. A figure ends in a line that says which data, network,
+profile and commit made it.
 
-Each function returns the matplotlib figure. Alt texts live in the metadata of the cell that shows it, where the book
-builder finds them.
+Each function returns the matplotlib figure. Alt texts live in the metadata of the cell that shows
+it, where the book builder finds them.
 """
 
 from .charts import (

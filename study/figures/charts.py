@@ -27,14 +27,16 @@ from .style import COLOURS, DASHES, GROUPS, HIGHLIGHTED, LABELS, REGIONS, colour
 
 
 def learning_curves(cards: dict[str, dict]) -> Figure:
-    """Training accuracy by epoch (line) and test accuracy at the end (dot) of each network, from the cards of its weights."""
+    """Training accuracy by epoch (line) and test accuracy at the end (dot) of each network, from
+    the cards of its weights."""
     figure, axis = plt.subplots(figsize=(6.4, 3.2))
-    for colour, (label, card) in zip(sns.color_palette("colorblind"), cards.items()):
+    palette = sns.color_palette("colorblind")
+    for shade, (title, card) in zip(palette, cards.items(), strict=False):
         rows = card["epochs"]
         axis.plot(
-            [r["epoch"] for r in rows], [r["accuracy"] for r in rows], color=colour, label=label
+            [r["epoch"] for r in rows], [r["accuracy"] for r in rows], color=shade, label=title
         )
-        axis.plot(rows[-1]["epoch"], card["test_accuracy"], "o", color=colour)
+        axis.plot(rows[-1]["epoch"], card["test_accuracy"], "o", color=shade)
     axis.plot([], [], "o", color="#7f7f7f", label="test split, after the last epoch")
     axis.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
     axis.legend(loc="lower right")
@@ -42,8 +44,8 @@ def learning_curves(cards: dict[str, dict]) -> Figure:
 
 
 def trainings(found: pd.DataFrame) -> Figure:
-    """Test accuracies of single trainings, as of `study.account.variants.trainings`: a dot each, a row for each setting of each network, the
-    printed accuracy dashed."""
+    """Test accuracies of single trainings, as of `study.account.variants.trainings`: a dot each,
+    a row for each setting of each network, the printed accuracy dashed."""
     settings = ["pixels", "initial_weights", "order", "precision"]
     parts = [
         (model, part)
@@ -58,7 +60,7 @@ def trainings(found: pd.DataFrame) -> Figure:
         height_ratios=[h + 1 for h in heights],
         squeeze=False,
     )
-    for axis, (model, part) in zip(axes[:, 0], parts):
+    for axis, (model, part) in zip(axes[:, 0], parts, strict=True):
         labels = []
         for y, (setting, group) in enumerate(part.groupby(settings, sort=False)):
             axis.plot(
@@ -97,14 +99,13 @@ PRINTED_ACCURACY = {
 
 
 def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
-    """One picture [3,H,W] uint8 and its gradient [3,H,W]: stretched as it is, on a scale around zero, absolute, by sign."""
-    strongest = gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[
-        0
-    ]  # of each pixel, the channel with most to say
+    """One picture [3,H,W] uint8 and its gradient [3,H,W]: stretched as it is, on a scale around
+    zero, absolute, by sign."""
+    # of each pixel, the channel with most to say
+    strongest = gradient.gather(0, gradient.abs().argmax(0, keepdim=True))[0]
     low, high = strongest.min(), strongest.max()
-    span = (high - low).clamp(
-        min=torch.finfo(strongest.dtype).tiny
-    )  # a gradient of zeros stays zeros, never NaN
+    # a gradient of zeros stays zeros, never NaN
+    span = (high - low).clamp(min=torch.finfo(strongest.dtype).tiny)
     reach = strongest.abs().max().item()
     panels = [
         ("Picture", image.permute(1, 2, 0).numpy(), {}),
@@ -123,7 +124,7 @@ def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
         ("Negative", gradient.neg().clamp(min=0).amax(0).numpy(), {"cmap": "gray"}),
     ]
     figure, axes = plt.subplots(2, 3, figsize=(6.4, 4.8))
-    for axis, (title, picture, options) in zip(axes.flat, panels):
+    for axis, (title, picture, options) in zip(axes.flat, panels, strict=True):
         draw_picture(axis, picture, title, **options)
     return figure
 
@@ -133,15 +134,16 @@ def histogram(
 ) -> Figure:
     """Distributions over images, one outline a label."""
     figure, axis = plt.subplots(figsize=(6.4, 2.8))
-    for colour, (label, numbers) in zip(sns.color_palette("colorblind"), values.items()):
+    palette = sns.color_palette("colorblind")
+    for shade, (title, numbers) in zip(palette, values.items(), strict=False):
         sns.histplot(
             x=numbers.numpy(),
             bins=bins,
             stat="probability",
             element="step",
             fill=len(values) == 1,
-            color=colour,
-            label=label,
+            color=shade,
+            label=title,
             ax=axis,
         )
     if line is not None:
@@ -165,7 +167,8 @@ def curves(
     names: dict[str, Sequence[str]] = MATCHED,
     zero: bool = False,
 ) -> Figure:
-    """`value` against the fraction of deleted pixels, with its band: a row a subject, a column a fill."""
+    """`value` against the fraction of deleted pixels, with its band: a row a subject, a column a
+    fill."""
     figure, axes = plt.subplots(
         len(tables),
         2,
@@ -175,7 +178,7 @@ def curves(
         squeeze=False,
     )
     for row, (title, frame) in enumerate(tables.items()):
-        for axis, (fill, shown) in zip(axes[row], names.items()):
+        for axis, (fill, shown) in zip(axes[row], names.items(), strict=True):
             for name in shown:
                 part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
                 low, high = ("low", "high") if "low" in part else (f"{value}_low", f"{value}_high")
@@ -214,7 +217,8 @@ def sweep(
     names: dict[str, Sequence[str]] = MATCHED,
     zero: bool = False,
 ) -> Figure:
-    """`value` against the strength of the replacement, with its interval: a row a subject, a column a fill."""
+    """`value` against the strength of the replacement, with its interval: a row a subject, a
+    column a fill."""
     figure, axes = plt.subplots(
         len(tables),
         2,
@@ -224,7 +228,7 @@ def sweep(
         squeeze=False,
     )
     for row, (title, frame) in enumerate(tables.items()):
-        for axis, (fill, shown) in zip(axes[row], names.items()):
+        for axis, (fill, shown) in zip(axes[row], names.items(), strict=True):
             for name in shown:
                 part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
                 reach = [part[value] - part[f"{value}_low"], part[f"{value}_high"] - part[value]]
@@ -253,7 +257,8 @@ def sweep(
 
 
 def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicted: int) -> Figure:
-    """A picture [3,H,W] uint8 and, from class gradients [K,H,W], the class that gains most at each pixel, brighter or darker."""
+    """A picture [3,H,W] uint8 and, from class gradients [K,H,W], the class that gains most at each
+    pixel, brighter or darker."""
     palette = sns.color_palette("Greys", len(classes) + 3)[1 : len(classes) + 1]
     palette[predicted] = COLOURS["positive"]
     lookup = np.array([matplotlib.colors.to_rgb(c) for c in palette])
@@ -276,12 +281,13 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
 
 
 def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure:
-    """Allegiance of the signed maps, each with a vertical line at the mean share of pixels that it keeps."""
+    """Allegiance of the signed maps, each with a vertical line at the mean share of pixels that it
+    keeps."""
     figure, axes = plt.subplots(
         len(found), 2, figsize=(6.8, _height(len(found))), sharex=True, sharey=True, squeeze=False
     )
-    for row, ((title, flags), shares) in enumerate(zip(found.items(), kept.values())):
-        for axis, (fill, names) in zip(axes[row], MATCHED.items()):
+    for row, ((title, flags), shares) in enumerate(zip(found.items(), kept.values(), strict=True)):
+        for axis, (fill, names) in zip(axes[row], MATCHED.items(), strict=True):
             for name in names[1:]:
                 axis.plot(
                     PAPER_FRACTIONS,
@@ -296,9 +302,8 @@ def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure
                     shares[shares["map"] == name]["mean"].item(), color=COLOURS[name], linewidth=1
                 )
             axis.set_title(f"{title}\n{fill} deletion")
-            axis.legend(
-                frameon=True, framealpha=1, edgecolor="none"
-            )  # the upright lines pass behind it
+            # opaque: the upright lines pass behind it
+            axis.legend(frameon=True, framealpha=1, edgecolor="none")
         axes[row, 0].set_ylabel("allegiance")
     for axis in axes[-1]:
         axis.set_xlabel("fraction of pixels deleted")
@@ -306,17 +311,19 @@ def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure
 
 
 def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
-    """A row for each number: the printed one (cross), ours with its interval (dot), the tolerance (band)."""
+    """A row for each number: the printed one (cross), ours with its interval (dot), the tolerance
+    (band)."""
+    fills = {"Table 2": " (black)", "Table 3": " (white)"}
     figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(frame) + 0.9))
     for y, row in enumerate(frame.itertuples()):
         reach = max(0.02, (row.high - row.low) / 2)
         axis.barh(y, 2 * reach, left=row.published - reach, height=0.55, color="#dddddd", zorder=1)
-        colour = "#009E73" if row.verdict == "agree" else "#CC0000"
+        shade = "#009E73" if row.verdict == "agree" else "#CC0000"
         axis.errorbar(
             row.reproduced,
             y,
             xerr=[[row.reproduced - row.low], [row.high - row.reproduced]],
-            color=colour,
+            color=shade,
             marker="o",
             markersize=4,
             capsize=2,
@@ -325,11 +332,7 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
         axis.plot(row.published, y, "x", color="#000000", zorder=2)
     axis.set_yticks(
         range(len(frame)),
-        [
-            f"{r.row}, {r.column}"
-            + (" (black)" if r.table == "Table 2" else " (white)" if r.table == "Table 3" else "")
-            for r in frame.itertuples()
-        ],
+        [f"{r.row}, {r.column}{fills.get(r.table, '')}" for r in frame.itertuples()],
     )
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -339,20 +342,21 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
 
 
 def occlusion(table: pd.DataFrame) -> Figure:
-    """The margin as units of a layer are set to 0, background or object, with the interval over pictures (Fig. 3)."""
+    """The margin as units of a layer are set to 0, background or object, with the interval over
+    pictures (Fig. 3)."""
     layers = sorted(table["layer"].unique())
     figure, axes = plt.subplots(1, len(layers), figsize=(7.2, 2.7), sharey=True, squeeze=False)
-    for axis, layer in zip(axes[0], layers):
-        for region, colour in REGIONS.items():
+    for axis, layer in zip(axes[0], layers, strict=True):
+        for region, shade in REGIONS.items():
             part = table[(table["layer"] == layer) & (table["region"] == region)]
-            axis.plot(part["fraction"], part["margin"], color=colour, label=region)
+            axis.plot(part["fraction"], part["margin"], color=shade, label=region)
             axis.fill_between(
-                part["fraction"], part["low"], part["high"], color=colour, alpha=0.2, linewidth=0
+                part["fraction"], part["low"], part["high"], color=shade, alpha=0.2, linewidth=0
             )
             axis.plot(
                 part["fraction"],
                 part["released"],
-                color=colour,
+                color=shade,
                 linestyle=(0, (1, 1.5)),
                 linewidth=1,
             )
@@ -367,11 +371,12 @@ def occlusion(table: pd.DataFrame) -> Figure:
 
 
 def firing(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Share of units that fire, on the object and on the background, by layer; bars are means, whiskers 95 % intervals."""
+    """Share of units that fire, on the object and on the background, by layer; bars are means,
+    whiskers 95 % intervals."""
     figure, axes = plt.subplots(
         1, len(tables), figsize=(max(4.6, 2.5 * len(tables)), 2.9), sharey=True, squeeze=False
     )
-    for axis, (title, table) in zip(axes[0], tables.items()):
+    for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
         long = table.melt(
             id_vars=["picture", "layer"],
             value_vars=list(REGIONS),
@@ -401,17 +406,18 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def rivals(path: pd.DataFrame, turns: pd.DataFrame) -> Figure:
-    """Left: the score on the way from grey to the picture, and its slope. Right: how far noise turns the gradient."""
+    """Left: the score on the way from grey to the picture, and its slope. Right: how far noise
+    turns the gradient."""
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
     share = path.assign(
         score=path["score"] / path["rise"].where(path["rise"] > 0),
         slope=path["slope"] / path["rise"].where(path["rise"] > 0),
     )
-    for column, colour, name in (("score", "#0072B2", "score"), ("slope", "#D55E00", "slope")):
+    for column, shade in (("score", "#0072B2"), ("slope", "#D55E00")):
         spread = share.groupby("position")[column].quantile([0.25, 0.5, 0.75]).unstack()
-        axes[0].plot(spread.index, spread[0.5], color=colour, label=name)
+        axes[0].plot(spread.index, spread[0.5], color=shade, label=column)
         axes[0].fill_between(
-            spread.index, spread[0.25], spread[0.75], color=colour, alpha=0.2, linewidth=0
+            spread.index, spread[0.25], spread[0.75], color=shade, alpha=0.2, linewidth=0
         )
     axes[0].set(
         xlabel="position between grey (0) and picture (1)",
@@ -437,7 +443,8 @@ def rivals(path: pd.DataFrame, turns: pd.DataFrame) -> Figure:
 
 
 def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
-    """Box plots from their stored quantiles (box: quartiles, whiskers: 5 to 95 % of pictures, dot: mean), a panel a treatment."""
+    """Box plots from their stored quantiles (box: quartiles, whiskers: 5 to 95 % of pictures, dot:
+    mean), a panel a treatment."""
     treatments = {
         "none": "as they are",
         "released": "released thresholds",
@@ -445,7 +452,7 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
     }
     shown = [t for t in treatments if t in set(table["treatment"])]
     figure, axes = plt.subplots(1, len(shown), figsize=(7.2, 2.9), sharey=True, squeeze=False)
-    for axis, treatment in zip(axes[0], shown):
+    for axis, treatment in zip(axes[0], shown, strict=True):
         part = table[table["treatment"] == treatment]
         stats = [
             {
@@ -486,14 +493,15 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
 
 
 def totals(table: pd.DataFrame, xlabel: str) -> Figure:
-    """One bar a method, mean with its 95 % interval over pictures, a panel a treatment (Fig. 8 top)."""
+    """One bar a method, mean with its 95 % interval over pictures, a panel a treatment (Fig. 8
+    top)."""
     treatments = {
         "none": "as they are",
         "released": "released thresholds",
         "matched": "equal sparsity",
     }
     figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
-    for axis, (treatment, title) in zip(axes, treatments.items()):
+    for axis, (treatment, title) in zip(axes, treatments.items(), strict=True):
         part = table[table["treatment"] == treatment]
         axis.barh(
             [short(m) for m in part["method"]],
@@ -510,16 +518,18 @@ def totals(table: pd.DataFrame, xlabel: str) -> Figure:
 
 
 def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
-    """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers have a positive threshold and how many a negative mean one, by q (section 5.1)."""
+    """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers
+    have a positive threshold and how many a negative mean one, by q (section 5.1)."""
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
-    for colour, (title, table) in zip(sns.color_palette("colorblind"), layers.items()):
+    palette = sns.color_palette("colorblind")
+    for shade, (title, table) in zip(palette, layers.items(), strict=False):
         silent = table.groupby("layer")["silent"].mean()
-        axes[0].plot(silent.index, silent, marker="o", markersize=3, color=colour, label=title)
+        axes[0].plot(silent.index, silent, marker="o", markersize=3, color=shade, label=title)
         positive = table.groupby("q")["positive"].mean()
-        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=colour, label=title)
+        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=shade, label=title)
         negative = (table.set_index("q")["tau"] < 0).groupby(level="q").mean()
         axes[1].plot(
-            negative.index, negative, marker="o", markersize=3, color=colour, linestyle="--"
+            negative.index, negative, marker="o", markersize=3, color=shade, linestyle="--"
         )
     axes[0].set(
         xlabel="layer, from the input",
@@ -539,12 +549,13 @@ def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
 
 
 def growth(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Attribution on the background over that on the object, from the last convolution to the input: median and quartiles."""
+    """Attribution on the background over that on the object, from the last convolution to the
+    input: median and quartiles."""
     figure, axes = plt.subplots(
         1, len(tables), figsize=(max(5.0, 3.5 * len(tables)), 2.8), sharey=True, squeeze=False
     )
-    for axis, (title, table) in zip(axes[0], tables.items()):
-        for method, colour in (("saliency", "#0072B2"), ("rectgrad", "#E69F00")):
+    for axis, (title, table) in zip(axes[0], tables.items(), strict=True):
+        for method, shade in (("saliency", "#0072B2"), ("rectgrad", "#E69F00")):
             spread = (
                 table[table["method"] == method]
                 .groupby("layer")["ratio"]
@@ -556,11 +567,11 @@ def growth(tables: dict[str, pd.DataFrame]) -> Figure:
                 spread[0.5],
                 marker="o",
                 markersize=3,
-                color=colour,
+                color=shade,
                 label=label(method),
             )
             axis.fill_between(
-                spread.index, spread[0.25], spread[0.75], color=colour, alpha=0.2, linewidth=0
+                spread.index, spread[0.25], spread[0.75], color=shade, alpha=0.2, linewidth=0
             )
         axis.axhline(1, color="#333333", linewidth=0.8)
         axis.set(
@@ -580,13 +591,17 @@ def sanity(
     value: str = "rank",
     ylabel: str = "rank correlation with the intact network",
 ) -> Figure:
-    """What remains of a map as weights are redrawn, from the output down (cascading) or one layer at a time."""
+    """What remains of a map as weights are redrawn, from the output down (cascading) or one layer
+    at a time."""
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.0), sharey=True)
     order = table[(table["mode"] == "cascading") & (table["depth"] == 1)].sort_values(
         value, ascending=False
     )["method"]
-    palette = dict(zip(order, sns.color_palette("husl", len(order))))
-    for axis, mode in zip(axes, ("cascading", "independent")):
+    palette = dict(zip(order, sns.color_palette("husl", len(order)), strict=True))
+    for axis, mode, xlabel in (
+        (axes[0], "cascading", "layers redrawn, from the output"),
+        (axes[1], "independent", "the one layer redrawn, from the output"),
+    ):
         for k, method in enumerate(order):
             part = table[(table["mode"] == mode) & (table["method"] == method)]
             strong = method.startswith("rectgrad")
@@ -600,13 +615,7 @@ def sanity(
                 markersize=2.5,
                 label=label(method),
             )
-        axis.set(
-            title=mode,
-            xlabel="layers redrawn, from the output"
-            if mode == "cascading"
-            else "the one layer redrawn, from the output",
-            xticks=sorted(table["depth"].unique()),
-        )
+        axis.set(title=mode, xlabel=xlabel, xticks=sorted(table["depth"].unique()))
         axis.axhline(0, color="#333333", linewidth=0.8)
     axes[0].set_ylabel(ylabel)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -614,7 +623,8 @@ def sanity(
 
 
 def sensitivity(table: pd.DataFrame) -> Figure:
-    """Rank correlation of the maps before and after an attack, where the prediction changed and where it did not."""
+    """Rank correlation of the maps before and after an attack, where the prediction changed and
+    where it did not."""
     shown = table.assign(
         method=table["method"].map(short),
         prediction=np.where(table["changed"], "changed", "unchanged"),
@@ -638,9 +648,11 @@ def sensitivity(table: pd.DataFrame) -> Figure:
 
 
 def retraining_curves(found: pd.DataFrame) -> Figure:
-    """Accuracy after retraining against the occluded share, a panel for ROAR and one for KAR; bands from lowest to highest seed.
+    """Accuracy after retraining against the occluded share, a panel for ROAR and one for KAR;
+    bands from lowest to highest seed.
 
-    `found` as study.experiments.retraining.tidy returns it. The random baseline is black, the network that saw everything a dotted line.
+    `found` as study.experiments.retraining.tidy returns it. The random baseline is black, the
+    network that saw everything a dotted line.
     """
     kept = found[found["method"] != "none"]
     methods = list(dict.fromkeys(kept["method"]))
@@ -676,20 +688,20 @@ def retraining_curves(found: pd.DataFrame) -> Figure:
 
 
 def copied(found: pd.DataFrame, classes: int = 10) -> Figure:
-    """Do retrained networks repeat the explained one? A panel for ROAR and one for KAR, a line a method, a point a fraction, the larger the more pixels are left.
+    """Do retrained networks repeat the explained one? A panel for ROAR and one for KAR, a line a
+    method, a point a fraction, the larger the more pixels are left.
 
-    Across: accuracy where the explained network is wrong; up: where it is right. `found` as study.experiments.retraining.tidy returns it with
-    `explained`. A star: the network that saw everything; a dotted line: chance, one in `classes`.
+    Across: accuracy where the explained network is wrong; up: where it is right. `found` as
+    study.experiments.retraining.tidy returns it with `explained`. A star: the network that saw
+    everything; a dotted line: chance, one in `classes`.
     """
-    kept, whole = found[found["method"] != "none"], found[found["method"] == "none"]
+    kept = found[found["method"] != "none"]
+    whole = found[found["method"] == "none"]
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.3), sharey=True, sharex=True)
-    for axis, mode in zip(axes, retraining.MODES):
+    for axis, mode in zip(axes, retraining.MODES, strict=True):
         for method in dict.fromkeys(kept["method"]):
-            by = (
-                kept[(kept["mode"] == mode) & (kept["method"] == method)]
-                .groupby("fraction")[["where_right", "where_wrong"]]
-                .mean()
-            )
+            part = kept[(kept["mode"] == mode) & (kept["method"] == method)]
+            by = part.groupby("fraction")[["where_right", "where_wrong"]].mean()
             left = by.index if mode == "kar" else 1 - by.index
             axis.plot(
                 by["where_wrong"],
@@ -727,17 +739,21 @@ def copied(found: pd.DataFrame, classes: int = 10) -> Figure:
 
 
 def pairwise(found: pd.DataFrame, level: float = 0.05) -> Figure:
-    """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less column, in points; a dot
-    where it is significant at `level` after correction. `found` as study.experiments.retraining_tables.compared returns it; ValueError for a single method."""
+    """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less
+    column, in points; a dot where it is significant at `level` after correction.
+
+    `found` as study.experiments.retraining_tables.compared returns it; ValueError for a single
+    method."""
     modes = list(dict.fromkeys(found["mode"]))
     if not modes:
         raise ValueError("there is no pair of methods to compare; give at least two.")
     figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 3.5), squeeze=False)
     reach = 100 * found["difference"].abs().max()
-    for axis, mode in zip(axes[0], modes):
+    for axis, mode in zip(axes[0], modes, strict=True):
         part = found[found["mode"] == mode]
         names = list(dict.fromkeys([*part["first"], *part["second"]]))
-        grid, marks = pd.DataFrame(np.nan, names, names), pd.DataFrame("", names, names)
+        grid = pd.DataFrame(np.nan, names, names)
+        marks = pd.DataFrame("", names, names)
         for r in part.itertuples():
             for row, column, sign in ((r.first, r.second, 1), (r.second, r.first, -1)):
                 grid.loc[row, column] = 100 * sign * r.difference
@@ -763,12 +779,27 @@ def pairwise(found: pd.DataFrame, level: float = 0.05) -> Figure:
     return figure
 
 
+def _arrow(metric: str) -> str:
+    """A metric's name and whether more of it is better."""
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}"
+
+
+def _write_rank(axis, x: float, y: float, row, ink: str) -> None:
+    """A rank and, small below it, its interval, about the middle of a cell."""
+    centred = {"ha": "center", "va": "center", "color": ink}
+    ends = f"{np.floor(row.rank_low):.0f}–{np.ceil(row.rank_high):.0f}"
+    axis.text(x, y - 0.16, f"{row.rank:g}", fontsize=9.5, **centred)
+    axis.text(x, y + 0.24, ends, fontsize=7, **centred)
+
+
 def league(summary: pd.DataFrame, axis=None) -> Figure:
-    """Who ranks where: a row for each name, a column for each metric, the rank written and its interval below it; on `axis` if there is one."""
+    """Who ranks where: a row for each name, a column for each metric, the rank written and its
+    interval below it; on `axis` if there is one."""
     place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)).pivot(
         index="name", columns="metric", values="place"
     )
-    columns, order = [m for m in METRICS if m in place], ordered(summary)
+    columns = [m for m in METRICS if m in place]
+    order = ordered(summary)
     axis = axis or plt.subplots(figsize=(2.6 + 0.74 * len(columns), 0.43 * len(order) + 1.5))[1]
     sns.heatmap(
         place.loc[order, columns].clip(0, 1),
@@ -782,18 +813,8 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     axis.collections[0].colorbar.set_ticklabels(["best", "last"])
     axis.collections[0].colorbar.ax.invert_yaxis()
     for r in summary.itertuples():
-        x, y = columns.index(r.metric) + 0.5, order.index(r.name) + 0.5
         ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - 0.5) > 0.3 else "#222222"
-        axis.text(x, y - 0.16, f"{r.rank:g}", ha="center", va="center", fontsize=9.5, color=ink)
-        axis.text(
-            x,
-            y + 0.24,
-            f"{np.floor(r.rank_low):.0f}–{np.ceil(r.rank_high):.0f}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=ink,
-        )
+        _write_rank(axis, columns.index(r.metric) + 0.5, order.index(r.name) + 0.5, r, ink)
     for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
         axis.axhline(k, color="#444444", linewidth=1.4)
     for k in range(1, len(columns)):
@@ -808,11 +829,7 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     axis.set_yticklabels([label(n) for n in order], rotation=0)
     of = summary.drop_duplicates("metric").set_index("metric")["of"]
     axis.set_xticklabels(
-        [
-            f"{METRICS[m].label} {'↑' if METRICS[m].better > 0 else '↓'}"
-            + (f" (of {of[m]})" if of[m] < of.max() else "")
-            for m in columns
-        ],
+        [_arrow(m) + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns],
         rotation=40,
         ha="left",
         rotation_mode="anchor",
@@ -823,24 +840,47 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     return axis.get_figure()
 
 
-def agreement(table: pd.DataFrame) -> Figure:
-    """Spearman's correlation of every pair of metrics, alike ones beside each other; framed where it is significant after correction."""
+def _alike_beside_each_other(correlations: pd.DataFrame) -> list[str]:
+    """The names of a square table of correlations, ordered by a clustering of 1 less these."""
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
+    apart = (1 - correlations).fillna(1).to_numpy(copy=True)
+    np.fill_diagonal(apart, 0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return [correlations.index[k] for k in leaves_list(tree)]
+
+
+def _write_correlation(axis, i: int, j: int, value: float, sure: bool) -> None:
+    """A correlation in row `i` and column `j`, bold and framed where it is `sure`."""
+    axis.text(
+        j + 0.5,
+        i + 0.5,
+        f"{round(value, 2) + 0:.2f}".replace("-", "−"),
+        ha="center",
+        va="center",
+        fontsize=7.5,
+        color="white" if abs(value) > 0.65 else "#222222",
+        fontweight="bold" if sure else "normal",
+    )
+    if sure:
+        axis.add_patch(
+            Rectangle(
+                (j + 0.04, i + 0.04), 0.92, 0.92, fill=False, edgecolor="#111111", linewidth=1.4
+            )
+        )
+
+
+def agreement(table: pd.DataFrame) -> Figure:
+    """Spearman's correlation of every pair of metrics, alike ones beside each other; framed where
+    it is significant after correction."""
     names = [m for m in METRICS if m in set(table["first"]) | set(table["second"])]
-    full, sure = pd.DataFrame(np.nan, index=names, columns=names), {}
+    full = pd.DataFrame(np.nan, index=names, columns=names)
+    sure = {}
     for r in table.itertuples():
         full.loc[r.first, r.second] = full.loc[r.second, r.first] = r.correlation
         sure[r.first, r.second] = sure[r.second, r.first] = r.p_corrected < 0.05
-    apart = (1 - full).fillna(1).to_numpy(copy=True)
-    np.fill_diagonal(apart, 0)
-    names = [
-        names[k]
-        for k in leaves_list(
-            linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
-        )
-    ]
+    names = _alike_beside_each_other(full)
     size = 1.7 + 0.52 * len(names)
     figure, axis = plt.subplots(figsize=(size + 0.8, size))
     shown = full.loc[names[1:], names[:-1]]  # below the diagonal
@@ -859,27 +899,7 @@ def agreement(table: pd.DataFrame) -> Figure:
         for j, second in enumerate(names[: i + 1]):
             value = full.loc[first, second]
             if not np.isnan(value):
-                axis.text(
-                    j + 0.5,
-                    i + 0.5,
-                    f"{round(value, 2) + 0:.2f}".replace("-", "−"),
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    color="white" if abs(value) > 0.65 else "#222222",
-                    fontweight="bold" if sure.get((first, second)) else "normal",
-                )
-                if sure.get((first, second)):
-                    axis.add_patch(
-                        Rectangle(
-                            (j + 0.04, i + 0.04),
-                            0.92,
-                            0.92,
-                            fill=False,
-                            edgecolor="#111111",
-                            linewidth=1.4,
-                        )
-                    )
+                _write_correlation(axis, i, j, value, sure.get((first, second), False))
     axis.set(xlabel="", ylabel="")
     axis.set_xticklabels(
         [METRICS[m].label for m in names[:-1]], rotation=40, ha="right", rotation_mode="anchor"
@@ -887,6 +907,11 @@ def agreement(table: pd.DataFrame) -> Figure:
     axis.set_yticklabels([METRICS[m].label for m in names[1:]], rotation=0)
     axis.grid(False)
     return figure
+
+
+def _mean(values: Tensor) -> float:
+    """The mean of the numbers that are there."""
+    return float(values.nanmean())
 
 
 def shuffled(
@@ -900,17 +925,15 @@ def shuffled(
         "variation",
     ),
 ) -> Figure:
-    """What sparsity alone brings: a row for each method, the sparsest above, its value (dot) and that of its map with shuffled pixels (ring); a line for random numbers."""
+    """What sparsity alone brings: a row for each method, the sparsest above, its value (dot) and
+    that of its map with shuffled pixels (ring); a line for random numbers."""
     pairs = {
         m: [n for n in found[m] if f"{SHUFFLED}{n}" in found[m] and n in attribution.METHODS]
         for m in shown
         if m in found
     }
     pairs = {m: names for m, names in pairs.items() if names}
-    kept = {
-        n: float(found["kept"][n].nanmean())
-        for n in dict.fromkeys(n for names in pairs.values() for n in names)
-    }
+    kept = {n: _mean(found["kept"][n]) for names in pairs.values() for n in names}
     order = sorted(kept, key=kept.get, reverse=True)
     figure, axes = plt.subplots(
         1,
@@ -919,48 +942,41 @@ def shuffled(
         sharey=True,
         squeeze=False,
     )
-    for axis, (metric, names) in zip(axes[0], pairs.items()):
+    for axis, (metric, names) in zip(axes[0], pairs.items(), strict=True):
         for name in names:
-            y, value, chance = (
-                order.index(name),
-                *(float(found[metric][n].nanmean()) for n in (name, f"{SHUFFLED}{name}")),
-            )
-            colour = HIGHLIGHTED.get(name, "#888888")
-            axis.plot([value, chance], [y, y], color=colour, linewidth=1.4, zorder=2)
-            axis.scatter([value], [y], s=30, color=colour, zorder=4)
-            axis.scatter([chance], [y], s=30, facecolor="white", edgecolor=colour, zorder=3)
+            y = order.index(name)
+            value = _mean(found[metric][name])
+            chance = _mean(found[metric][f"{SHUFFLED}{name}"])
+            shade = HIGHLIGHTED.get(name, "#888888")
+            axis.plot([value, chance], [y, y], color=shade, linewidth=1.4, zorder=2)
+            axis.scatter([value], [y], s=30, color=shade, zorder=4)
+            axis.scatter([chance], [y], s=30, facecolor="white", edgecolor=shade, zorder=3)
         if "random" in found[metric]:
-            axis.axvline(
-                float(found[metric]["random"].nanmean()),
-                color="#333333",
-                linestyle=":",
-                linewidth=1,
-                zorder=1,
-            )
-        axis.set(
-            title=f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}",
-            yticks=range(len(order)),
-        )
+            random = _mean(found[metric]["random"])
+            axis.axvline(random, color="#333333", linestyle=":", linewidth=1, zorder=1)
+        axis.set(title=_arrow(metric), yticks=range(len(order)))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set_yticklabels([f"{label(n)} ({kept[n]:.0%})" for n in order])
     return figure
 
 
 def steps(table: pd.DataFrame) -> Figure:
-    """From allegiance to ROAR in small steps: the rank of every method at each, one line a method; `table` as the first of study.experiments.ranking.rungs."""
-    stages, names = list(dict.fromkeys(table["step"])), list(dict.fromkeys(table["name"]))
+    """From allegiance to ROAR in small steps: the rank of every method at each, one line a method;
+    `table` as the first of study.experiments.ranking.rungs."""
+    stages = list(dict.fromkeys(table["step"]))
+    names = list(dict.fromkeys(table["name"]))
     figure, axis = plt.subplots(figsize=(1.75 * len(stages) + 1.6, 0.3 * len(names) + 1.2))
     rank = table.pivot(index="name", columns="step", values="rank")
     for name in sorted(names, key=lambda n: n in HIGHLIGHTED):
-        colour, lit = HIGHLIGHTED.get(name, "#c4c4c4"), name in HIGHLIGHTED
+        highlighted = name in HIGHLIGHTED
         axis.plot(
             range(len(stages)),
             rank.loc[name, stages],
-            color=colour,
+            color=HIGHLIGHTED.get(name, "#c4c4c4"),
             marker="o",
             markersize=5,
-            linewidth=2 if lit else 1.2,
-            zorder=2 + lit,
+            linewidth=2 if highlighted else 1.2,
+            zorder=3 if highlighted else 2,
         )
     ends = pd.concat([rank[stages[0]].rename("first"), rank[stages[-1]].rename("last")], axis=1)
     for side, x, align in (("first", -0.08, "right"), ("last", len(stages) - 0.92, "left")):
@@ -988,7 +1004,8 @@ def steps(table: pd.DataFrame) -> Figure:
 
 
 def shock(table: pd.DataFrame) -> Figure:
-    """Accuracy before and after retraining, how far pictures move, and how likely one that fails has moved farther; `table` as study.experiments.ranking.shock returns it."""
+    """Accuracy before and after retraining, how far pictures move, and how likely one that fails
+    has moved farther; `table` as study.experiments.ranking.shock returns it."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
     axes[0].plot(
         table["fraction"],
@@ -1022,6 +1039,7 @@ def shock(table: pd.DataFrame) -> Figure:
     axes[2].set(
         xlabel="share of pixels removed",
         ylabel="probability that the failing\npicture moved farther",
+        # small departures from one half should look small
         ylim=(min(0.3, table["low"].min() - 0.02), max(0.7, table["high"].max() + 0.02)),
-    )  # small departures from one half should look small
+    )
     return figure

@@ -20,9 +20,8 @@ from study.subjects.subject import Subject
 
 def draw_picture(axis, image, title: str = "", **options) -> None:
     """A picture or map [H,W] or [H,W,3] without ticks, pixels as squares where they are few."""
-    if (
-        len(image) > 64 and image.ndim == 3
-    ):  # a photograph shown smaller; in a map, averaging would let red and blue cancel
+    # a photograph shown smaller; in a map, averaging would let red and blue cancel
+    if len(image) > 64 and image.ndim == 3:
         options = {"interpolation": "antialiased", **options}
     axis.imshow(image, **options)
     axis.set(xticks=[], yticks=[])
@@ -39,8 +38,8 @@ def as_rgb(images: Tensor) -> np.ndarray:
 
 def class_name(pictures: Dataset, place: int) -> str:
     """The name of a picture's class; "unlabelled" where nobody gave it one (label -1)."""
-    label = int(pictures.labels[place])
-    return "unlabelled" if label < 0 else pictures.classes[label]
+    number = int(pictures.labels[place])
+    return "unlabelled" if number < 0 else pictures.classes[number]
 
 
 def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
@@ -66,9 +65,11 @@ def gallery(
     maps: dict[str, Tensor],
     after: tuple[str, Tensor, Sequence[bool]] | None = None,
 ) -> Figure:
-    """A row for each picture: the picture, then its maps, each stretched to its own range (white is most); large maps at half size.
+    """A row for each picture: the picture, then its maps, each stretched to its own range (white
+    is most); large maps at half size.
 
-    `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the prediction stayed (else a red frame).
+    `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the
+    prediction stayed (else a red frame).
     """
     shown = as_rgb(who.pictures.images[places])
     columns = 1 + len(maps) + (after is not None)
@@ -81,24 +82,25 @@ def gallery(
             class_name(who.pictures, place), rotation=0, ha="right", va="center"
         )
     for column, (name, values) in enumerate(maps.items(), 1):
-        if (
-            values.shape[-1] > 128
-        ):  # drawn at half its size: of four pixels the largest, or single bright ones would be lost
+        if values.shape[-1] > 128:
+            # drawn at half its size: of four pixels the largest, or single bright ones would be
+            # lost
             values = torch.nn.functional.max_pool2d(values[:, None], 2)[:, 0]
-        for row, values_of_one in enumerate(normalize(values)):
+        for row, stretched in enumerate(normalize(values)):
             draw_picture(
                 axes[row, column],
-                values_of_one.numpy(),
+                stretched.numpy(),
                 name.capitalize() if row == 0 else "",
                 cmap="gray",
                 vmin=0,
                 vmax=1,
             )
-    for row in range(len(places) if after else 0):
-        draw_picture(
-            axes[row, -1], after[1][row].permute(1, 2, 0).numpy(), after[0] if row == 0 else ""
-        )
-        draw_frame(axes[row, -1], after[2][row])
+    if after:
+        title, altered, stayed = after
+        for row in range(len(places)):
+            picture = altered[row].permute(1, 2, 0).numpy()
+            draw_picture(axes[row, -1], picture, title if row == 0 else "")
+            draw_frame(axes[row, -1], stayed[row])
     return figure
 
 
@@ -114,7 +116,8 @@ def deletion_strip(
     fractions: Sequence[float],
     kept: dict[str, Sequence[bool]],
 ) -> Figure:
-    """One picture as pixels go: a row a map, a column a fraction; a red frame where the prediction has changed."""
+    """One picture as pixels go: a row a map, a column a fraction; a red frame where the prediction
+    has changed."""
     figure, axes = plt.subplots(
         len(altered),
         len(fractions),
@@ -135,10 +138,10 @@ def deletion_strip(
 
 
 def _clipped(found: Tensor, q: float = 0.5) -> Tensor:
-    """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise, appendix F.1)."""
-    low, high = (
-        found.double().flatten().quantile(torch.tensor([q, 100 - q], dtype=torch.float64) / 100)
-    )
+    """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise,
+    appendix F.1)."""
+    shares = torch.tensor([q, 100 - q], dtype=torch.float64) / 100
+    low, high = found.double().flatten().quantile(shares)
     return found.double().clamp(low, high)
 
 
@@ -160,7 +163,8 @@ def map_grid(
 ) -> Figure:
     """A row for each picture [N,3,H,W] uint8, a column for each entry of `maps` (title -> [N,H,W]).
 
-    `square` outlines that many pixels of the upper left corner; `frames[n]` False puts a red frame around picture n.
+    `square` outlines that many pixels of the upper left corner; `frames[n]` False puts a red frame
+    around picture n.
     """
     shown = as_rgb(images)
     figure, axes = plt.subplots(
@@ -175,23 +179,25 @@ def map_grid(
             axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center")
         if frames:
             draw_frame(axes[row, 0], frames[row])
-        for axis, (title, found) in zip(axes[row, 1:], maps.items()):
-            draw_map(axis, found[row], title if row == 0 else "")
-        for axis in axes[row] if square else ():
-            axis.add_patch(
-                Rectangle(
+        for axis, (title, values) in zip(axes[row, 1:], maps.items(), strict=True):
+            draw_map(axis, values[row], title if row == 0 else "")
+        if square:
+            for axis in axes[row]:
+                corner = Rectangle(
                     (-0.5, -0.5), square, square, fill=False, edgecolor="#CC0000", linewidth=1.2
                 )
-            )
-    for axis in axes[0] if len(maps) > 6 else ():
-        axis.title.set_fontsize(8)
+                axis.add_patch(corner)
+    if len(maps) > 6:
+        for axis in axes[0]:
+            axis.title.set_fontsize(8)
     return figure
 
 
 def feature_maps(
     image: Tensor, saliency: Tensor, layers: Sequence[Tensor], count: int = 8
 ) -> Figure:
-    """A picture, its saliency map, and of every layer `count` evenly spaced feature maps [C,h,w] of one picture (Fig. 13)."""
+    """A picture, its saliency map, and of every layer `count` evenly spaced feature maps [C,h,w]
+    of one picture (Fig. 13)."""
     figure, axes = plt.subplots(
         len(layers) + 1, count, figsize=(0.86 * count, 0.92 * (len(layers) + 1)), squeeze=False
     )
@@ -199,36 +205,37 @@ def feature_maps(
     draw_map(axes[0, 1], saliency, "Saliency")
     for axis in axes[0, 2:]:
         axis.axis("off")
-    for row, (number, found) in zip(axes[1:], enumerate(layers, 1)):
-        for axis, channel in zip(row, found[torch.linspace(0, len(found) - 1, count).long()]):
+    for number, (row, channels) in enumerate(zip(axes[1:], layers, strict=True), 1):
+        spaced = channels[torch.linspace(0, len(channels) - 1, count).long()]
+        for axis, channel in zip(row, spaced, strict=True):
             draw_picture(axis, channel.numpy(), cmap="gray", vmin=0)
         row[0].set_ylabel(f"conv. {number}", rotation=0, ha="right", va="center")
     return figure
 
 
 def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[str]) -> Figure:
-    """The picture and, for each method, one map [h,w] a layer from the input (left) to the output (Fig. 6)."""
+    """The picture and, for each method, one map [h,w] a layer from the input (left) to the output
+    (Fig. 6)."""
     columns = 1 + len(names)
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(0.92 * columns + 0.8, 1.1 * len(rows) + 0.25), squeeze=False
     )
-    for k, (row, (method, found)) in enumerate(zip(axes, rows.items())):
+    for k, (row, (method, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
         draw_picture(row[0], image.permute(1, 2, 0).numpy())
         row[0].set_ylabel(method, rotation=0, ha="right", va="center")
-        for axis, one, name in zip(row[1:], found, names):
-            draw_map(axis, one, name if k == 0 else "")
+        for axis, values, name in zip(row[1:], maps, names, strict=True):
+            draw_map(axis, values, name if k == 0 else "")
     return figure
 
 
 def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
-    """The first training picture of `who` as retrained networks see it: a row for each method and mode, a column for each fraction.
+    """The first training picture of `who` as retrained networks see it: a row for each method and
+    mode, a column for each fraction.
 
     What is gone has the channel mean of all pictures of `who`.
     """
-    mean, who = (
-        retraining.channel_mean(who.pictures.images).to(torch.uint8),
-        who._replace(pictures=who.pictures.take(slice(0, 1))),
-    )
+    mean = retraining.channel_mean(who.pictures.images).to(torch.uint8)
+    who = who._replace(pictures=who.pictures.take(slice(0, 1)))
     image = who.pictures.images
     rows = [(method, mode) for method in methods for mode in retraining.MODES]
     figure, axes = plt.subplots(
@@ -238,26 +245,25 @@ def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[flo
         squeeze=False,
     )
     for n, (method, mode) in enumerate(rows):
-        line, places = (
-            axes[n],
-            (1, *image.shape[2:]) if method == "random" else retraining.ranks(who, method),
-        )
+        line = axes[n]
+        # random places need no ranks, only the shape of what is occluded
+        places = (1, *image.shape[2:]) if method == "random" else retraining.ranks(who, method)
         draw_picture(line[0], as_rgb(image)[0], "Picture" if n == 0 else "")
         line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
-        for axis, fraction in zip(line[1:], fractions):
+        for axis, fraction in zip(line[1:], fractions, strict=True):
             gone = retraining.occluded(places, fraction, mode)
-            draw_picture(
-                axis,
-                as_rgb(torch.where(gone[:, None], mean, image))[0],
-                f"{fraction:.0%}" if n == 0 else "",
-            )
+            left = torch.where(gone[:, None], mean, image)
+            draw_picture(axis, as_rgb(left)[0], f"{fraction:.0%}" if n == 0 else "")
     return figure
 
 
 def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
-    """A row for each method, a column for each picture of `who`, in `blocks` beside each other; name -> [n,H,W]."""
-    images, names = as_rgb(who.pictures.images), ["", *maps]
-    lines, width = -(-len(names) // blocks), len(images)
+    """A row for each method, a column for each picture of `who`, in `blocks` beside each other;
+    name -> [n,H,W]."""
+    images = as_rgb(who.pictures.images)
+    names = ["", *maps]  # the pictures themselves come first
+    lines = -(-len(names) // blocks)
+    width = len(images)
     figure, axes = plt.subplots(
         lines, blocks * width, figsize=(blocks * (width + 1.25), 1.02 * lines), squeeze=False
     )

@@ -1,4 +1,5 @@
-"""The look of all figures: colours, labels, the line that says what made a figure, numbers as text."""
+"""The look of all figures: colours, labels, the line that says what made a figure, numbers as
+text."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from study.experiments.cleanliness import THRESHOLDED
 from study.experiments.synthesis import METRICS
 from study.store import results
 
-# Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole book
+# Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole
+# book
 COLOURS = {
     "original": "#7f7f7f",
     "positive": "#D55E00",
@@ -66,22 +68,21 @@ def style() -> None:
 
 def signed(figure: Figure, text: str, profile: str) -> Figure:
     """The figure with its provenance line, below everything else."""
-    told = f"{text} · {profile} profile · commit {results.commit().rstrip('+')}"
-    figure.supxlabel(
-        textwrap.fill(told, max(60, int(17 * figure.get_figwidth()))), fontsize=7, color="#767676"
-    )  # 17 letters an inch
+    provenance = f"{text} · {profile} profile · commit {results.commit().rstrip('+')}"
+    width = max(60, int(17 * figure.get_figwidth()))  # 17 letters an inch
+    figure.supxlabel(textwrap.fill(provenance, width), fontsize=7, color="#767676")
     return figure
 
 
 def compact(figure: Figure, dpi: int = 76, colours: int = 128) -> Image:
-    """The figure as a PNG of few colours: pictures full of speckles are several times smaller so. It is closed and shown once."""
+    """The figure as a PNG of few colours: pictures full of speckles are several times smaller so.
+    It is closed and shown once."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi)
     plt.close(figure)
-    reduced, small = (
-        PIL.Image.open(raw).convert("RGB").quantize(colours, dither=PIL.Image.Dither.NONE),
-        io.BytesIO(),
-    )
+    full = PIL.Image.open(raw).convert("RGB")
+    reduced = full.quantize(colours, dither=PIL.Image.Dither.NONE)
+    small = io.BytesIO()
     reduced.save(small, format="png", optimize=True)
     return Image(small.getvalue(), format="png")
 
@@ -97,18 +98,21 @@ def interval(low: float, high: float, spec: str = ".3f") -> str:
 
 
 def digest(**arrays: Tensor) -> None:
-    """Print mean, standard deviation and extremes of what a figure shows, to three digits, for those who compare reruns."""
+    """Print mean, standard deviation and extremes of what a figure shows, to three digits, for
+    those who compare reruns."""
     for name, values in arrays.items():
         v = values.double()
+        deviation = v.std() if v.numel() > 1 else 0
         print(
-            f"{name}: mean {v.mean():.3g}, sd {v.std() if v.numel() > 1 else 0:.3g}, from {v.min():.3g} to {v.max():.3g}"
+            f"{name}: mean {v.mean():.3g}, sd {deviation:.3g}, from {v.min():.3g} to {v.max():.3g}"
         )
 
 
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}  # Okabe and Ito's colours
 
 
-# one colour a method in all figures that compare them; Okabe and Ito's for those that the text speaks of most
+# one colour a method in all figures that compare them; Okabe and Ito's for those that the text
+# speaks of most
 METHOD_COLOURS = {
     "random": "#000000",
     "rectgrad": "#D55E00",
@@ -155,6 +159,7 @@ GROUPS = {
 }
 
 
+# those that the text speaks of; the others are grey and named at their ends
 HIGHLIGHTED = {
     m: METHOD_COLOURS[m]
     for m in (
@@ -166,11 +171,12 @@ HIGHLIGHTED = {
         "deeplift",
         "integrated_gradients",
     )
-}  # those that the text speaks of; the others are grey and named at their ends
+}
 
 
 def ordered(summary: pd.DataFrame) -> list[str]:
-    """All names: published, tried here, controls; within a group by the mean over families of their mean relative rank."""
+    """All names: published, tried here, controls; within a group by the mean over families of
+    their mean relative rank."""
     place = summary.assign(
         place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1),
         family=[METRICS[m].family for m in summary["metric"]],

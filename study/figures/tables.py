@@ -10,35 +10,38 @@ from study.account import published
 from .style import give_or_take, interval
 
 
+def _cell(value) -> str:
+    """A value as the text of a cell: a bar in it must not end the cell."""
+    return "" if pd.isna(value) else str(value).replace("|", "\\|")
+
+
 def table(frame: pd.DataFrame, **formats: str) -> Markdown:
-    """A data frame as a Markdown table; `formats` gives a column's format, such as auc=".3f". Missing values stay blank."""
+    """A data frame as a Markdown table; `formats` gives a column's format, such as auc=".3f".
+    Missing values stay blank."""
     shown = frame.copy()
     for column, spec in formats.items():
         shown[column] = ["" if pd.isna(v) else format(v, spec) for v in frame[column]]
-    cell = lambda value: "" if pd.isna(value) else str(value).replace("|", "\\|")
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) or c in formats for c in frame.columns]
     rows = [
-        "| " + " | ".join(map(cell, shown.columns)) + " |",
+        "| " + " | ".join(map(_cell, shown.columns)) + " |",
         "|" + "|".join("---:" if n else ":---" for n in numeric) + "|",
     ]
-    rows += ["| " + " | ".join(map(cell, row)) + " |" for row in shown.itertuples(index=False)]
+    rows += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.itertuples(index=False)]
     return Markdown("\n".join(rows))
 
 
 def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
-    """One table after another, each under its name where there are several; a line that says so where there is none."""
+    """One table after another, each under its name where there are several; a line that says so
+    where there is none."""
     if not frames:
         return Markdown(NOTHING)
-    return Markdown(
-        "\n\n".join(
-            (f"**{name}**\n\n" if len(frames) > 1 else "") + table(frame).data
-            for name, frame in frames.items()
-        )
-    )
+    heads = {name: f"**{name}**\n\n" if len(frames) > 1 else "" for name in frames}
+    return Markdown("\n\n".join(heads[name] + table(frame).data for name, frame in frames.items()))
 
 
 def beside_table(frame: pd.DataFrame | None) -> Markdown:
-    """Printed beside reproduced numbers with interval and verdict, or a line that says there are none to compare."""
+    """Printed beside reproduced numbers with interval and verdict, or a line that says there are
+    none to compare."""
     if frame is None:
         return Markdown("*The papers print no number for what is studied here.*")
     rows = [
@@ -53,25 +56,24 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
         }
         for r in frame.itertuples()
     ]
-    how = "; ".join(
-        f"{published.network(part.iloc[0]['table'], column)}: {part.iloc[0]['data']}, {part.iloc[0]['protocol']}"
-        for column, part in frame.groupby("column", sort=False)
-    )
-    return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{how}.*")
+    how = []
+    for column, part in frame.groupby("column", sort=False):
+        first = part.iloc[0]
+        network = published.network(first["table"], column)
+        how.append(f"{network}: {first['data']}, {first['protocol']}")
+    return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{'; '.join(how)}.*")
 
 
 def two_readings(beside: pd.DataFrame) -> Markdown:
-    """Table 1 of paper Noise in two readings, as of `study.account.table1.beside`: areas, and in brackets their differences from the random
-    baseline with the half-width of the interval."""
+    """Table 1 of paper Noise in two readings, as of `study.account.table1.beside`: areas, and in
+    brackets their differences from the random baseline with the half-width of the interval."""
 
     def area(method, value: float, difference: float, low: float, high: float) -> str:
         if pd.isna(value):
             return ""
-        return (
-            f"{value:.3f}"
-            if method == "random"
-            else f"{value:.3f} ({give_or_take(difference, low, high, '+.3f')})"
-        )
+        if method == "random":
+            return f"{value:.3f}"
+        return f"{value:.3f} ({give_or_take(difference, low, high, '+.3f')})"
 
     rows = [
         {
@@ -90,27 +92,27 @@ def two_readings(beside: pd.DataFrame) -> Markdown:
     ]
     seeds = int(beside[["seeds", "text_seeds"]].max(axis=None))
     return Markdown(
-        f"{table(pd.DataFrame(rows)).data}\n\n*{beside['epochs'].iloc[0]} epochs a network, {seeds} seeds; in brackets the difference from the random baseline, with the half-width of its 95 % interval over seeds. "
-        "Verdicts are on that difference; the random baseline has none, being what the others are measured against.*"
+        f"{table(pd.DataFrame(rows)).data}\n\n"
+        f"*{beside['epochs'].iloc[0]} epochs a network, {seeds} seeds; in brackets the difference "
+        "from the random baseline, with the half-width of its 95 % interval over seeds. "
+        "Verdicts are on that difference; the random baseline has none, being what the others are "
+        "measured against.*"
     )
 
 
 def wide(frame: pd.DataFrame, index: str | list[str], columns: str, values: str) -> pd.DataFrame:
-    """The long table as a wide one: a row for each `index`, a column for each of `columns`, both in order of appearance."""
+    """The long table as a wide one: a row for each `index`, a column for each of `columns`, both
+    in order of appearance."""
     keys = [index] if isinstance(index, str) else index
-    found = frame.pivot(index=keys, columns=columns, values=values)
-    order = frame[keys].drop_duplicates()
-    return (
-        found.loc[
-            [tuple(r) if len(keys) > 1 else r[0] for r in order.values.tolist()],
-            list(dict.fromkeys(frame[columns])),
-        ]
-        .rename_axis(columns=None)
-        .reset_index()
-    )
+    pivoted = frame.pivot(index=keys, columns=columns, values=values)
+    order = frame[keys].drop_duplicates().values.tolist()
+    rows = [tuple(row) if len(keys) > 1 else row[0] for row in order]
+    shown = pivoted.loc[rows, list(dict.fromkeys(frame[columns]))]
+    return shown.rename_axis(columns=None).reset_index()
 
 
-NOTHING = "*There is nothing to show for what is studied here.*"  # an empty Markdown would show as the name of its class
+# an empty Markdown would show as the name of its class
+NOTHING = "*There is nothing to show for what is studied here.*"
 
 
 def lines(*sentences: str) -> Markdown:
@@ -120,60 +122,73 @@ def lines(*sentences: str) -> Markdown:
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
 
 
+def _unit(claim: str) -> str:
+    """What the number of a claim is, where its id says that it is not the plain one."""
+    if claim.endswith("-share"):
+        return ", as a share"
+    if claim.endswith("-scaled"):
+        return ", divided by the total"
+    if "-roar-" in claim:
+        return ", ROAR"
+    if "-kar-" in claim:
+        return ", KAR"
+    return ""
+
+
 def claims(*kinds: str, stored: bool) -> Markdown:
-    """The papers' claims in words that belong to these experiments, as measured at the paper profile; one line where nothing is read from results."""
+    """The papers' claims in words that belong to these experiments, as measured at the paper
+    profile; one line where nothing is read from results."""
     if not stored:
         return Markdown(
-            "*What the papers claim in words is judged at the paper profile, on their own data; here nothing is read from stored results.*"
+            "*What the papers claim in words is judged at the paper profile, on their own data; "
+            "here nothing is read from stored results.*"
         )
     from study.account.claims import LIST, told
     from study.account.claims import table as judged
 
     rows = []
-    for name, part in judged().query("experiment in @kinds").groupby("id", sort=False):
+    for _, part in judged().query("experiment in @kinds").groupby("id", sort=False):
         first = part.iloc[0]
-        unit = (
-            ", as a share"
-            if first.id.endswith("-share")
-            else ", divided by the total"
-            if first.id.endswith("-scaled")
-            else ", ROAR"
-            if "-roar-" in first.id
-            else ", KAR"
-            if "-kar-" in first.id
-            else ""
-        )
+        source = f"{first.paper} {first.section}{_unit(first.id)}"
         rows.append(
             {
-                "claim": f"“{first.quotation}” ({first.paper} {first.section}{unit})",
+                "claim": f"“{first.quotation}” ({source})",
                 "holds if": first.holds_if,
                 "measured (95 % interval)": told(part),
                 "verdict": first.verdict,
             }
         )
     return Markdown(
-        f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*"
+        f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic "
+        f"and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*"
     )
 
 
 def effects_table(effects: pd.DataFrame, twice: pd.DataFrame) -> Markdown:
-    """What each setting moves, as of `study.account.variants.effects`, in points of accuracy, and how far the same seed moves when it is run twice."""
-    rows = [
-        {
-            "network": r.model,
-            "changed": r.what,
-            "trainings": f"{r.n_before} and {r.n_after}",
-            "accuracy": f"{r.before:.3f} to {r.after:.3f}",
-            "moves by (95 % interval)": f"{100 * r.change:+.1f} ({interval(100 * r.low, 100 * r.high, '+.1f')})",
-            "": "within luck" if r.within_luck else "more than luck",
-        }
-        for r in effects.itertuples()
-    ]
-    apart = (
-        f"The same seed run twice on a GPU, {len(twice)} times: {100 * twice['apart'].min():.1f} to {100 * twice['apart'].max():.1f} points apart."
-        if len(twice)
-        else ""
-    )
+    """What each setting moves, as of `study.account.variants.effects`, in points of accuracy, and
+    how far the same seed moves when it is run twice."""
+    rows = []
+    for r in effects.itertuples():
+        ends = interval(100 * r.low, 100 * r.high, "+.1f")
+        rows.append(
+            {
+                "network": r.model,
+                "changed": r.what,
+                "trainings": f"{r.n_before} and {r.n_after}",
+                "accuracy": f"{r.before:.3f} to {r.after:.3f}",
+                "moves by (95 % interval)": f"{100 * r.change:+.1f} ({ends})",
+                "": "within luck" if r.within_luck else "more than luck",
+            }
+        )
+    apart = ""
+    if len(twice):
+        points = 100 * twice["apart"]
+        apart = (
+            f"The same seed run twice on a GPU, {len(twice)} times: "
+            f"{points.min():.1f} to {points.max():.1f} points apart."
+        )
     return Markdown(
-        f"{table(pd.DataFrame(rows)).data}\n\n*In points of accuracy; intervals by a t-distribution on the spread of trainings that differ in seed or run alone, pooled over the settings of a network. {apart}*"
+        f"{table(pd.DataFrame(rows)).data}\n\n*In points of accuracy; intervals by a "
+        "t-distribution on the spread of trainings that differ in seed or run alone, pooled over "
+        f"the settings of a network. {apart}*"
     )

@@ -1,0 +1,1 @@
+"""Expensive results, stored as files."""

@@ -1,8 +1,9 @@
-"""Expensive results as rows in files: one JSON file a cell under data/results/<experiment>/, with where it came from.
+"""Expensive results as rows in files: one JSON file a cell under data/results/<experiment>/.
 
-A cell is keyed by everything that decides its value: parameters, fingerprints of data and weights, and the version of the
-experiment. It is written at once and whole when it is finished, so a stopped run goes on where it was; a damaged file is
-set aside and its cell computed again.
+Each file says where its result came from. A cell is keyed by everything that decides its value:
+parameters, fingerprints of data and weights, and the version of the experiment. It is written at
+once and whole when it is finished, so a stopped run goes on where it was; a damaged file is set
+aside and its cell computed again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,38 +36,45 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from study.subjects.sources import CACHE, ROOT
+from study.paths import CACHE, ROOT
 
 RESULTS = ROOT / "data" / "results"
 
 
 @lru_cache
 def commit() -> str:
-    """Short commit of the code, with "+" if lib or study differs from it; outside a checkout SIGN_NOISE_COMMIT, else "unknown"."""
+    """Short commit of the code, with "+" if lib or study differs from it.
+
+    Outside a checkout it is SIGN_NOISE_COMMIT, else "unknown".
+    """
 
     def git(*words):
-        return subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        )
+        return done.stdout.strip()
 
     try:
-        return git("rev-parse", "--short", "HEAD") + (
-            "+" if git("status", "--porcelain", "--", "lib", "study") else ""
-        )
+        head = git("rev-parse", "--short", "HEAD")
+        changed = git("status", "--porcelain", "--", "lib", "study")
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("SIGN_NOISE_COMMIT", "unknown")
+    return f"{head}+" if changed else head
 
 
 def provenance() -> dict:
-    """What made a result: commit, date, versions, machine (with its GPU, where one was used), threads."""
+    """What made a result: commit, date, versions, machine (and GPU, if one was used), threads."""
     names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
+    processor = names[0] if names else "unnamed processor"
+    machine = f"{platform.system()} {platform.machine()}, {processor}"
+    if torch.cuda.is_initialized():
+        machine += f", {torch.cuda.get_device_name()}"
     return {
         "commit": commit(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {names[0] if names else 'unnamed processor'}"
-        + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_initialized() else ""),
+        "machine": machine,
         "threads": torch.get_num_threads(),
     }
 
@@ -77,7 +85,7 @@ def _cpuinfo() -> list[str]:
 
 
 def key(parameters: dict, version: int) -> str:
-    """Twelve hex digits over the parameters (fingerprints included) and the version of the experiment."""
+    """Twelve hex digits over the parameters, fingerprints included, and the cell's version."""
     text = json.dumps({"parameters": parameters, "version": version}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -87,7 +95,10 @@ def _digest(content: dict) -> str:
 
 
 def read(path: Path, set_aside: bool = False) -> dict | None:
-    """The content of a cell file; None if it is not there or damaged. `set_aside` renames a damaged one to *.damaged."""
+    """The content of a cell file; None if it is not there or damaged.
+
+    `set_aside` renames a damaged one to *.damaged.
+    """
     try:
         content = json.loads(path.read_text())
         digest = content.pop("digest")
@@ -117,7 +128,10 @@ def write(path: Path, content: dict) -> None:
 
 
 class Cell(NamedTuple):
-    """One result to be: `label` makes the name of its file readable, `parameters` hold all that decides its value."""
+    """One result to be.
+
+    `label` makes the name of its file readable, `parameters` hold all that decides its value.
+    """
 
     experiment: str
     label: str
@@ -126,15 +140,20 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The name of the cell's file, without its ending."""
         return f"{self.label}-{key(self.parameters, self.version)}"
 
     def path(self, folder: Path | None = None) -> Path:
+        """Where the cell's file is, or will be."""
         return (folder or RESULTS) / self.experiment / f"{self.name}.json"
 
 
 @contextmanager
 def one_at_a_time(name: str, folder: Path | None = None, patient: bool = True):
-    """Only one process at a time computes the cell `name`: a second one waits, or is told False if it is not `patient`."""
+    """Only one process at a time computes the cell `name`.
+
+    A second one waits, or is told False if it is not `patient`.
+    """
     lock = (folder / ".locks" if folder else CACHE / "locks") / f"{name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -147,32 +166,32 @@ def one_at_a_time(name: str, folder: Path | None = None, patient: bool = True):
 
 
 def _finished(
-    one: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True
+    wanted: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True
 ) -> dict | None:
     """The content of a cell, read or computed; None if it is not there and somebody else is at it.
 
     What could not be written (a full disk) is returned all the same.
     """
-    content = read(one.path(folder))
+    content = read(wanted.path(folder))
     if content is not None:
         return content
-    with one_at_a_time(f"{one.experiment}-{one.name}", folder, patient) as mine:
+    with one_at_a_time(f"{wanted.experiment}-{wanted.name}", folder, patient) as mine:
         if not mine:
             return None
-        content = read(one.path(folder), set_aside=True)
+        content = read(wanted.path(folder), set_aside=True)
         if content is None:
             start = time.perf_counter()
             made = compute()
             about = {**provenance(), "seconds": round(time.perf_counter() - start, 1)}
             content = {
-                "experiment": one.experiment,
-                "version": one.version,
-                "parameters": one.parameters,
+                "experiment": wanted.experiment,
+                "version": wanted.version,
+                "parameters": wanted.parameters,
                 "provenance": about,
                 **made,
             }
             try:
-                write(one.path(folder), content)
+                write(wanted.path(folder), content)
             except OSError:
                 if patient:
                     raise
@@ -190,8 +209,9 @@ def cell(
 ) -> dict:
     """The stored content of a cell, or that of `compute()`, stored with its provenance.
 
-    `compute` returns {"rows": [...]} and whatever else JSON holds. `label` makes the file's name readable; `parameters`
-    must hold all that decides the value, fingerprints of data and weights included.
+    `compute` returns {"rows": [...]} and whatever else JSON holds. `label` makes the file's name
+    readable; `parameters` must hold all that decides the value, fingerprints of data and weights
+    included.
     """
     return _finished(Cell(experiment, label, parameters, version), compute, folder)
 
@@ -207,40 +227,37 @@ def map_cells(
     patience: float = 600,
     log: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """The contents of all cells; those that are not stored are computed, the first ones first, and stored as they finish.
+    """The contents of all cells; those that are not stored are computed and stored.
 
-    `compute(parameters)` returns {"rows": [...]} and can be pickled: a function of a module. It runs in `workers` processes
-    of `threads` threads each (None: one a GPU, else as many as there are processors; 0: in this process), or on the Dask
-    cluster whose address is `scheduler`; "slurm" or "slurm:<name>" starts `workers` jobs as dask-jobqueue is configured under
-    that name. Stopped at any point, it goes on with what is not stored. Two runs at once share the work. A worker that dies is
-    replaced and its cell computed again; RuntimeError after three deaths without a finished cell between them. A cell that
-    fails does not keep the others from being computed; the first error is raised at the end. While a finished cell cannot be
-    written it is kept in memory, and OSError raised after `patience` seconds.
+    The first ones are computed first, and stored as they finish. `compute(parameters)` returns
+    {"rows": [...]} and can be pickled: a function of a module. It runs in `workers` processes of
+    `threads` threads each (None: one a GPU, else as many as there are processors; 0: in this
+    process), or on the Dask cluster whose address is `scheduler`; "slurm" or "slurm:<name>" starts
+    `workers` jobs as dask-jobqueue is configured under that name. Stopped at any point, it goes on
+    with what is not stored. Two runs at once share the work. A worker that dies is replaced and its
+    cell computed again; RuntimeError after three deaths without a finished cell between them. A
+    cell that fails does not keep the others from being computed; the first error is raised at the
+    end. While a finished cell cannot be written it is kept in memory, and OSError raised after
+    `patience` seconds.
     """
-    for name, value, least in (("workers", workers, 0), ("threads", threads, 1)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < least
-        ):
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
-    contents = [read(one.path(folder)) for one in cells]
+    _check_at_least("workers", workers, 0)
+    _check_at_least("threads", threads, 1)
+    contents = [read(wanted.path(folder)) for wanted in cells]
     todo = deque(k for k, content in enumerate(contents) if content is None)
-    workers = (
-        (torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads))
-        if workers is None
-        else workers
-    )
-    run = (
-        _here if workers == 0 and scheduler is None else _on_cluster if scheduler else _in_processes
-    )
+    if workers is None:
+        workers = torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // threads)
+    if scheduler:
+        run = _on_cluster
+    elif workers == 0 and scheduler is None:
+        run = _here
+    else:
+        run = _in_processes
+    work = partial(_work, compute, folder=folder)
     failed: dict[int, Exception] = {}
     with _Progress(len(cells), len(cells) - len(todo), log) as progress:
+        # bound to no name: an error in this loop must close the generator, which ends its workers
         for k, content in run(
-            partial(_work, compute, folder=folder),
-            cells,
-            todo,
-            workers=workers,
-            threads=threads,
-            scheduler=scheduler,
+            work, cells, todo, workers=workers, threads=threads, scheduler=scheduler
         ):
             if isinstance(content, Exception):
                 failed[k] = content
@@ -251,20 +268,30 @@ def map_cells(
             contents[k] = content
             progress.step(cells[k].label)
     if failed:
-        error = failed[min(failed)]
+        first = min(failed)
+        error = failed[first]
         error.add_note(
-            f"{len(failed)} of {len(cells)} cells failed, the first of them {cells[min(failed)].label}; the others are stored."
+            f"{len(failed)} of {len(cells)} cells failed, the first of them {cells[first].label}; "
+            "the others are stored."
         )
         raise error
     return contents
 
 
+def _check_at_least(name: str, value: int | None, least: int) -> None:
+    """Raise ValueError unless `value` is None or a whole number of at least `least`."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+
+
 def _work(
-    compute: Callable[[dict], dict], one: Cell, folder: Path | None
+    compute: Callable[[dict], dict], wanted: Cell, folder: Path | None
 ) -> dict | Exception | None:
     """The cell's content, None if another process is at it, or what went wrong."""
     try:
-        return _finished(one, partial(compute, one.parameters), folder, patient=False)
+        return _finished(wanted, partial(compute, wanted.parameters), folder, patient=False)
     except Exception as error:
         return error
 
@@ -277,29 +304,32 @@ def _write_patiently(
         try:
             return write(path, content)
         except OSError as error:
+            why = error.strerror or error
             if time.monotonic() > until:
                 raise OSError(
-                    f"{path} cannot be written ({error.strerror or error}); everything else that is finished is stored, and the same run goes on from there."
+                    f"{path} cannot be written ({why}); everything else that is finished is "
+                    "stored, and the same run goes on from there."
                 ) from None
             log(
-                f"{path.name} cannot be written ({error.strerror or error}); it waits in memory, make room on the disk."
+                f"{path.name} cannot be written ({why}); it waits in memory, make room on the disk."
             )
             time.sleep(min(pause, patience))
 
 
 class _Progress:
-    """A progress bar where there is a terminal, and a line a cell for `log`, with the time left at the mean pace of this run."""
+    """A progress bar where there is a terminal, and a line a cell for `log`.
+
+    The line says the time left at the mean pace of this run.
+    """
 
     def __init__(self, total: int, stored: int, log: Callable[[str], None] | None):
         from tqdm import tqdm
 
-        self.total, self.stored, self.done, self.log, self.start = (
-            total,
-            stored,
-            0,
-            log,
-            time.monotonic(),
-        )
+        self.total = total
+        self.stored = stored
+        self.done = 0
+        self.log = log
+        self.start = time.monotonic()
         self.bar = tqdm(
             total=total, initial=stored, smoothing=0, unit="cell", disable=None, leave=False
         )
@@ -314,12 +344,10 @@ class _Progress:
         self.done += 1
         self.bar.update()
         if self.log:
-            left = (
-                (time.monotonic() - self.start) / self.done * (self.total - self.stored - self.done)
-            )
-            self.log(
-                f"{self.stored + self.done} of {self.total} cells  {label}  about {left / 60:.0f} min left"
-            )
+            pace = (time.monotonic() - self.start) / self.done
+            finished = self.stored + self.done
+            left = pace * (self.total - self.stored - self.done)
+            self.log(f"{finished} of {self.total} cells  {label}  about {left / 60:.0f} min left")
 
 
 def _here(work, cells, todo, **_) -> Iterator[tuple[int, dict]]:
@@ -334,7 +362,7 @@ def _here(work, cells, todo, **_) -> Iterator[tuple[int, dict]]:
 
 
 def _begin(threads: int, number) -> None:
-    """A worker's start: its threads, its GPU where there are several, and no life after its parent's."""
+    """A worker's start: its threads, its GPU if there are several, no life after its parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     torch.set_num_threads(threads)
     with number.get_lock():
@@ -352,17 +380,18 @@ def _begin(threads: int, number) -> None:
 def _in_processes(
     work, cells, todo, *, workers: int, threads: int, **_
 ) -> Iterator[tuple[int, dict]]:
-    """One pool a worker, because a pool whose worker dies ends as a whole: the cells beside it go on."""
+    """One pool a worker: a pool whose worker dies ends as a whole, the cells beside it go on."""
     context = multiprocessing.get_context("spawn")  # a forked torch may hang
     number, others = context.Value("i", 0), set(multiprocessing.active_children())
-    pools, running, deaths = {}, {}, 0
+    pools: dict[int, ProcessPoolExecutor] = {}  # by the number of their worker
+    running: dict[Future, tuple[int, int]] = {}  # the cell's place in `cells`, and its worker
+    deaths = 0
     try:
         while todo or running:
             for slot in set(range(workers)) - {slot for _, slot in running.values()}:
                 if todo:
-                    pools.setdefault(
-                        slot, ProcessPoolExecutor(1, context, _begin, (threads, number))
-                    )
+                    fresh = ProcessPoolExecutor(1, context, _begin, (threads, number))
+                    pools.setdefault(slot, fresh)
                     k = todo.popleft()
                     running[_submitted(pools[slot], work, cells[k])] = k, slot
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -375,7 +404,9 @@ def _in_processes(
                     deaths += 1
                     if deaths == 3:
                         raise RuntimeError(
-                            f"three workers died one after another, the last at {cells[k].label}; is there memory for {workers} of them? What is finished is stored."
+                            "three workers died one after another, the last at "
+                            f"{cells[k].label}; is there memory for {workers} of them? "
+                            "What is finished is stored."
                         ) from None
                     continue
                 if content is None:  # another run is at it: ask again when the rest is done
@@ -391,10 +422,13 @@ def _in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _submitted(pool: ProcessPoolExecutor, work, one: Cell) -> Future:
-    """The future of a cell's work; a pool whose idle worker has died refuses, which is told as if it had died at the cell."""
+def _submitted(pool: ProcessPoolExecutor, work, wanted: Cell) -> Future:
+    """The future of a cell's work.
+
+    A pool whose idle worker has died refuses, which is told as if it had died at the cell.
+    """
     try:
-        return pool.submit(work, one)
+        return pool.submit(work, wanted)
     except BrokenProcessPool as error:
         refused = Future()
         refused.set_exception(error)
@@ -411,13 +445,15 @@ def _on_cluster(
             "a cluster needs the package distributed; `pip install -e '.[cluster]'` brings it."
         ) from None
     kind, _, name = scheduler.partition(":")
+    jobs = _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing()
     with (
-        _slurm(name or "slurm", workers, threads) if kind == "slurm" else _nothing() as cluster,
+        jobs as cluster,
         Client(cluster.scheduler_address if cluster else scheduler) as client,
     ):
-        submit = lambda k, rank: client.submit(
-            _threaded, threads, work, cells[k], pure=False, priority=-rank
-        )
+
+        def submit(k: int, rank: int):
+            return client.submit(_threaded, threads, work, cells[k], pure=False, priority=-rank)
+
         running = {submit(k, rank): k for rank, k in enumerate(todo)}
         finished = as_completed(list(running))
         for future in finished:
@@ -434,11 +470,15 @@ def _on_cluster(
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _threaded(threads: int, work, one: Cell) -> dict | Exception | None:
-    """The work of one cell; a Dask worker of several threads does one at a time, since torch draws random numbers for the whole process."""
+def _threaded(threads: int, work, wanted: Cell) -> dict | Exception | None:
+    """The work of one cell.
+
+    A Dask worker of several threads does one at a time, since torch draws random numbers for the
+    whole process.
+    """
     with _ONE_AT_A_TIME:
         torch.set_num_threads(threads)
-        return work(one)
+        return work(wanted)
 
 
 @contextmanager
@@ -461,8 +501,9 @@ def _slurm(name: str, jobs: int, threads: int):
 
 def cells(experiment: str, folder: Path | None = None) -> list[dict]:
     """All stored cells of an experiment, in the order of their file names."""
-    found = (read(path) for path in sorted(((folder or RESULTS) / experiment).glob("*.json")))
-    return [content for content in found if content is not None]
+    paths = sorted(((folder or RESULTS) / experiment).glob("*.json"))
+    contents = (read(path) for path in paths)
+    return [content for content in contents if content is not None]
 
 
 def table(experiment: str, folder: Path | None = None) -> pd.DataFrame:
@@ -489,7 +530,10 @@ def unpack(packed: dict) -> Tensor:
 
 
 def pack_values(values: Tensor) -> dict:
-    """Numbers as JSON, rounded to float16 (a relative error of at most 0.0005): shape and compressed bytes."""
+    """Numbers as JSON, rounded to float16: shape and compressed bytes.
+
+    The rounding makes a relative error of at most 0.0005.
+    """
     half = values.to(torch.float16).cpu().numpy()
     return {
         "shape": list(values.shape),

@@ -1,6 +1,8 @@
-"""CIFAR-10 from any of its layouts: the official binary version, the official python version, class folders, a download.
+"""CIFAR-10 from any of its layouts: the official binary or python version, class folders or a
+download.
 
-All but class folders hold the pictures in CIFAR-10's own order, so that they give the same tensors and the same fingerprint.
+All but class folders hold the pictures in CIFAR-10's own order, so that they give the same tensors
+and the same fingerprint.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ from study.subjects.sources import CIFAR10_CLASSES, DataError, Dataset
 
 BINARY, PYTHON, FOLDERS = "cifar-10-batches-bin", "cifar-10-batches-py", "cifar10"
 _BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
-_RECORD = (
-    1 + 3 * 32 * 32
-)  # bytes of one picture in the binary version: its label, then red, green and blue planes
+# bytes of one picture in the binary version: its label, then red, green and blue planes
+_RECORD = 1 + 3 * 32 * 32
 _COUNT = 10_000  # pictures in a file
 
 
 def load(split: str, size: int | None = None) -> Dataset:
-    """The split "train" (50,000 pictures) or "test" (10,000), 32x32 or stretched to `size`; `study.subjects.sources.load` says where from."""
+    """The split "train" (50,000 pictures) or "test" (10,000), 32x32 or stretched to `size`.
+
+    `study.subjects.sources.load` says where from.
+    """
     for base in sources.bases():
         for layout, read in _READERS.items():
             if (base / layout).is_dir():
@@ -35,10 +39,8 @@ def load(split: str, size: int | None = None) -> Dataset:
 
 
 def _read_folders(folder: Path, split: str, size: int | None, source: str) -> Dataset:
-    found = sources.read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
-    return Dataset(
-        "cifar10", split, found.images, found.labels, CIFAR10_CLASSES, f"{source}/{split}"
-    )
+    data = sources.read_folder("cifar10", split, folder / split, size, CIFAR10_CLASSES)
+    return Dataset("cifar10", split, data.images, data.labels, CIFAR10_CLASSES, f"{source}/{split}")
 
 
 def _read_binary(folder: Path, split: str, size: int | None, source: str) -> Dataset:
@@ -49,24 +51,25 @@ def _read_python(folder: Path, split: str, size: int | None, source: str) -> Dat
     return _joined(folder, split, size, source, "", _python_batch)
 
 
-_READERS = {
-    BINARY: _read_binary,
-    PYTHON: _read_python,
-    FOLDERS: _read_folders,
-}  # in the order in which they are looked for
+# in the order in which they are looked for
+_READERS = {BINARY: _read_binary, PYTHON: _read_python, FOLDERS: _read_folders}
 
 
 def _joined(
     folder: Path, split: str, size: int | None, source: str, ending: str, read: Callable
 ) -> Dataset:
-    """The split out of its batch files, each read by `read` as pixels uint8 [10000,3072] and labels [10000]."""
+    """The split out of its batch files.
+
+    Each is read by `read` as pixels uint8 [10000,3072] and labels [10000].
+    """
     files = [folder / f"{name}{ending}" for name in _BATCHES[split]]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise DataError(
-            f"{missing[0]} is missing; put the whole official version of CIFAR-10 into {folder}, or remove that folder."
+            f"{missing[0]} is missing; put the whole official version of CIFAR-10 into {folder}, "
+            "or remove that folder."
         )
-    pixels, labels = zip(*(read(file) for file in files))
+    pixels, labels = zip(*(read(file) for file in files), strict=True)
     images = np.concatenate(pixels).reshape(-1, 3, 32, 32)
     if size not in (None, 32):
         images = np.stack([_stretched(picture, size) for picture in images])
@@ -76,16 +79,14 @@ def _joined(
 
 def _stretched(picture: np.ndarray, size: int) -> np.ndarray:
     """One picture uint8 [3,H,W] at size x size."""
-    image = Image.fromarray(picture.transpose(1, 2, 0)).resize(
-        (size, size), Image.Resampling.BILINEAR
-    )
-    return np.asarray(image).transpose(2, 0, 1)
+    image = Image.fromarray(picture.transpose(1, 2, 0))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 
 def _binary_batch(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    expected, found = _COUNT * _RECORD, file.stat().st_size
-    if found != expected:
-        raise _foreign(file, f"it has {found:,} bytes and not {expected:,}")
+    expected, actual = _COUNT * _RECORD, file.stat().st_size
+    if actual != expected:
+        raise _foreign(file, f"it has {actual:,} bytes and not {expected:,}")
     records = np.fromfile(file, np.uint8).reshape(_COUNT, _RECORD)
     return _checked(file, records[:, 1:], records[:, 0])
 
@@ -108,7 +109,7 @@ def _checked(file: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.nda
         raise _foreign(
             file, f"it does not hold {_COUNT:,} pictures of 32x32 pixels with their labels"
         )
-    if not (0 <= labels.min() and labels.max() < len(CIFAR10_CLASSES)):
+    if not (labels.min() >= 0 and labels.max() < len(CIFAR10_CLASSES)):
         raise _foreign(
             file, f"its labels run from {labels.min()} to {labels.max()} and not from 0 to 9"
         )
@@ -117,7 +118,8 @@ def _checked(file: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 
 def _foreign(file: Path, reason: str) -> DataError:
     return DataError(
-        f"{file} is damaged or no file of CIFAR-10 ({reason}); replace it by that of the official version, or remove {file.parent}."
+        f"{file} is damaged or no file of CIFAR-10 ({reason}); replace it by that of the official "
+        f"version, or remove {file.parent}."
     )
 
 
@@ -131,11 +133,13 @@ def _download() -> Path:
         CIFAR10(raw, train=False, download=True)
     except Exception as error:
         named = os.environ.get("SIGN_NOISE_DATA")
-        looked = (
-            f"{named} nor under {raw}" if named else f"{raw}, and SIGN_NOISE_DATA names no folder"
-        )
+        if named:
+            looked = f"{named} nor under {raw}"
+        else:
+            looked = f"{raw}, and SIGN_NOISE_DATA names no folder"
         raise DataError(
-            f"cifar10 is neither under {looked}, and its download failed ({type(error).__name__}); put {BINARY}/, {PYTHON}/ or "
-            f"{FOLDERS}/{{train,test}}/<class>/ under SIGN_NOISE_DATA or data/raw, or run where torchvision can download it."
+            f"cifar10 is neither under {looked}, and its download failed ({type(error).__name__}); "
+            f"put {BINARY}/, {PYTHON}/ or {FOLDERS}/{{train,test}}/<class>/ under "
+            "SIGN_NOISE_DATA or data/raw, or run where torchvision can download it."
         ) from None
     return raw / PYTHON

@@ -1,4 +1,5 @@
-"""Photographs with ImageNet's 1000 classes: a sample of ImageNet, the figures of paper Noise, and what scikit-image ships."""
+"""Photographs with ImageNet's 1000 classes: a sample of ImageNet, the figures of paper Noise, and
+what scikit-image ships."""
 
 from __future__ import annotations
 
@@ -36,65 +37,76 @@ def classes() -> tuple[str, ...]:
 def _cut(
     name: str, split: str, files: list[Path], labels: list[int], source: str, size: int
 ) -> Dataset:
-    return Dataset(
-        name,
-        split,
-        stack([centre_crop(read_image(f), size) for f in files]),
-        torch.tensor(labels),
-        classes(),
-        source,
-    )
+    images = stack([centre_crop(read_image(f), size) for f in files])
+    return Dataset(name, split, images, torch.tensor(labels), classes(), source)
 
 
 def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
-    """The middle of a picture as ImageNet is evaluated: the shorter side scaled to 256/224 of `size`, then size x size cut out."""
+    """The middle of a picture as ImageNet is evaluated.
+
+    The shorter side is scaled to 256/224 of `size`, then size x size cut out.
+    """
     height, width = picture.shape[:2]
     scale = round(size * 256 / 224) / min(height, width)
     height, width = max(round(height * scale), size), max(round(width * scale), size)
     top, left = (height - size) // 2, (width - size) // 2
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))[
-        top : top + size, left : left + size
-    ]
+    scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(scaled)[top : top + size, left : left + size]
 
 
 def _samples(split: str, size: int) -> Dataset:
-    """200 pictures of ImageNet, one of every fifth class; the number in a file's name is its class."""
+    """200 pictures of ImageNet, one of every fifth class; a file's name begins with its class."""
     folder, source = locate("imagenet_samples", "<class index>_<wnid>_<name>.jpg")
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
     numbers = [f.name.split("_")[0] for f in files]
-    strange = [f for f, n in zip(files, numbers) if not (n.isdecimal() and int(n) < 1000)]
+    strange = [
+        f for f, n in zip(files, numbers, strict=True) if not (n.isdecimal() and int(n) < 1000)
+    ]
     if strange or not files:
+        fault = (
+            f"{strange[0]} begins with no class index" if strange else f"{folder} holds no picture"
+        )
         raise DataError(
-            f"{strange[0] if strange else folder} {'begins with no class index' if strange else 'holds no picture'}; imagenet_samples holds pictures named <class index from 0 to 999>_<anything>.jpg."
+            f"{fault}; imagenet_samples holds pictures named "
+            "<class index from 0 to 999>_<anything>.jpg."
         )
     return _cut("imagenet_samples", split, files, [int(n) for n in numbers], source, size)
 
 
 def _rectgrad(split: str, size: int) -> Dataset:
-    """The 15 ImageNet pictures of paper Noise's figures, unlabelled: those of one figure, or all of them as "test"."""
+    """The 15 ImageNet pictures of paper Noise's figures, unlabelled.
+
+    A split is one figure's pictures; "test" is all of them.
+    """
     folder, source = locate("rectgrad_samples", f"{{{','.join(FIGURES)}}}/<n>.jpg")
     files = []
     for part in FIGURES if split == "test" else (split,):
-        found = sorted(f for f in (folder / part).glob("*") if f.suffix.lower() in PICTURES)
-        if not found:
+        pictures = sorted(f for f in (folder / part).glob("*") if f.suffix.lower() in PICTURES)
+        if not pictures:
             raise DataError(
-                f"{folder / part} holds no picture; rectgrad_samples has the sub-folders {', '.join(FIGURES)}."
+                f"{folder / part} holds no picture; rectgrad_samples has the sub-folders "
+                f"{', '.join(FIGURES)}."
             )
-        files += found
+        files += pictures
     return _cut("rectgrad_samples", split, files, [-1] * len(files), source, size)
 
 
-# the colour photographs of things in scikit-image's wheel, and their ImageNet class where there is no doubt about it: the cat
-# could be a tabby or a tiger cat, the rocket is no "missile", and of astronauts ImageNet's 1000 have none
+# the colour photographs of things in scikit-image's wheel, and their ImageNet class where there is
+# no doubt about it: the cat could be a tabby or a tiger cat, the rocket is no "missile", and of
+# astronauts ImageNet's 1000 have none
 PHOTOS = {"astronaut.png": None, "chelsea.png": None, "coffee.png": "espresso", "rocket.jpg": None}
 
 
 def _photos(split: str, size: int) -> Dataset:
-    """The photographs that scikit-image ships; its own reader would ask the network for some, so the files are read as they lie."""
+    """The photographs that scikit-image ships.
+
+    Its own reader would ask the network for some, so the files are read as they lie.
+    """
     package = find_spec("skimage")
     if package is None or not package.origin:
         raise DataError(
-            "photos needs the package scikit-image, which is not installed; `pip install -e '.[book]'` in the project's folder brings it."
+            "photos needs the package scikit-image, which is not installed; "
+            "`pip install -e '.[book]'` in the project's folder brings it."
         )
     files = [Path(package.origin).parent / "data" / name for name in PHOTOS]
     labels = [-1 if name is None else classes().index(name) for name in PHOTOS.values()]
@@ -117,20 +129,17 @@ IMAGENETTE = {
 
 
 def _imagenette(split: str, size: int) -> Dataset:
-    """Imagenette v2, stretched to a square without its 242 grey pictures, as paper Sign does; "test" is what its authors call "val"."""
+    """Imagenette v2, stretched to a square without its 242 grey pictures, as paper Sign does.
+
+    "test" is what its authors call "val".
+    """
     part = "train" if split == "train" else "val"
     if find("imagenette2") is None:
         _download_imagenette(ROOT / "data" / "raw")
     folder, source = locate("imagenette2", "{train,val}/<wnid>/")
-    found = read_folder(
-        "imagenette",
-        "train" if part == "train" else "test",
-        folder / part,
-        size,
-        tuple(IMAGENETTE),
-        colour=True,
-    )
-    return replace(found, classes=tuple(IMAGENETTE.values()), source=f"{source}/{part}")
+    called = "train" if part == "train" else "test"
+    data = read_folder("imagenette", called, folder / part, size, tuple(IMAGENETTE), colour=True)
+    return replace(data, classes=tuple(IMAGENETTE.values()), source=f"{source}/{part}")
 
 
 def _download_imagenette(raw: Path) -> None:
@@ -141,8 +150,10 @@ def _download_imagenette(raw: Path) -> None:
         Imagenette(raw, "train", size="full", download=True)  # one archive holds both splits
     except Exception as error:
         raise DataError(
-            f"imagenette is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed ({type(error).__name__}); "
-            "put it at <SIGN_NOISE_DATA>/imagenette2/{train,val}/<wnid>/ or run where torchvision can download it."
+            f"imagenette is neither under SIGN_NOISE_DATA nor under {raw}, and its download failed "
+            f"({type(error).__name__}); put it at "
+            "<SIGN_NOISE_DATA>/imagenette2/{train,val}/<wnid>/ or run where torchvision can "
+            "download it."
         ) from None
 
 

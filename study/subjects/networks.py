@@ -1,7 +1,8 @@
 """The networks: built by name, with weights checked before they are used.
 
-Every model is an `nn.Module` in eval mode with three attributes: `black` and `white`, the values of a black and a white
-pixel in its own input range, and `classes`, the names of its outputs (None where nobody said).
+Every model is an `nn.Module` in eval mode with three attributes: `black` and `white`, the values of
+a black and a white pixel in its own input range, and `classes`, the names of its outputs (None
+where nobody said).
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from study.paths import ROOT
 from study.subjects import pretrained
 from study.subjects.pretrained import ModelError, Normalized
-from study.subjects.sources import ROOT
 
 WEIGHTS = ROOT / "data" / "weights"
 
 
 def basic_cnn(classes: int) -> nn.Module:
-    """Paper Sign's "basic CNN" (section 4, released code): a stem and nine 3x3 convolutions, no batch norm. Input [0,1]."""
+    """Paper Sign's "basic CNN" (section 4, released code).
+
+    A stem and nine 3x3 convolutions, no batch norm. Input [0,1].
+    """
 
     def block(before, width):
         return [
@@ -49,23 +53,30 @@ def basic_cnn(classes: int) -> nn.Module:
 
 
 def resnet18(classes: int) -> nn.Module:
-    """Paper Sign's ResNet-18: torchvision's with its 1000 outputs, then a linear layer 1000 -> classes. Input [0,1]."""
+    """Paper Sign's ResNet-18. Input [0,1].
+
+    It is torchvision's with its 1000 outputs, then a linear layer 1000 -> classes.
+    """
     from torchvision.models import resnet18 as build
 
     return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
 
 
 def convnext_tiny(classes: int) -> nn.Module:
-    """Paper Sign's ConvNeXt: torchvision's convnext_tiny with its 1000 outputs, then a linear layer 1000 -> classes. Input [0,1]."""
+    """Paper Sign's ConvNeXt. Input [0,1].
+
+    It is torchvision's convnext_tiny with its 1000 outputs, then a linear layer 1000 -> classes.
+    """
     from torchvision.models import convnext_tiny as build
 
     return nn.Sequential(build(weights=None), nn.Linear(1000, classes))
 
 
 def rectgrad_cnn(classes: int) -> nn.Module:
-    """Paper Noise's CIFAR-10 CNN (appendix F.2): two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1].
+    """Paper Noise's CIFAR-10 CNN (appendix F.2).
 
-    Its first weights are Glorot-uniform and its biases zero, as the released layers (TensorFlow's) draw them.
+    Two pairs of 3x3 convolutions, two dense layers; 32x32 pictures, input [-1,1]. Its first
+    weights are Glorot-uniform and its biases zero, as the released layers (TensorFlow's) draw them.
     """
 
     def pair(before, width):
@@ -94,7 +105,10 @@ def rectgrad_cnn(classes: int) -> nn.Module:
 
 
 def gelu_cnn(classes: int) -> nn.Module:
-    """`rectgrad_cnn` with GELU in place of ReLU: to show that a rule defined for any activation works on another one."""
+    """`rectgrad_cnn` with GELU in place of ReLU.
+
+    It shows that a rule defined for any activation works on another one.
+    """
     model = rectgrad_cnn(classes)
     for k, module in enumerate(model):
         if isinstance(module, nn.ReLU):
@@ -111,7 +125,6 @@ BUILDERS = {
 }
 _DOWNLOADED = ("resnet18", "convnext_tiny")  # of these, those whose body has ImageNet weights
 
-
 _LAYER = "1."  # what the state dict of a new last layer begins with
 
 
@@ -120,21 +133,28 @@ class DownloadError(ModelError):
 
 
 def check(name: str, weights: str | None = None) -> None:
-    """Raise ModelError at once if `load(name, weights)` could not be meant: an unknown name, or weights that are not there."""
+    """Raise ModelError at once if `load(name, weights)` could not be meant.
+
+    That is an unknown name, or weights that are not there.
+    """
     kind = str(name).partition(":")[0]
     if name in BUILDERS:
         if weights == "imagenet" and name not in _DOWNLOADED:
             raise ModelError(
-                f"there are no ImageNet weights for {name}; accepted are {', '.join([*_DOWNLOADED, *pretrained.NAMES])}, torchvision:<name> and timm:<name>."
+                f"there are no ImageNet weights for {name}; accepted are "
+                f"{', '.join([*_DOWNLOADED, *pretrained.NAMES])}, "
+                "torchvision:<name> and timm:<name>."
             )
     elif name in pretrained.NAMES or kind == "timm":
         pretrained.check(name, weights)
     elif kind == "torchvision":
         from torchvision.models import list_models
 
-        if name.partition(":")[2] not in list_models(module=sys.modules["torchvision.models"]):
+        theirs = name.partition(":")[2]
+        if theirs not in list_models(module=sys.modules["torchvision.models"]):
             raise ModelError(
-                f"torchvision has no classification model {name.partition(':')[2]!r}; `torchvision.models.list_models()` names them."
+                f"torchvision has no classification model {theirs!r}; "
+                "`torchvision.models.list_models()` names them."
             )
     elif kind == "python":
         if name.count(":") != 2 or "" in name.split(":"):
@@ -144,42 +164,48 @@ def check(name: str, weights: str | None = None) -> None:
         _factory(*name.split(":")[1:])
     else:
         raise ModelError(
-            f"unknown model {name!r}; accepted are {', '.join([*BUILDERS, *pretrained.NAMES])}, torchvision:<name>, timm:<name> and python:<module>:<factory>."
+            f"unknown model {name!r}; accepted are {', '.join([*BUILDERS, *pretrained.NAMES])}, "
+            "torchvision:<name>, timm:<name> and python:<module>:<factory>."
         )
     if weights not in (None, "imagenet"):
         weights_path(name, weights)
 
 
 def weights_path(name: str, weights: str) -> Path:
-    """The file behind `weights`: a path, or the tag of a committed file (`cifar10` is data/weights/<name>-cifar10.safetensors)."""
+    """The file behind `weights`: a path, or the tag of a committed file.
+
+    The tag `cifar10` is data/weights/<name>-cifar10.safetensors.
+    """
     path = _weights_file(name, weights)
     if not path.is_file():
-        ours = sorted(
+        tags = sorted(
             f.stem.removeprefix(f"{name}-") for f in WEIGHTS.glob(f"{name}-*.safetensors")
         )
         raise ModelError(
-            f"no weights {weights!r} for {name}: {path} is not there; accepted are {', '.join(ours + ['a path to .safetensors, .pt or .pth'])}."
+            f"no weights {weights!r} for {name}: {path} is not there; accepted are "
+            f"{', '.join([*tags, 'a path to .safetensors, .pt or .pth'])}."
         )
     return path
 
 
 def _weights_file(name: str, weights: str) -> Path:
     path = Path(str(weights)).expanduser()
-    return (
-        path
-        if path.suffix in (".safetensors", ".pt", ".pth")
-        else WEIGHTS / f"{name}-{weights}.safetensors"
-    )
+    if path.suffix in (".safetensors", ".pt", ".pth"):
+        return path
+    return WEIGHTS / f"{name}-{weights}.safetensors"
 
 
 def card(name: str, weights: str) -> dict:
-    """What is known of committed weights: data, classes, protocol, seed, epochs, accuracies, commit, licence; {} without a card.
+    """What is known of committed weights; {} without a card.
 
-    Of some networks the card alone is kept.
+    A card has data, classes, protocol, seed, epochs, accuracies, commit and licence. Of some
+    networks the card alone is kept.
     """
     path = _weights_file(name, weights).with_suffix(".json")
+    if not path.is_file():
+        return {}
     try:
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text())
     except ValueError as error:
         raise ModelError(
             f"{path} is not a readable card ({error}); restore it or remove it."
@@ -196,23 +222,24 @@ def load(
 ) -> nn.Module:
     """The network `name` in eval mode on `device`.
 
-    `name`: basic_cnn, resnet18, convnext_tiny, rectgrad_cnn, squeezenet1_1, efficientnet_lite0, inception_v4, `torchvision:<name>`,
-    `timm:<name>` or `python:<module>:<factory>` (a function without arguments that returns a module, on the import path or
-    in the working folder). `weights`: None (freshly drawn from `seed`; a factory's own), the tag or path that
-    `weights_path` accepts, or "imagenet" (resnet18 and convnext_tiny then keep a new last layer): from an installed package for
-    squeezenet1_1 and efficientnet_lite0, else downloaded by torchvision or timm. `classes`: output names, where neither a
-    card of the weights nor ImageNet gives them. Raises ModelError.
+    `name`: basic_cnn, resnet18, convnext_tiny, rectgrad_cnn, squeezenet1_1, efficientnet_lite0,
+    inception_v4, `torchvision:<name>`, `timm:<name>` or `python:<module>:<factory>` (a function
+    without arguments that returns a module, on the import path or in the working folder).
+    `weights`: None (freshly drawn from `seed`; a factory's own), the tag or path that
+    `weights_path` accepts, or "imagenet" (resnet18 and convnext_tiny then keep a new last layer):
+    from an installed package for squeezenet1_1 and efficientnet_lite0, else downloaded by
+    torchvision or timm. `classes`: output names, where neither a card of the weights nor ImageNet
+    gives them. Raises ModelError.
     """
     check(name, weights)
     known = card(name, weights) if weights else {}
     classes = tuple(known.get("classes") or classes or ()) or None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = (
-            transferred(name, classes, seed)
-            if "body" in known
-            else _construct(name, weights, classes)
-        )
+        if "body" in known:
+            model = transferred(name, classes, seed)
+        else:
+            model = _construct(name, weights, classes)
     if weights == "imagenet" and name in pretrained.PACKAGED:
         _fill(model, pretrained.path(name), name)
     elif weights not in (None, "imagenet"):
@@ -225,14 +252,17 @@ def load(
 
 
 def transferred(name: str, classes: Sequence[str], seed: int = 0) -> nn.Module:
-    """The network `name` with ImageNet's weights and, on its 1000 logits, a new linear layer drawn from `seed` (Sign, section 4).
+    """The network `name` with ImageNet's weights and a new last layer (Sign, section 4).
 
-    It takes pictures in the body's own range: [0,1] for resnet18 and convnext_tiny, without mean and standard deviation, as
-    the released code does. Raises DownloadError where the weights are to be downloaded and cannot be.
+    The layer is linear, drawn from `seed`, on the 1000 logits. The network takes pictures in the
+    body's own range: [0,1] for resnet18 and convnext_tiny, without mean and standard deviation, as
+    the released code does. Raises DownloadError where the weights are to be downloaded and cannot
+    be.
     """
     if not classes:
         raise ModelError(
-            f"{name} needs the names of its classes for a new last layer; give `classes`, or weights whose card has them."
+            f"{name} needs the names of its classes for a new last layer; give `classes`, or "
+            "weights whose card has them."
         )
     if name in BUILDERS:
         return load(name, "imagenet", classes=classes, seed=seed)
@@ -240,12 +270,8 @@ def transferred(name: str, classes: Sequence[str], seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(body, nn.Linear(len(body.classes), len(classes)))
-    model.black, model.white, model.classes, model.name = (
-        body.black,
-        body.white,
-        tuple(classes),
-        name,
-    )
+    model.black, model.white = body.black, body.white
+    model.classes, model.name = tuple(classes), name
     return model.eval()
 
 
@@ -274,7 +300,8 @@ def _download(name: str) -> nn.Module:
         return get_model(name, weights="DEFAULT")
     except Exception as error:
         raise DownloadError(
-            f"torchvision's weights of {name} could not be downloaded ({type(error).__name__}); run where there is a network, or give weights of your own."
+            f"torchvision's weights of {name} could not be downloaded ({type(error).__name__}); "
+            "run where there is a network, or give weights of your own."
         ) from None
 
 
@@ -297,11 +324,13 @@ def _factory(module: str, factory: str):
         build = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as error:
         raise ModelError(
-            f"python:{module}:{factory} cannot be imported ({error}); the module must be on the import path or in the working folder."
+            f"python:{module}:{factory} cannot be imported ({error}); the module must be on the "
+            "import path or in the working folder."
         ) from None
     if not callable(build):
         raise ModelError(
-            f"python:{module}:{factory} is a {type(build).__name__}; it must be a function that returns a torch.nn.Module."
+            f"python:{module}:{factory} is a {type(build).__name__}; it must be a function that "
+            "returns a torch.nn.Module."
         )
     return build
 
@@ -310,46 +339,46 @@ def _from_factory(module: str, factory: str) -> nn.Module:
     model = _factory(module, factory)()
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"python:{module}:{factory} returned {type(model).__name__}; it must return a torch.nn.Module."
+            f"python:{module}:{factory} returned {type(model).__name__}; it must return a "
+            "torch.nn.Module."
         )
     return model
 
 
 def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None:
-    """Load the weights of `path` into `model`, as float32, or say in one sentence why they do not fit.
+    """Load the weights of `path` into `model`, as float32, or say why they do not fit.
 
     `partly`: the file holds only what differs from ImageNet's weights.
     """
-    state = (
-        pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)
-    )  # `weights_path` accepts no .pkl
+    # a .pkl is the file of a package; `weights_path` accepts none
+    state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)
     own = model.state_dict()
-    state = (
-        {**{k: v for k, v in own.items() if not k.startswith(_LAYER)}, **state} if partly else state
-    )
-    wrong = sorted(set(own) ^ set(state), key=str) or [
-        k for k in own if own[k].shape != state[k].shape
-    ]
+    if partly:
+        body = {key: value for key, value in own.items() if not key.startswith(_LAYER)}
+        state = body | state
+    wrong = sorted(set(own) ^ set(state), key=str)
+    if not wrong:
+        wrong = [key for key in own if own[key].shape != state[key].shape]
     if wrong:
-        shapes = [tuple(t[wrong[0]].shape) if wrong[0] in t else "absent" for t in (own, state)]
-        raise ModelError(
-            f"{path} does not fit {name}: {wrong[0]} is {shapes[0]} in the network and {shapes[1]} in the file."
+        key = wrong[0]
+        ours, theirs = (
+            tuple(table[key].shape) if key in table else "absent" for table in (own, state)
         )
-    bad = [
-        k for k, value in state.items() if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if bad:
-        raise ModelError(f"{path} holds values that are not finite in {bad[0]}; it is damaged.")
+        raise ModelError(
+            f"{path} does not fit {name}: {key} is {ours} in the network and {theirs} in the file."
+        )
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ModelError(f"{path} holds values that are not finite in {key}; it is damaged.")
     model.load_state_dict(state)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
         return {
             key: value.float() if value.is_floating_point() else value
             for key, value in state.items()
@@ -363,17 +392,24 @@ def _read(path: Path) -> dict[str, Tensor]:
         ValueError,
         KeyError,
     ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise ModelError(
-            f"{path} is not a readable weights file ({(str(error) or type(error).__name__).splitlines()[0].split('. ')[0]}); it is damaged, truncated or of another kind."
+            f"{path} is not a readable weights file ({reason}); it is damaged, truncated or of "
+            "another kind."
         ) from None
-    except Exception as error:  # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
+    except Exception as error:
+        # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
         raise ModelError(
-            f"{path} is not a plain table of tensors ({type(error).__name__}); save `model.state_dict()`."
+            f"{path} is not a plain table of tensors ({type(error).__name__}); save "
+            "`model.state_dict()`."
         ) from None
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Twelve hex digits over all weights and buffers: results of other weights never pass for these."""
+    """Twelve hex digits over all weights and buffers.
+
+    With them, results of other weights never pass for these.
+    """
     digest = hashlib.sha256()
     for key, value in model.state_dict().items():
         digest.update(key.encode())
@@ -382,8 +418,11 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def committed(name: str, weights: str) -> str:
-    """Fingerprint of committed weights; read once, since sixty numbers ask for it. Where their body cannot be downloaded, or their
-    card alone is kept, the card's; "" where there is neither."""
+    """Fingerprint of committed weights; read once, since sixty numbers ask for it.
+
+    Where their body cannot be downloaded, or their card alone is kept, the card's; "" where there
+    is neither.
+    """
     return _committed(name, weights, WEIGHTS)
 
 
@@ -401,19 +440,22 @@ def _committed(name: str, weights: str, folder: Path) -> str:
 def save(
     model: nn.Module, path: Path, about: dict, *, half: bool = False, base: nn.Module | None = None
 ) -> None:
-    """Write safetensors and, beside them, the card `about` as JSON. `half` stores parameters in float16, buffers as they are;
-    `base`, a network as of `transferred`, leaves out what its body has alike (`load` needs a card with "body": "imagenet")."""
+    """Write safetensors and, beside them, the card `about` as JSON.
+
+    `half` stores parameters in float16, buffers as they are; `base`, a network as of `transferred`,
+    leaves out what its body has alike (`load` needs a card with "body": "imagenet").
+    """
     parameters = {key for key, _ in model.named_parameters()}
     known = base.state_dict() if base else {}
-    state = {
-        k: (v.half() if half and k in parameters else v).detach().cpu().contiguous()
-        for k, v in model.state_dict().items()
-        if k not in known or k.startswith(_LAYER) or not torch.equal(v, known[k])
-    }
+    state = {}
+    for key, value in model.state_dict().items():
+        if key in known and not key.startswith(_LAYER) and torch.equal(value, known[key]):
+            continue
+        stored = value.half() if half and key in parameters else value
+        state[key] = stored.detach().cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part)
-    path.with_suffix(".json").write_text(
-        json.dumps(about, indent=1) + "\n"
-    )  # first: weights that are there are finished
+    # the card first: weights that are there are finished
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
     part.replace(path)

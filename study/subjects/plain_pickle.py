@@ -1,4 +1,7 @@
-"""Pickles that hold NumPy arrays and plain values alone: a pickle may name any function to be called, these may not."""
+"""Pickles that hold NumPy arrays and plain values alone.
+
+A pickle may name any function to be called; these may not.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,9 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read(path: Path):
-    """What the file holds, texts of Python 2 included; whatever an unpickler raises where it is damaged or asks for more."""
+    """What the file holds, texts of Python 2 included.
+
+    Raises whatever an unpickler raises where the file is damaged or asks for more.
+    """
     with open(path, "rb") as opened:
         return _ArraysOnly(opened, encoding="latin1").load()

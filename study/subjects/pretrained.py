@@ -1,7 +1,8 @@
 """Networks trained on ImageNet whose weights come with Python packages, and any network of timm.
 
-`build` makes the network, `path` is the file of its ImageNet weights; study.subjects.networks fits the two together. The files of
-squeezenet1_1 and efficientnet_lite0 lie inside installed packages, so these two are had without a download.
+`build` makes the network, `path` is the file of its ImageNet weights; study.subjects.networks fits
+the two together. The files of squeezenet1_1 and efficientnet_lite0 lie inside installed packages,
+so these two are had without a download.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from study.subjects import imagenet, plain_pickle
 
-# what each network needs: (importable name, name on the Python index, extra of pyproject.toml), weights last
+# what each network needs: (importable name, name on the Python index, extra of pyproject.toml),
+# weights last
 _PACKAGES = {
     "squeezenet1_1": [("ndf", "ndf", "book")],
     "efficientnet_lite0": [
@@ -31,7 +33,8 @@ _FILES = {
 }
 PACKAGED = tuple(_FILES)
 NAMES = (*PACKAGED, "inception_v4")
-# SqueezeNet's weights expect blue, green, red in 0..255 less these means: 127.5 x + 127.5 - mean for x in [-1,1]
+# SqueezeNet's weights expect blue, green, red in 0..255 less these means: 127.5 x + 127.5 - mean
+# for x in [-1,1]
 _CAFFE = [mean / 127.5 - 1 for mean in (103.939, 116.779, 123.68)], [1 / 127.5] * 3
 
 
@@ -40,10 +43,11 @@ class ModelError(ValueError):
 
 
 class Normalized(nn.Module):
-    """A pretrained network that takes pictures in its range and scales inside, as its weights were trained to expect.
+    """A pretrained network that takes pictures in its range and scales inside.
 
-    The body is given `(images - mean) / std`, after RGB was turned to BGR where `bgr` says so; `mean` and `std` [3] then
-    count blue first. Images float [N,3,H,W]; logits [N,K].
+    It scales as its weights were trained to expect. The body is given `(images - mean) / std`,
+    after RGB was turned to BGR where `bgr` says so; `mean` and `std` [3] then count blue first.
+    Images float [N,3,H,W]; logits [N,K].
     """
 
     def __init__(
@@ -55,18 +59,27 @@ class Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits of images in the network's own range."""
         images = images.flip(1) if self.bgr else images
         return self.body((images - self.mean.to(images)) / self.std.to(images))
 
 
 def is_timm(name: str) -> str | None:
-    """timm's own name of the network `name`, None if it is none of timm's: inception_v4 is timm:inception_v4."""
+    """timm's own name of the network `name`, None if it is none of timm's.
+
+    inception_v4 is timm:inception_v4.
+    """
     kind, _, rest = name.partition(":")
-    return rest if kind == "timm" else name if name == "inception_v4" else None
+    if kind == "timm":
+        return rest
+    return name if name == "inception_v4" else None
 
 
 def check(name: str, weights: str | None = None) -> None:
-    """Raise ModelError in one sentence if a package that `name` with `weights` needs is absent, or timm has no such network."""
+    """Raise ModelError in one sentence if `name` with `weights` cannot be had.
+
+    That is: if a package that it needs is absent, or timm has no such network.
+    """
     theirs = is_timm(name)
     packages = _PACKAGES["timm" if theirs is not None else name]
     if name in PACKAGED and weights != "imagenet":
@@ -74,7 +87,8 @@ def check(name: str, weights: str | None = None) -> None:
     for module, package, extra in packages:
         if _folder(module) is None:
             raise ModelError(
-                f"{name} needs the package {package}, which is not installed; `pip install -e '.[{extra}]'` in the project's folder brings it."
+                f"{name} needs the package {package}, which is not installed; "
+                f"`pip install -e '.[{extra}]'` in the project's folder brings it."
             )
     if theirs is None:
         return
@@ -84,22 +98,23 @@ def check(name: str, weights: str | None = None) -> None:
         raise ModelError(f"timm has no model {theirs!r}; `timm.list_models()` names them.")
     if weights == "imagenet" and not timm.is_model_pretrained(theirs):
         raise ModelError(
-            f"timm has no pretrained weights of {theirs}; accepted are None, a path, and the networks that `timm.list_models(pretrained=True)` names."
+            f"timm has no pretrained weights of {theirs}; accepted are None, a path, and the "
+            "networks that `timm.list_models(pretrained=True)` names."
         )
 
 
 def build(name: str, weights: str | None, classes: tuple[str, ...] | None) -> nn.Module:
-    """The network `name` with `black`, `white` and `classes` set; its weights are drawn at random, except timm's "imagenet".
+    """The network `name` with `black`, `white` and `classes` set.
 
-    It has as many outputs as `classes` has names, ImageNet's 1000 if None; with `weights="imagenet"` always these.
+    Its weights are drawn at random, except timm's "imagenet". It has as many outputs as `classes`
+    has names, ImageNet's 1000 if None; with `weights="imagenet"` always these.
     """
     theirs = is_timm(name)
     if theirs is not None:
         return _timm(theirs, weights, classes)
     names = imagenet.classes() if weights == "imagenet" or not classes else classes
-    model = {"squeezenet1_1": _squeezenet1_1, "efficientnet_lite0": _efficientnet_lite0}[name](
-        len(names)
-    )
+    builders = {"squeezenet1_1": _squeezenet1_1, "efficientnet_lite0": _efficientnet_lite0}
+    model = builders[name](len(names))
     model.black, model.white, model.classes = -1.0, 1.0, names
     return model
 
@@ -113,7 +128,8 @@ def _squeezenet1_1(outputs: int) -> nn.Module:
 def _efficientnet_lite0(outputs: int) -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
-    # image_size=None: padding is worked out for the picture at hand, not once for 224 pixels; the two agree at 224
+    # image_size=None: padding is worked out for the picture at hand, not once for 224 pixels; the
+    # two agree at 224
     model = EfficientNet.from_name("efficientnet-lite0", num_classes=outputs, image_size=None)
     for module in list(model.modules()):
         for key, child in module.named_children():
@@ -123,7 +139,10 @@ def _efficientnet_lite0(outputs: int) -> nn.Module:
 
 
 def _padded_itself(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv`, stride 1, with its SAME padding as its own: the package pads beforehand, where no backward rule can see it."""
+    """`conv`, stride 1, with its SAME padding as its own.
+
+    The package pads beforehand, where no backward rule can see it.
+    """
     same = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -140,67 +159,69 @@ def _timm(name: str, weights: str | None, classes: tuple[str, ...] | None) -> nn
     import timm
 
     inception = name.partition(".")[0] == "inception_v4"  # trained, as paper Noise says, on [-1,1]
+    options = {"num_classes": len(classes)} if classes and weights != "imagenet" else {}
     try:
-        model = timm.create_model(
-            name,
-            pretrained=weights == "imagenet",
-            **({"num_classes": len(classes)} if classes and weights != "imagenet" else {}),
-        )
+        model = timm.create_model(name, pretrained=weights == "imagenet", **options)
     except Exception as error:
         if weights != "imagenet":
             raise
         raise ModelError(
-            f"timm's weights of {name} could not be downloaded ({type(error).__name__}); run where there is a network, or give weights of your own."
+            f"timm's weights of {name} could not be downloaded ({type(error).__name__}); run where "
+            "there is a network, or give weights of your own."
         ) from None
     if weights == "imagenet" or not classes:
-        classes = (
-            imagenet.classes() if model.num_classes == 1000 else None
-        )  # ImageNet-21k has other names
+        # ImageNet-21k has other names
+        classes = imagenet.classes() if model.num_classes == 1000 else None
     if weights == "imagenet":
-        mean, std = (model.pretrained_cfg[key] for key in ("mean", "std"))
-        model = Normalized(
-            model, *([2 * m - 1 for m in mean], [2 * s for s in std]) if inception else (mean, std)
-        )
+        mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
+        if inception:  # from [0,1] to [-1,1]
+            mean, std = [2 * m - 1 for m in mean], [2 * s for s in std]
+        model = Normalized(model, mean, std)
     model.black, model.white, model.classes = -1.0 if inception else 0.0, 1.0, classes
     return model
 
 
 def path(name: str) -> Path:
-    """The file of ImageNet weights in the package of squeezenet1_1 or efficientnet_lite0, found without running the package."""
+    """The file of ImageNet weights in the package of squeezenet1_1 or efficientnet_lite0.
+
+    It is found without running the package.
+    """
     module, package, _ = _PACKAGES[name][-1]
     file = _folder(module) / _FILES[name]
     if not file.is_file():
         raise ModelError(
-            f"the package {package} is installed without its file {_FILES[name]}; constraints.txt names the version that has it."
+            f"the package {package} is installed without its file {_FILES[name]}; constraints.txt "
+            "names the version that has it."
         )
     return file
 
 
 def _folder(module: str) -> Path | None:
-    found = find_spec(module)
-    return (
-        Path(found.origin).parent if found and found.origin else None
-    )  # what an uninstalled package leaves behind has no origin
+    spec = find_spec(module)
+    # what an uninstalled package leaves behind has no origin
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def squeezenet_state(file: Path) -> dict[str, Tensor]:
-    """Keras layers {name: [kernel HWIO, bias]} of a pickle as the state of `build("squeezenet1_1", ...)`; raises ModelError."""
+    """The state of `build("squeezenet1_1", ...)` out of a pickle; raises ModelError.
+
+    The pickle holds Keras layers {name: [kernel HWIO, bias]}.
+    """
     from torchvision.models import squeezenet1_1
 
     parts = ("squeeze1x1", "expand1x1", "expand3x3")
-    theirs = [
-        "conv1",
-        *(f"fire{n}/{part}" for n in range(2, 10) for part in parts),
-        "conv10",
-    ]  # the order of torchvision's
+    # the order of torchvision's
+    theirs = ["conv1", *(f"fire{n}/{part}" for n in range(2, 10) for part in parts), "conv10"]
     with torch.device("meta"):
         ours = [
             key
             for key, module in squeezenet1_1(weights=None).named_modules()
             if isinstance(module, nn.Conv2d)
         ]
+    mean, std = _CAFFE
     state = {
-        key: torch.tensor(values)[:, None, None] for key, values in zip(("mean", "std"), _CAFFE)
+        "mean": torch.tensor(mean)[:, None, None],
+        "std": torch.tensor(std)[:, None, None],
     }
     try:
         layers = plain_pickle.read(file)
@@ -211,7 +232,8 @@ def squeezenet_state(file: Path) -> dict[str, Tensor]:
                 f"body.{key}.bias": bias,
             }
     except Exception as error:  # an unpickler raises whatever it likes
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
-            f"{file} is not a pickle of NumPy arrays by layer ({' '.join(str(error).split()) or type(error).__name__}); install ndf again."
+            f"{file} is not a pickle of NumPy arrays by layer ({reason}); install ndf again."
         ) from None
     return state

@@ -1,10 +1,11 @@
 """Shapes10: ten shapes drawn over clutter, in any number and size, with exact object masks.
 
-Every picture is one row of uniform random numbers: label, colours, place, turn and clutter are independent draws, so that
-only the outline tells the class. All shapes have the same distribution of area, place and turn; the object is lighter, or
-darker, than everything behind it by at least `CONTRAST`. Lengths are in picture widths, so `size` changes resolution alone.
-Outlines are tested with single IEEE operations in float32 and colours are mixed in float64, so the bytes are the same on
-every platform.
+Every picture is one row of uniform random numbers: label, colours, place, turn and clutter are
+independent draws, so that only the outline tells the class. All shapes have the same distribution
+of area, place and turn; the object is lighter, or darker, than everything behind it by at least
+`CONTRAST`. Lengths are in picture widths, so `size` changes resolution alone. Outlines are tested
+with single IEEE operations in float32 and colours are mixed in float64, so the bytes are the same
+on every platform.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def _heart(x, y):
     return base * base * base < x * x * y * y * y
 
 
-# name -> outline: True where (x, y), y up, is inside; scale and origin are free, `_frame` normalises them
+# name -> outline: True where (x, y), y up, is inside; scale and origin are free, `_frame`
+# normalises them
 SHAPES = {
     "disc": lambda x, y: x * x + y * y < 1,
     "ring": lambda x, y: np.abs(x * x + y * y - 0.68) < 0.32,
@@ -79,20 +81,17 @@ _COLUMNS = {
 
 @cache
 def _frame(name: str) -> tuple[float, float, float, float]:
-    """Square root of the area, centroid (x, y) and reach from it, of an outline in its own units; four decimals."""
+    """Square root of the area, centroid (x, y) and reach from it, of an outline.
+
+    In the outline's own units, to four decimals.
+    """
     axis = np.linspace(-1.5, 1.5, 1201, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
     inside = SHAPES[name](x, y)
     x, y = x[inside].astype(float), y[inside].astype(float)
-    return tuple(
-        round(float(v), 4)
-        for v in (
-            np.sqrt(inside.sum()) * 3 / 1200,
-            x.mean(),
-            y.mean(),
-            np.hypot(x - x.mean(), y - y.mean()).max(),
-        )
-    )
+    side = np.sqrt(inside.sum()) * 3 / 1200
+    reach = np.hypot(x - x.mean(), y - y.mean()).max()
+    return tuple(round(float(v), 4) for v in (side, x.mean(), y.mean(), reach))
 
 
 def _between(u, low, high):
@@ -103,17 +102,15 @@ def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
     """Share of each pixel on the object, [N,size,size], from SAMPLES x SAMPLES points a pixel."""
     axis = ((np.arange(size * SAMPLES) + 0.5) / (size * SAMPLES)).astype(np.float32)
     side, turn = _between(draws["side"], *SIDE), np.deg2rad(_between(draws["turn"], -TURN, TURN))
-    reach = (
-        side * max(_frame(name)[3] / _frame(name)[0] for name in CLASSES) + 0.02
-    )  # the same for all, so place tells nothing
+    # the same for all shapes, so that the place tells nothing
+    reach = side * max(_frame(name)[3] / _frame(name)[0] for name in CLASSES) + 0.02
     place = _between(draws["place"], np.minimum(reach, 0.5), np.maximum(1 - reach, 0.5))
     covered = np.empty((len(labels), size, size))
     for k, name in enumerate(CLASSES):
         rows = labels == k
         unit, x0, y0, _ = _frame(name)
-        cos, sin = (
-            (f(turn[rows]) * unit / side[rows]).astype(np.float32) for f in (np.cos, np.sin)
-        )
+        cos = (np.cos(turn[rows]) * unit / side[rows]).astype(np.float32)
+        sin = (np.sin(turn[rows]) * unit / side[rows]).astype(np.float32)
         dx = axis - place[rows, :1].astype(np.float32)
         dy = place[rows, 1:].astype(np.float32) - axis
         x = (cos * dx + np.float32(x0))[:, None, :] + (sin * dy)[:, :, None]
@@ -124,7 +121,10 @@ def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _colours(draws: dict) -> np.ndarray:
-    """RGB [N,3+STROKES,3]: the object's, two of the ground, one a stroke; random hue, luminance as the module says."""
+    """RGB [N,3+STROKES,3]: the object's, two of the ground, one a stroke.
+
+    The hue is random, the luminance as the module says.
+    """
     u = draws["luminance"]
     top = _between(u[:, :1], 0.30 + CONTRAST, 0.90)  # the object's own, were it the lighter
     luminance = np.concatenate([top, _between(u[:, 1:], 0.05, top - CONTRAST)], axis=1)
@@ -138,7 +138,10 @@ def _colours(draws: dict) -> np.ndarray:
 
 
 def _field(u: np.ndarray, size: int) -> np.ndarray:
-    """Smooth noise [N,size,size] about 0: a cubic B-spline over a square grid of uniform numbers [N,g*g]."""
+    """Smooth noise [N,size,size] about 0.
+
+    It is a cubic B-spline over a square grid of uniform numbers [N,g*g].
+    """
     g = round(u.shape[1] ** 0.5)
     far = np.abs(((np.arange(size) + 0.5) / size * (g - 3) + 1)[:, None] - np.arange(g))
     spline = np.where(far < 1, 2 / 3 - far**2 + far**3 / 2, np.clip(2 - far, 0, None) ** 3 / 6)
@@ -146,34 +149,27 @@ def _field(u: np.ndarray, size: int) -> np.ndarray:
 
 
 def _ground(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
-    """What lies behind the object, RGB [N,3,size,size]: noise and warped stripes between two colours, then strokes."""
+    """What lies behind the object, RGB [N,3,size,size].
+
+    Noise and warped stripes between two colours, then strokes.
+    """
     axis = (np.arange(size) + 0.5) / size
     x, y = axis[None, None, :], axis[None, :, None]
     fields = np.split(draws["noise"], np.cumsum([g * g for g in OCTAVES])[:-1], axis=1)
     noise = sum(
-        (0.4 + w)[:, None, None] * _field(u, size) for u, w in zip(fields, draws["octaves"].T)
+        (0.4 + w)[:, None, None] * _field(u, size)
+        for u, w in zip(fields, draws["octaves"].T, strict=True)
     )
     turn, phase, count, depth = (v[:, None, None] for v in draws["stripes"].T)
-    wave = np.sin(
-        2
-        * np.pi
-        * (_between(count, 2, 7) * (x * np.cos(np.pi * turn) + y * np.sin(np.pi * turn)) + phase)
-        + 6 * noise
-    )
-    mix = np.clip(
-        0.5
-        + _between(draws["sharpness"], 1, 5)[:, :, None]
-        * (noise + 0.4 * np.clip(depth - 0.4, 0, None) * wave),
-        0,
-        1,
-    )
-    ground = (
-        colours[:, 1, :, None, None]
-        + mix[:, None] * (colours[:, 2] - colours[:, 1])[:, :, None, None]
-    )
-    for k, (x0, y0, turn, length, width) in enumerate(
-        draws["strokes"].reshape(-1, STROKES, 5, 1, 1).transpose(1, 2, 0, 3, 4)
-    ):
+    across = x * np.cos(np.pi * turn) + y * np.sin(np.pi * turn)
+    wave = np.sin(2 * np.pi * (_between(count, 2, 7) * across + phase) + 6 * noise)
+    striped = noise + 0.4 * np.clip(depth - 0.4, 0, None) * wave
+    sharpness = _between(draws["sharpness"], 1, 5)[:, :, None]
+    mix = np.clip(0.5 + sharpness * striped, 0, 1)
+    step = (colours[:, 2] - colours[:, 1])[:, :, None, None]
+    ground = colours[:, 1, :, None, None] + mix[:, None] * step
+    strokes = draws["strokes"].reshape(-1, STROKES, 5, 1, 1).transpose(1, 2, 0, 3, 4)
+    for k, (x0, y0, turn, length, width) in enumerate(strokes):
         cos, sin = np.cos(np.pi * turn), np.sin(np.pi * turn)
         along = np.clip((x - x0) * cos + (y - y0) * sin, -length * 0.35, length * 0.35)
         away = np.sqrt((x - x0 - along * cos) ** 2 + (y - y0 - along * sin) ** 2)
@@ -184,10 +180,10 @@ def _ground(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
 
 def _draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
     """The uniform numbers of the `number`-th block of a split, by use, each [BLOCK, ...]."""
-    random = np.random.default_rng([seed, list(SPLITS).index(split), number]).random(
-        (BLOCK, sum(_COLUMNS.values()))
-    )
-    return dict(zip(_COLUMNS, np.split(random, np.cumsum(list(_COLUMNS.values()))[:-1], axis=1)))
+    widths = list(_COLUMNS.values())
+    generator = np.random.default_rng([seed, list(SPLITS).index(split), number])
+    parts = np.split(generator.random((BLOCK, sum(widths))), np.cumsum(widths)[:-1], axis=1)
+    return dict(zip(_COLUMNS, parts, strict=True))
 
 
 def _labels(draws: dict) -> np.ndarray:
@@ -202,22 +198,20 @@ def _block(
     draws = _draws(split, number, seed)
     labels, colours = _labels(draws), _colours(draws)
     covered, ground = _coverage(draws, labels, size), _ground(draws, colours, size)
-    shade = np.clip(0.15 + _field(draws["texture"], size), 0, 1)[
-        :, None
-    ]  # away from the ground, to white or black
-    tone = (
-        colours[:, 0, :, None, None] * (1 - shade)
-        + (draws["lighter"] < LIGHTER)[:, :, None, None] * shade
-    )
+    # away from the ground, to white or black
+    shade = np.clip(0.15 + _field(draws["texture"], size), 0, 1)[:, None]
+    lighter = (draws["lighter"] < LIGHTER)[:, :, None, None]
+    tone = colours[:, 0, :, None, None] * (1 - shade) + lighter * shade
     image = ground + covered[:, None] * (tone - ground)
     return np.floor(image * 255 + 0.5).astype(np.uint8), labels, covered >= 0.5
 
 
 def draw(split: str, size: int = 32, count: int | None = None, seed: int = 0) -> Dataset:
-    """The first `count` pictures of a split as a `Dataset` (20,000 train, 2,000 test if None), size x size pixels.
+    """The first `count` pictures of a split, size x size pixels; 20,000 train, 2,000 test if None.
 
-    A mask is True where at least half of the pixel is on the object. Picture n depends on split, seed and n alone, whatever
-    the count; the splits never meet; any count divisible by ten is balanced. Raises DataError for what cannot be drawn.
+    A mask is True where at least half of the pixel is on the object. Picture n depends on split,
+    seed and n alone, whatever the count; the splits never meet; any count divisible by ten is
+    balanced. Raises DataError for what cannot be drawn.
     """
     if split not in SPLITS:
         raise DataError(f"shapes10 has no split {split!r}; accepted are {' and '.join(SPLITS)}.")
@@ -225,10 +219,11 @@ def draw(split: str, size: int = 32, count: int | None = None, seed: int = 0) ->
     for name, value, least in (("size", size, 16), ("count", count, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise DataError(
-                f"shapes10 cannot be drawn with {name} {value!r}; it must be a whole number of at least {least}."
+                f"shapes10 cannot be drawn with {name} {value!r}; "
+                f"it must be a whole number of at least {least}."
             )
     blocks = [_block(split, size, number, seed) for number in range(-(-count // BLOCK))]
     images, labels, masks = (
-        torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*blocks)
+        torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*blocks, strict=True)
     )
     return Dataset("shapes10", split, images, labels, CLASSES, f"drawn, seed {seed}", masks)

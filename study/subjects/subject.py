@@ -1,9 +1,13 @@
-"""What is studied: a network and the pictures it is studied on, checked to fit each other before any long work."""
+"""What is studied: a network and the pictures it is studied on.
+
+The two are checked to fit each other before any long work.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +17,8 @@ from torch import Tensor, nn
 from study.subjects import networks, pretrained, sources
 from study.subjects.sources import DataError, Dataset, to_range
 
-TEN_CLASSES = (
-    "shapes10",
-    "cifar10",
-    "cifar10_rest",
-    "cifar10_masks",
-    "imagenette",
-)  # what a network with ImageNet's outputs needs a new last layer for
+# what a network with ImageNet's outputs needs a new last layer for
+TEN_CLASSES = ("shapes10", "cifar10", "cifar10_rest", "cifar10_masks", "imagenette")
 
 
 class Subject(NamedTuple):
@@ -33,9 +32,8 @@ class Subject(NamedTuple):
     @property
     def label(self) -> str:
         """For tables: network, its weights unless they are those of the dataset, and data."""
-        weights = (
-            "" if self.weights in ("none", self.pictures.name) else f" ({Path(self.weights).name})"
-        )
+        named = self.weights not in ("none", self.pictures.name)
+        weights = f" ({Path(self.weights).name})" if named else ""
         return f"{self.model_name}{weights}, {Path(self.pictures.name).name}"
 
     @property
@@ -44,7 +42,10 @@ class Subject(NamedTuple):
         return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
 
     def altered(self, **changes) -> Subject:
-        """The same network on changed pictures: `changes` replace fields of the dataset, such as images or masks."""
+        """The same network on changed pictures.
+
+        `changes` replace fields of the dataset, such as images or masks.
+        """
         return self._replace(pictures=replace(self.pictures, **changes))
 
     @property
@@ -62,17 +63,23 @@ class Subject(NamedTuple):
 
 
 def _tag(dataset: str, model: str, weights: str | None) -> str | None:
-    """The weights meant by "auto": those trained on `dataset` for the papers' networks and whatever else has some, a factory's own, else ImageNet's."""
+    """The weights meant by "auto".
+
+    Those trained on `dataset` for the papers' networks and whatever else has some, a factory's own,
+    else ImageNet's.
+    """
     if weights != "auto":
         return weights
-    if model not in networks.BUILDERS:
-        ours = networks.card(str(model), dataset)  # a new last layer, trained on the dataset
-        return dataset if ours else None if str(model).startswith("python:") else "imagenet"
-    if not sources.known(dataset):
-        raise networks.ModelError(
-            f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, a path, 'imagenet' or None."
-        )
-    return dataset
+    if model in networks.BUILDERS:
+        if not sources.known(dataset):
+            raise networks.ModelError(
+                f"weights 'auto' means those trained on a named dataset; for {dataset} name a tag, "
+                "a path, 'imagenet' or None."
+            )
+        return dataset
+    if networks.card(str(model), dataset):  # a new last layer, trained on the dataset
+        return dataset
+    return None if str(model).startswith("python:") else "imagenet"
 
 
 def check(dataset: str, model: str, weights: str | None = "auto", split: str = "test") -> None:
@@ -94,8 +101,9 @@ def subject(
 ) -> Subject:
     """Network and pictures, checked to fit each other before any long work.
 
-    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks, torchvision's and timm's, where
-    there are none: their ImageNet weights; a factory: its own). Raises DataError or ModelError.
+    `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks,
+    torchvision's and timm's, where there are none: their ImageNet weights; a factory: its own).
+    Raises DataError or ModelError.
     """
     check(dataset, model, weights, split)
     tag = _tag(dataset, model, weights)
@@ -110,11 +118,13 @@ def _fit_together(network: nn.Module, pictures: Dataset) -> None:
         outputs = network(batch(Subject(network, pictures, "", ""), slice(0, 1))).shape[1]
     if outputs != len(pictures.classes):
         raise networks.ModelError(
-            f"class mismatch: the network has {outputs} outputs, {pictures.name} has {len(pictures.classes)} classes ({', '.join(pictures.classes[:12])})."
+            f"class mismatch: the network has {outputs} outputs, {pictures.name} has "
+            f"{len(pictures.classes)} classes ({', '.join(pictures.classes[:12])})."
         )
     if network.classes and tuple(network.classes) != pictures.classes:
         raise networks.ModelError(
-            f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; {pictures.name} has {', '.join(pictures.classes[:12])}."
+            f"class mismatch: the network was trained on {', '.join(network.classes[:12])}; "
+            f"{pictures.name} has {', '.join(pictures.classes[:12])}."
         )
 
 
@@ -135,29 +145,32 @@ def fill_value(who: Subject, fill: str) -> float:
 
 
 def accept(namespace: dict, *names: str) -> None:
-    """Raise ValueError if a notebook's namespace holds a plain value under a name that is not one of its parameters.
+    """Raise ValueError if a notebook's namespace holds a plain value that is no parameter.
 
-    Called right after the parameters, it turns a misspelt papermill parameter into one sentence instead of silence.
+    `names` are the parameters' names. Called right after them, this turns a misspelt papermill
+    parameter into one sentence instead of silence.
     """
-    own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    jupyters_own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
     given = [
-        k
-        for k, v in namespace.items()
-        if not k.startswith("_")
-        and k not in own
-        and (v is None or isinstance(v, (bool, int, float, str, list, dict)))
+        name
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in jupyters_own
+        and (value is None or isinstance(value, (bool, int, float, str, list, dict)))
     ]
-    unknown = [k for k in given if k not in names]
+    unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
 
 
 def check_count(name: str, value, all_of: bool = True) -> None:
-    """Raise ValueError for what is neither a whole number of at least 1 nor None, which is all of them, if `all_of`."""
+    """Raise ValueError for what is neither a whole number of at least 1 nor None.
+
+    None is all of them, if `all_of`.
+    """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(
-            f"{name} is {value!r}; it must be a whole number of at least 1{' or None for all' if all_of else ''}."
-        )
+        or_none = " or None for all" if all_of else ""
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{or_none}.")
 
 
 def _check_run(seed, device) -> None:
@@ -177,7 +190,10 @@ def _check_run(seed, device) -> None:
 
 
 def _untrained(dataset: str, model: str, weights: str | None) -> bool:
-    """Is one of our own networks, or a pretrained one on other classes than ImageNet's, meant without weights for this dataset?"""
+    """Is one of our own networks meant without weights for this dataset?
+
+    Or a pretrained one on other classes than ImageNet's.
+    """
     if weights != "auto" or not sources.known(dataset):
         return False
     if model in networks.BUILDERS:
@@ -200,19 +216,22 @@ def subjects(
     device: str = "cpu",
     batch_size: int = 256,
 ) -> list[Subject]:
-    """A subject for every pair of the given datasets and models, each a name or a list; all names are checked before any is loaded.
+    """A subject for every pair of the given datasets and models, each a name or a list.
 
-    Of several pairs with `weights="auto"`, those whose network was never trained on the dataset are left out.
+    All names are checked before any is loaded. Of several pairs with `weights="auto"`, those whose
+    network was never trained on the dataset are left out.
     """
-    as_list = lambda value: list(value) if isinstance(value, (list, tuple)) else [value]
     check_count("images", count)
     check_count("batch_size", batch_size, all_of=False)
     _check_run(seed, device)
+    given = []
     for name, value in (("dataset", dataset), ("model", model), ("weights", weights)):
-        if isinstance(value, (list, tuple)) and not value:
+        names = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not names:
             raise ValueError(f"{name} is an empty list; give at least one name.")
-    wanted = [(d, m, w) for d in as_list(dataset) for m in as_list(model) for w in as_list(weights)]
-    wanted = [pair for pair in wanted if not _untrained(*pair)] or wanted
+        given.append(names)
+    every = list(product(*given))
+    wanted = [combination for combination in every if not _untrained(*combination)] or every
     for d, m, w in wanted:
         check(d, m, w, split)
     return [
@@ -229,10 +248,12 @@ def picture(
     seed: int = 0,
     device: str = "cpu",
 ) -> Subject:
-    """One picture of your own and a network: what `subject` is for a dataset, but the picture needs no label (it has -1).
+    """One picture of your own and a network.
 
-    `name`: a file, scaled and cut to `size` x `size` as ImageNet's pictures are, or `<dataset>:<n>`, a dataset's n-th test
-    picture from 0. A network that has no names for its outputs gets "class 0", "class 1", ... Raises DataError or ModelError.
+    It is what `subject` is for a dataset, but the picture needs no label (it has -1). `name`: a
+    file, scaled and cut to `size` x `size` as ImageNet's pictures are, or `<dataset>:<n>`, a
+    dataset's n-th test picture from 0. A network that has no names for its outputs gets "class 0",
+    "class 1", ... Raises DataError or ModelError.
     """
     _check_run(seed, device)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -248,12 +269,13 @@ def picture(
     classes = tuple(network.classes or (f"class {k}" for k in range(outputs)))
     if len(classes) != outputs:
         raise networks.ModelError(
-            f"class mismatch: the network has {outputs} outputs, and its `classes` are {len(classes)} names."
+            f"class mismatch: the network has {outputs} outputs, and its `classes` are "
+            f"{len(classes)} names."
         )
-    labels = (
-        pictures.labels if classes == pictures.classes else torch.full_like(pictures.labels, -1)
-    )
-    return Subject(network, replace(pictures, labels=labels, classes=classes), model, tag or "none")
+    if classes != pictures.classes:
+        unlabelled = torch.full_like(pictures.labels, -1)
+        pictures = replace(pictures, labels=unlabelled, classes=classes)
+    return Subject(network, pictures, model, tag or "none")
 
 
 def _nth(dataset: str, number: str, size: int) -> Dataset:
@@ -261,7 +283,8 @@ def _nth(dataset: str, number: str, size: int) -> Dataset:
     pictures = sources.load(dataset, size=size)
     if not (number.isdecimal() and int(number) < len(pictures)):
         raise DataError(
-            f"{dataset} has no picture {number!r}; accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}."
+            f"{dataset} has no picture {number!r}; "
+            f"accepted are {dataset}:0 to {dataset}:{len(pictures) - 1}."
         )
     return replace(pictures.take(slice(int(number), int(number) + 1)), name=f"{dataset}:{number}")
 
@@ -273,14 +296,18 @@ def _own(name: str, size: int) -> Dataset:
     path = Path(name).expanduser()
     if not path.is_file():
         raise DataError(
-            f"{name!r} is no file; accepted are the path of a picture and <dataset>:<n>, such as photos:1."
+            f"{name!r} is no file; "
+            "accepted are the path of a picture and <dataset>:<n>, such as photos:1."
         )
     pixels = sources.stack([imagenet.centre_crop(sources.read_image(path, upright=True), size)])
     return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
 
 
 def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
-    """How many logits the network returns for the picture; ModelError if it cannot take it or returns something else."""
+    """How many logits the network returns for the picture.
+
+    ModelError if it cannot take it or returns something else.
+    """
     try:
         with torch.no_grad():
             logits = network(batch(Subject(network, pictures, "", ""), slice(0, 1)))
@@ -288,41 +315,45 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
         height, width = pictures.images.shape[2:]
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise networks.ModelError(
-            f"{name} cannot take a picture of {width}x{height} pixels ({reason}); give another `size`."
+            f"{name} cannot take a picture of {width}x{height} pixels ({reason}); "
+            "give another `size`."
         ) from None
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        what = (
-            f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        )
+        returned = type(logits).__name__
+        if isinstance(logits, Tensor):
+            returned = f"shape {tuple(logits.shape)}"
         raise networks.ModelError(
-            f"{name} must return logits [N,K]; for one picture it returned {what}."
+            f"{name} must return logits [N,K]; for one picture it returned {returned}."
         )
     return logits.shape[1]
 
 
 def class_of(who: Subject, target: int | str | None) -> int | None:
-    """The class that `target` means: None stays (the predicted one), a number is checked, a name looked up; ValueError."""
+    """The class that `target` means; ValueError if it means none.
+
+    None stays (the predicted one), a number is checked, a name looked up.
+    """
     names = who.pictures.classes
-    if (
-        target is None
-        or isinstance(target, int)
-        and not isinstance(target, bool)
-        and 0 <= target < len(names)
-    ):
+    if target is None:
+        return None
+    is_number = isinstance(target, int) and not isinstance(target, bool)
+    if is_number and 0 <= target < len(names):
         return target
     wanted, folded = str(target).casefold(), [name.casefold() for name in names]
-    found = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise ValueError(
-            f"{len(found)} classes are called {target!r}; name one by its number: {', '.join(map(str, found))}."
+            f"{len(matches)} classes are called {target!r}; name one by its number: "
+            f"{', '.join(map(str, matches))}."
         )
-    near = (
-        [names[k] for k, name in enumerate(folded) if wanted in name]
-        or [names[folded.index(name)] for name in get_close_matches(wanted, folded)]
-        or names
-    )
+    near = [names[k] for k, name in enumerate(folded) if wanted in name]
+    if not near:
+        near = [names[folded.index(name)] for name in get_close_matches(wanted, folded)]
+    if not near:
+        near = names
     raise ValueError(
-        f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, such as {', '.join(near[:5])}."
+        f"unknown class {target!r}; accepted are the numbers 0 to {len(names) - 1} and the names, "
+        f"such as {', '.join(near[:5])}."
     )

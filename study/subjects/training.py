@@ -1,4 +1,4 @@
-"""Training as both papers do it: one loop, resumable at every epoch, the data one tensor of bytes."""
+"""Training as both papers do it: one loop, resumable every epoch, the data one tensor of bytes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from study.subjects.sources import Dataset, to_range
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a network was trained; the defaults are paper Sign's (section 4): AdamW, 1e-3, batch 128, 50 epochs, shuffled.
+    """How a network was trained; the defaults are paper Sign's (section 4).
 
-    `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper Noise does. `trains` is
-    "all", or what `fit_last_layer` trains: "last layer, frozen" or "last layer, released". `schedule` is "constant",
-    "one cycle": up to `lr` over the first three tenths of the steps and down to nothing (torch's OneCycleLR), or "cooldown":
-    `lr`, and over the last tenth of the epochs (whole ones, at least one) straight down to nothing.
+    These are: AdamW, 1e-3, batch 128, 50 epochs, shuffled.
+
+    `reshuffle=False` draws one order and keeps it for all epochs, as the released loop of paper
+    Noise does. `trains` is "all", or what `fit_last_layer` trains: "last layer, frozen" or "last
+    layer, released". `schedule` is "constant", "one cycle": up to `lr` over the first three tenths
+    of the steps and down to nothing (torch's OneCycleLR), or "cooldown": `lr`, and over the last
+    tenth of the epochs (whole ones, at least one) straight down to nothing.
     """
 
     epochs: int = 50
@@ -46,19 +49,17 @@ def fit(
     checkpoint: Path | None = None,
     log=print,
 ) -> list[dict]:
-    """Train in place on all of `data`; returns one row an epoch (epoch, loss, accuracy while training, seconds).
+    """Train in place on all of `data`; returns one row an epoch.
 
-    `inputs` maps places int64 [n], on the model's device, to what it takes there; None: the pictures, in its range. With
-    `checkpoint`, the state is written after every epoch and a later call goes on from it, with the same batches as if it had
-    never stopped: the order of epoch e depends on seed and e alone.
+    A row has epoch, loss, accuracy while training and seconds.
+
+    `inputs` maps places int64 [n], on the model's device, to what it takes there; None: the
+    pictures, in its range. With `checkpoint`, the state is written after every epoch and a later
+    call goes on from it, with the same batches as if it had never stopped: the order of epoch e
+    depends on seed and e alone.
     """
     device = next(model.parameters()).device
     where = device if inputs else data.images.device
-    inputs = inputs or (
-        lambda index: to_range(data.images[index].to(device), model).contiguous(
-            memory_format=torch.channels_last
-        )
-    )
     labels = data.labels.to(device)
     model.train().to(memory_format=torch.channels_last)
     optimizer = getattr(torch.optim, protocol.optimizer)(
@@ -68,52 +69,66 @@ def fit(
     rows = _resume(model, optimizer, checkpoint, asked)
     steps = -(-len(data) // protocol.batch_size)
     step = _schedule(optimizer, protocol, steps, len(rows) * steps)
+
+    def batches(order):
+        for index in order.split(protocol.batch_size):
+            images = inputs(index) if inputs else _given(model, data, index, device)
+            yield images, labels[index]
+
     for epoch in range(len(rows), protocol.epochs):
         start = time.perf_counter()
-        order = torch.randperm(
-            len(data),
-            generator=torch.Generator().manual_seed(
-                1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)
-            ),
-        ).to(where)
+        order = _order(len(data), protocol, epoch).to(where)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * protocol.seed + epoch)  # of dropout and the like
-            loss, right = _epoch(
-                model,
-                optimizer,
-                ((inputs(index), labels[index]) for index in order.split(protocol.batch_size)),
-                protocol.bfloat16,
-                step,
-            )
-        rows.append(
-            {
-                "epoch": epoch + 1,
-                "loss": loss / len(data),
-                "accuracy": right / len(data),
-                "seconds": time.perf_counter() - start,
-            }
-        )
+            loss, right = _epoch(model, optimizer, batches(order), protocol.bfloat16, step)
+        row = {
+            "epoch": epoch + 1,
+            "loss": loss / len(data),
+            "accuracy": right / len(data),
+            "seconds": time.perf_counter() - start,
+        }
+        rows.append(row)
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is not finite in epoch {epoch + 1}; lower the learning rate ({protocol.lr})."
+                f"the loss is not finite in epoch {epoch + 1}; lower the learning rate "
+                f"({protocol.lr})."
             )
         _save(model, optimizer, rows, checkpoint, asked)
         log(
-            f"epoch {epoch + 1}/{protocol.epochs}  loss {rows[-1]['loss']:.3f}  accuracy {rows[-1]['accuracy']:.3f}  {rows[-1]['seconds']:.0f} s"
+            f"epoch {epoch + 1}/{protocol.epochs}  loss {row['loss']:.3f}  "
+            f"accuracy {row['accuracy']:.3f}  {row['seconds']:.0f} s"
         )
     model.eval()
     return rows
 
 
+def _given(
+    model: nn.Module, data: Dataset, index: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """The pictures at `index` in the model's range, on its device."""
+    images = to_range(data.images[index].to(device), model)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _order(count: int, protocol: Protocol, epoch: int) -> torch.Tensor:
+    """The order in which an epoch takes the pictures."""
+    seed = 1_000_003 * protocol.seed + (epoch if protocol.reshuffle else 0)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
 def _schedule(
     optimizer: torch.optim.Optimizer, protocol: Protocol, steps: int, done: int
 ) -> Callable[[], None]:
-    """What to call after every step, `done` of them taken already, so that the learning rate follows the protocol."""
+    """What to call after every step, so that the learning rate follows the protocol.
+
+    `done` steps were taken already.
+    """
     if protocol.schedule == "constant":
         return lambda: None
     if protocol.schedule not in ("one cycle", "cooldown"):
         raise ValueError(
-            f"schedule is {protocol.schedule!r}; accepted are 'constant', 'one cycle' and 'cooldown'."
+            f"schedule is {protocol.schedule!r}; "
+            "accepted are 'constant', 'one cycle' and 'cooldown'."
         )
     total = protocol.epochs * steps
     if done == total:
@@ -125,7 +140,8 @@ def _schedule(
         return torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: min(1, (total - step) / rest), last_epoch=done - 1
         ).step
-    # torch keeps the ends of the cycle in the optimizer's groups, which a checkpoint has brought back
+    # torch keeps the ends of the cycle in the optimizer's groups, which a checkpoint has brought
+    # back
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, protocol.lr, total_steps=total, last_epoch=done - 1
     ).step
@@ -138,9 +154,10 @@ def _epoch(
     bfloat16: bool,
     step: Callable[[], None],
 ) -> tuple[float, int]:
-    """One step a batch (inputs, labels); returns the summed loss and how many were right before their step.
+    """One step a batch (inputs, labels); returns the summed loss and how many were right.
 
-    Both are read at the end, since a GPU waits at every number that is read.
+    Right is counted before the batch's step. Both are read at the end, since a GPU waits at every
+    number that is read.
     """
     losses, right, counts = [], 0, []
     for images, labels in batches:
@@ -154,9 +171,8 @@ def _epoch(
         losses.append(loss.detach())
         counts.append(len(labels))
         right = right + (logits.argmax(1) == labels).sum()
-    return float(
-        torch.stack(losses).cpu().double() @ torch.tensor(counts, dtype=torch.float64)
-    ), int(right)
+    total = torch.stack(losses).cpu().double() @ torch.tensor(counts, dtype=torch.float64)
+    return float(total), int(right)
 
 
 def fit_last_layer(
@@ -167,12 +183,14 @@ def fit_last_layer(
     checkpoint: Path | None = None,
     log=print,
 ) -> list[dict]:
-    """Train the second part of `model`, (body, layer), in place and leave the body's weights alone (paper Sign, section 4).
+    """Train the second part of `model`, (body, layer), in place (paper Sign, section 4).
 
-    "last layer, frozen": the body is in eval mode, so that its outputs are the same in every epoch and are computed once.
-    "last layer, released": as in the released code, the whole network is in train mode. Only the layer gets gradients, but
-    the body's batch-norm statistics follow the new pictures, and its dropout and stochastic depth are at work. Rows and
-    checkpoint as in `fit`.
+    The body's weights are left alone.
+
+    "last layer, frozen": the body is in eval mode, so that its outputs are the same in every epoch
+    and are computed once. "last layer, released": as in the released code, the whole network is in
+    train mode. Only the layer gets gradients, but the body's batch-norm statistics follow the new
+    pictures, and its dropout and stochastic depth are at work. Rows and checkpoint as in `fit`.
     """
     body, layer = model
     if protocol.trains == "last layer, frozen":
@@ -187,7 +205,8 @@ def fit_last_layer(
         )
     if protocol.trains != "last layer, released":
         raise ValueError(
-            f"trains is {protocol.trains!r}; accepted are 'last layer, frozen' and 'last layer, released'."
+            f"trains is {protocol.trains!r}; "
+            "accepted are 'last layer, frozen' and 'last layer, released'."
         )
     learns = [(p, p.requires_grad) for p in body.parameters()]
     try:
@@ -220,22 +239,20 @@ def _resume(model, optimizer, checkpoint, asked) -> list[dict]:
         return []
     try:
         state = torch.load(checkpoint, weights_only=True)
-        written, rows, weights, steps = (
-            state[name] for name in ("protocol", "rows", "model", "optimizer")
-        )
+        written, rows = state["protocol"], state["rows"]
+        weights, steps = state["model"], state["optimizer"]
     except Exception:
         checkpoint.replace(checkpoint.with_name(checkpoint.name + ".damaged"))
         return []
-    if {
-        **asdict(Protocol()),
-        **written,
-    } != asked:  # a field younger than the checkpoint had its default
+    # a field younger than the checkpoint had its default
+    if {**asdict(Protocol()), **written} != asked:
         raise ValueError(
-            f"{checkpoint} was written by another protocol or on other data ({written}); remove it or train with that one."
+            f"{checkpoint} was written by another protocol or on other data ({written}); "
+            "remove it or train with that one."
         )
-    if {k: v.shape for k, v in weights.items()} != {
-        k: v.shape for k, v in model.state_dict().items()
-    }:
+    stored = {key: value.shape for key, value in weights.items()}
+    own = {key: value.shape for key, value in model.state_dict().items()}
+    if stored != own:
         raise ValueError(
             f"{checkpoint} was written for another network; remove it or train that one."
         )
@@ -248,20 +265,15 @@ def _resume(model, optimizer, checkpoint, asked) -> list[dict]:
 def outputs(
     model: nn.Module, data: Dataset, part: nn.Module | None = None, batch_size: int = 128
 ) -> torch.Tensor:
-    """What `part` (None: the whole model) returns for every picture, given in the model's range: [N,...]; float32, eval mode."""
+    """What `part` (None: the whole model) returns for every picture: [N,...]; float32, eval mode.
+
+    The pictures are given in the model's range.
+    """
     device = next(model.parameters()).device
-    part = (model.eval() if part is None else part.eval()).to(memory_format=torch.channels_last)
+    part = model if part is None else part
+    part.eval().to(memory_format=torch.channels_last)
     batches = torch.arange(len(data)).split(batch_size)
-    return torch.cat(
-        [
-            part(
-                to_range(data.images[i].to(device), model).contiguous(
-                    memory_format=torch.channels_last
-                )
-            )
-            for i in batches
-        ]
-    )
+    return torch.cat([part(_given(model, data, index, device)) for index in batches])
 
 
 def predict(model: nn.Module, data: Dataset, batch_size: int = 128) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""The chapters as stored: executed, clean, described, in step with their sources, profiles and the frame around them."""
+"""The chapters as stored: executed, clean, described, in step with what surrounds them.
+
+That is their sources, the profiles and the frame.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.requirements import Requirement
 
 from book import build
@@ -123,11 +126,13 @@ def test_published_chapter_follows_from_its_source(name):
     )
     if build.replaced(published, run.profile_values("paper")[name]):
         pytest.skip(
-            "networks that this chapter rests on have been trained anew; its page says so until it is executed again"
+            "networks that this chapter rests on have been trained anew; "
+            "its page says so until it is executed again"
         )
     if not current and not have_cifar10():
         pytest.skip(
-            "this chapter is older than its source, and the real pictures that it needs are not here (SIGN_NOISE_DATA); its page says so"
+            "this chapter is older than its source, and the real pictures that it needs are not "
+            "here (SIGN_NOISE_DATA); its page says so"
         )
     assert current, f"make refresh PROFILE=paper CHAPTER={name}"
 
@@ -145,7 +150,7 @@ def test_the_contents_name_existing_pages_and_all_of_them():
     assert [Path(file).name for file in files if Path(file).name in CHAPTERS] == list(CHAPTERS)
 
 
-# --- the driver, on a small tree of its own ---------------------------------------------------------------------------
+# --- the driver, on a small tree of its own -------------------------------------------------------
 
 
 @pytest.fixture
@@ -325,7 +330,10 @@ def test_a_stale_chapter_carries_a_banner_and_a_quick_one_a_note(tree):
 
 
 def test_a_chapter_says_when_its_networks_have_been_replaced(tree):
-    """Which committed networks a chapter rests on follows from its parameters; what they were stays with it."""
+    """Which committed networks a chapter rests on follows from its parameters.
+
+    What they were stays with it.
+    """
     (tree / "_config.yml").write_text(yaml.safe_dump({"title": "Toy", "html": {}}))
     (tree / "_toc.yml").touch()
     (tree / "data" / "weights").mkdir(parents=True)
@@ -335,11 +343,9 @@ def test_a_chapter_says_when_its_networks_have_been_replaced(tree):
             json.dumps({"model": model, "dataset": dataset, "weights_hash": weights_hash})
         )
 
-    (
-        put("small-shapes10", "small", "shapes10", "a"),
-        put("small-twin", "small", "shapes10+patch", "b"),
-        put("large-shapes10", "large", "shapes10", "c"),
-    )
+    put("small-shapes10", "small", "shapes10", "a")
+    put("small-twin", "small", "shapes10+patch", "b")
+    put("large-shapes10", "large", "shapes10", "c")
     assert run.networks_behind({"model": "small", "images": 2}, tree) == {}
     assert run.networks_behind({"model": ["small", "other"], "dataset": "shapes10"}, tree) == {
         "small-shapes10": "a",
@@ -390,18 +396,8 @@ def test_numbers_in_tables_keep_together(tmp_path):
         and build.unbroken(wide[:70] + "\n\n" + wide).count("\u00a0") == 4
     )
     (tmp_path / "page.md").write_text(f"0.1 to 0.2\n\n{table}", encoding="utf8")
-    notebook = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_code_cell(
-                "x",
-                outputs=[
-                    nbformat.v4.new_output(
-                        "display_data", {"text/markdown": table, "text/plain": table}
-                    )
-                ],
-            )
-        ]
-    )
+    output = new_output("display_data", {"text/markdown": table, "text/plain": table})
+    notebook = new_notebook(cells=[new_code_cell("x", outputs=[output])])
     nbformat.write(notebook, tmp_path / "chapter.ipynb")
     build.keep_numbers_whole(tmp_path)
     assert (tmp_path / "page.md").read_text(encoding="utf8") == f"0.1 to 0.2\n\n{whole}"
@@ -411,7 +407,7 @@ def test_numbers_in_tables_keep_together(tmp_path):
     }
 
 
-# --- the frame --------------------------------------------------------------------------------------------------------
+# --- the frame ------------------------------------------------------------------------------------
 
 PROJECT = tomllib.loads(text("pyproject.toml"))["project"]
 TARGETS = set(re.search(r"^\.PHONY: (.*)$", text("Makefile"), re.M)[1].split())
@@ -454,7 +450,7 @@ def test_one_version_of_the_project():
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_an_environment_is_installed_once_again_if_cut_short_and_left_alone_if_current(tmp_path):
-    """With a stand-in for Python that notes its arguments and fails as long as there is a file `broken`."""
+    """With a stand-in for Python that notes its arguments and fails while there is `broken`."""
     python, log, broken = tmp_path / "bin" / "python", tmp_path / "log", tmp_path / "broken"
     python.parent.mkdir()
     python.write_text(

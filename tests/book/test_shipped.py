@@ -1,4 +1,7 @@
-"""RectGrad on every network that comes with the project, on its own pictures at their own size: something must come through."""
+"""RectGrad on every network that comes with the project: something must come through.
+
+On the network's own pictures at their own size.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ COMMITTED = sorted(path.stem.split("-", 1) for path in networks.WEIGHTS.glob("*.
 
 
 def shows_something(model, images):
-    found = attribution.rectgrad(model, images)
-    assert found.isfinite().all() and (found > 0).flatten(1).any(1).all()
+    values = attribution.rectgrad(model, images)
+    assert values.isfinite().all() and (values > 0).flatten(1).any(1).all()
 
 
 @pytest.mark.parametrize("name, tag", COMMITTED, ids="-".join)

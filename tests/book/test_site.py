@@ -29,13 +29,8 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path):
         super().__init__()
-        self.anchors, self.links, self.resources, self.silent, self.prose = (
-            set(),
-            set(),
-            set(),
-            [],
-            [],
-        )
+        self.anchors, self.links, self.resources = set(), set(), set()
+        self.silent, self.prose = [], []
         self.feed(path.read_text(encoding="utf8"))
 
     def handle_starttag(self, tag, pairs):
@@ -135,7 +130,7 @@ def test_every_page_names_the_commit_it_was_built_from(site, pages):
             assert "Built from" in "".join(page.prose), path.name
 
 
-# --- in a browser -----------------------------------------------------------------------------------------------------
+# --- in a browser ---------------------------------------------------------------------------------
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -149,16 +144,15 @@ def browser():
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS))), None
-    )
-    if found is None:
+    installed = filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS)))
+    chromium = os.environ.get("CHROMIUM") or next(installed, None)
+    if chromium is None:
         pytest.skip(
             "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
         )
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(
-            executable_path=found,
+            executable_path=chromium,
             args=[
                 "--no-sandbox",
                 "--disable-gpu",
@@ -183,46 +177,47 @@ def address(site):
 
 @pytest.fixture
 def visit(browser, address):
-    """Open a page with no network beyond the book; what the browser complains about is collected in `.complaints`."""
+    """Open a page with no network beyond the book.
+
+    What the browser complains about is collected in `.complaints`.
+    """
     contexts = []
 
-    def visit(where: str, width: int = 1280, theme: str = "light"):
-        contexts.append(
-            browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        )
-        page = contexts[-1].new_page()
+    def keep_to_the_book(route):
+        if route.request.url.startswith(address):
+            route.continue_()
+        else:
+            route.abort()
+
+    def collect_complaints(page):
         page.complaints = []
-        page.on(
-            "console",
-            lambda said: (
-                page.complaints.append(f"console: {said.text}") if said.type == "error" else None
-            ),
-        )
-        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-        # a reader who moves on before an icon has come aborts its request; a file that is missing answers 404 below
-        left = lambda request: (
-            request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
-        )
-        page.on(
-            "requestfailed",
-            lambda request: (
-                None if left(request) else page.complaints.append(f"failed: {request.url}")
-            ),
-        )
-        page.on(
-            "response",
-            lambda answer: (
+
+        def said(message):
+            if message.type == "error":
+                page.complaints.append(f"console: {message.text}")
+
+        def failed(request):
+            # a reader who moves on before an icon has come aborts its request; a file that is
+            # missing answers 404
+            left = request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
+            if not left:
+                page.complaints.append(f"failed: {request.url}")
+
+        def answered(answer):
+            if answer.status >= 400:
                 page.complaints.append(f"{answer.status}: {answer.url}")
-                if answer.status >= 400
-                else None
-            ),
-        )
-        page.route(
-            "**/*",
-            lambda route: (
-                route.continue_() if route.request.url.startswith(address) else route.abort()
-            ),
-        )
+
+        page.on("console", said)
+        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
+        page.on("requestfailed", failed)
+        page.on("response", answered)
+
+    def visit(where: str, width: int = 1280, theme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        page = context.new_page()
+        collect_complaints(page)
+        page.route("**/*", keep_to_the_book)
         page.goto(address + where, wait_until="load")
         return page
 
@@ -237,17 +232,23 @@ def settled(page):
         "window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
     )
     page.evaluate(
-        "Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode().catch(() => null); })).then(() => true)"
+        "Promise.all([...document.images].map("
+        "i => { i.loading = 'eager'; return i.decode().catch(() => null); }"
+        ")).then(() => true)"
     )
     return page
 
 
 LOOK = """() => ({
-  broken: [...document.images].filter(i => i.getClientRects().length && !i.naturalWidth).map(i => i.src),
-  untypeset: [...document.querySelectorAll('.bd-article .math')].filter(m => !m.querySelector('mjx-container')).map(m => m.textContent.slice(0, 60)),
-  unrendered: [...document.querySelectorAll('.bd-article p')].filter(p => /\\|:?[-—]+:?\\|/.test(p.textContent)).map(p => p.textContent.slice(0, 60)),
+  broken: [...document.images]
+    .filter(i => i.getClientRects().length && !i.naturalWidth).map(i => i.src),
+  untypeset: [...document.querySelectorAll('.bd-article .math')]
+    .filter(m => !m.querySelector('mjx-container')).map(m => m.textContent.slice(0, 60)),
+  unrendered: [...document.querySelectorAll('.bd-article p')]
+    .filter(p => /\\|:?[-—]+:?\\|/.test(p.textContent)).map(p => p.textContent.slice(0, 60)),
   wrong: [...document.querySelectorAll('mjx-merror')].map(m => m.textContent.slice(0, 60)),
-  sideways: Math.max(0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
+  sideways: Math.max(
+    0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
 })"""
 
 
@@ -258,14 +259,11 @@ def test_no_page_has_a_fault_that_a_browser_sees(visit, site, pages, width, them
     for path in set(pages) - {site / "index.html"}:  # that one only leads to book/index.html
         where = path.relative_to(site).as_posix()
         page = settled(visit(where, width, theme))
-        seen = {kind: found for kind, found in page.evaluate(LOOK).items() if found} | (
-            {"complaints": page.complaints} if page.complaints else {}
-        )
-        if (
-            path.parent.name == "book"
-            and page.evaluate("document.documentElement.dataset.theme") != theme
-        ):
-            seen["theme"] = theme
+        seen = page.evaluate(LOOK) | {"complaints": page.complaints}
+        if path.parent.name == "book":
+            shown = page.evaluate("document.documentElement.dataset.theme")
+            seen["theme"] = "" if shown == theme else f"{shown}, not {theme}"
+        seen = {kind: fault for kind, fault in seen.items() if fault}
         if seen:
             faults[where] = seen
         page.context.close()

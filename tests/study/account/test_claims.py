@@ -1,4 +1,7 @@
-"""study.account.claims: the list as it was fixed, the rule that judges, the table from cells written by hand, and statistics on made-up data."""
+"""study.account.claims: the list, the rule, the table and the statistics.
+
+The list is as it was fixed, the table from cells written by hand, the statistics on made-up data.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,11 @@ def who_of(count=4, size=12, masks=None, weights="cifar10"):
     return Subject(torch.nn.Identity(), pictures, "net", weights)
 
 
+def who_of_network(dataset, model, weights, count=None):
+    """Stands for `subject` where the pictures do not matter."""
+    return who_of(weights=weights)._replace(model_name=model)
+
+
 def statistic(name):
     """The function that measures a claim."""
     return MEASURES[name][1]
@@ -58,7 +66,8 @@ def test_every_claim_of_the_list_can_be_judged():
         "statistic",
         "holds_if",
         "experiment",
-    ] and not frame.isna().any(axis=None)
+    ]
+    assert not frame.isna().any(axis=None)
     assert frame["id"].is_unique and set(frame["paper"]) == {"Sign", "Noise"} and len(frame) == 48
     for row in frame.itertuples():
         assert 3 <= len(row.quotation.split()) <= 12, row.id
@@ -71,24 +80,16 @@ def test_every_claim_of_the_list_can_be_judged():
 
 
 def test_every_measure_belongs_to_a_claim_of_the_list():
-    names = set(listed()["id"])
-    assert set(MEASURES) == names
-    for name, (networks, function, count) in MEASURES.items():
-        assert (
-            networks
-            and callable(function)
-            and (
-                count is None or (min(count.values()) if isinstance(count, dict) else count) >= 100
-            )
-        ), name
-        assert len({network[1:] for network in networks}) == len(networks), (
-            name
-        )  # the file of a cell is named by model and weights
-        for dataset, model, weights in networks:
-            assert (
-                model in listed().set_index("id").loc[name, "statistic"]
-                or dataset == "imagenet_samples"
-            ), name
+    statistics = listed().set_index("id")["statistic"]
+    assert set(MEASURES) == set(statistics.index)
+    for name, (measured_on, function, count) in MEASURES.items():
+        assert measured_on and callable(function), name
+        least = min(count.values()) if isinstance(count, dict) else count
+        assert least is None or least >= 100, name
+        # the file of a cell is named by model and weights
+        assert len({network[1:] for network in measured_on}) == len(measured_on), name
+        for dataset, model, _ in measured_on:
+            assert model in statistics[name] or dataset == "imagenet_samples", name
 
 
 def test_the_patched_claims_are_measured_on_the_patched_network():
@@ -157,7 +158,10 @@ TWO = [("cifar10", "basic_cnn", "cifar10"), ("cifar10", "rectgrad_cnn", "cifar10
 
 @pytest.fixture
 def account(tmp_path, monkeypatch):
-    """A list of four claims, three of which can be measured on two networks; returns put(id, network, value, low, high)."""
+    """A list of four claims, three of which can be measured on two networks.
+
+    Returns put(id, network, value, low, high).
+    """
     frame = pd.DataFrame(
         [
             {
@@ -190,47 +194,36 @@ def account(tmp_path, monkeypatch):
 
     def put(name, network, value, low, high, n=2000, **other):
         dataset, model, weights = network
-        cells.append(
-            {
-                "parameters": {
-                    "claim": f"sign-{name}",
-                    "dataset": dataset,
-                    "model": model,
-                    "weights": weights,
-                    "weights_hash": "now",
-                    "n": n,
-                }
-                | other,
-                "rows": [{"value": value, "low": low, "high": high}],
-            }
-        )
+        parameters = {
+            "claim": f"sign-{name}",
+            "dataset": dataset,
+            "model": model,
+            "weights": weights,
+            "weights_hash": "now",
+            "n": n,
+        }
+        row = {"value": value, "low": low, "high": high}
+        cells.append({"parameters": parameters | other, "rows": [row]})
 
     return put
 
 
 def verdicts():
-    found = (
-        claims.table()
-        .groupby("id", sort=False)["verdict"]
-        .agg(lambda v: v.drop_duplicates().tolist())
-    )
-    assert all(len(v) == 1 for v in found)  # one for the claim, on every row of it
-    return {name.removeprefix("sign-"): v[0] for name, v in found.items()}
+    by_claim = claims.table().groupby("id", sort=False)["verdict"]
+    distinct = by_claim.agg(lambda v: v.drop_duplicates().tolist())
+    assert all(len(v) == 1 for v in distinct)  # one for the claim, on every row of it
+    return {name.removeprefix("sign-"): v[0] for name, v in distinct.items()}
 
 
 def test_without_measurements_every_claim_is_there(account):
     frame = claims.table()
-    assert (
-        list(frame.columns)
-        == [*listed().columns, "network", "n", "value", "low", "high", "verdict"]
-        and str(frame["n"].dtype) == "Int64"
-    )
-    assert (
-        frame.drop_duplicates("id")["id"].tolist()
-        == ["sign-one", "sign-two", "sign-three", "sign-four"]
-        and frame[["n", "value", "low", "high"]].isna().all(axis=None)
-        and (frame["verdict"] == "").all()
-    )
+    added = ["network", "n", "value", "low", "high", "verdict"]
+    assert list(frame.columns) == [*listed().columns, *added]
+    assert str(frame["n"].dtype) == "Int64"
+    names = frame.drop_duplicates("id")["id"].tolist()
+    assert names == ["sign-one", "sign-two", "sign-three", "sign-four"]
+    assert frame[["n", "value", "low", "high"]].isna().all(axis=None)
+    assert (frame["verdict"] == "").all()
 
 
 @pytest.mark.parametrize(
@@ -247,16 +240,15 @@ def test_without_measurements_every_claim_is_there(account):
     ],
 )
 def test_the_verdict_of_a_claim_over_its_networks(first, second, verdict, account):
-    for network, interval in zip(TWO, (first, second)):
+    for network, interval in zip(TWO, (first, second), strict=True):
         if interval:
             account("one", network, sum(interval) / 2, *interval)
     assert verdicts() == {"one": verdict, "two": "", "three": "", "four": ""}
 
 
 def test_a_row_of_the_table(account):
-    account(
-        "two", TWO[1], 0.612345, 0.56789, 0.654321, n=10_000
-    )  # rectgrad_cnn first: the order is that of the claim's networks
+    # rectgrad_cnn first: the order is that of the claim's networks
+    account("two", TWO[1], 0.612345, 0.56789, 0.654321, n=10_000)
     account("two", TWO[0], 0.7, 0.65, 0.75)
     account("one", TWO[0], -0.1, -0.2, -0.05)
     rows = claims.table().query("id == 'sign-two'").to_dict("records")
@@ -272,10 +264,8 @@ def test_a_row_of_the_table(account):
 def test_the_verdict_comes_before_the_rounding(account):
     for network in TWO:
         account("three", network, 0.1, 0.00001, 0.2)
-    assert (
-        verdicts()["three"] == "holds"
-        and claims.table().query("id == 'sign-three'")["low"].iloc[0] == 0
-    )
+    assert verdicts()["three"] == "holds"
+    assert claims.table().query("id == 'sign-three'")["low"].iloc[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -321,11 +311,8 @@ def test_the_table_survives_its_file(account, tmp_path):
         account("one", network, -0.1, -0.2, -0.05)
     claims.table().to_csv(tmp_path / "out.csv", index=False)
     frame = pd.read_csv(tmp_path / "out.csv")
-    assert (
-        frame["verdict"].iloc[0] == "holds"
-        and frame["n"].iloc[0] == 2000
-        and frame.query("id == 'sign-four'")["verdict"].isna().all()
-    )
+    assert frame["verdict"].iloc[0] == "holds" and frame["n"].iloc[0] == 2000
+    assert frame.query("id == 'sign-four'")["verdict"].isna().all()
 
 
 def test_what_the_chapters_and_pages_show(account, tmp_path, monkeypatch):
@@ -334,27 +321,17 @@ def test_what_the_chapters_and_pages_show(account, tmp_path, monkeypatch):
     account("one", TWO[0], -0.1234, -0.2, -0.05)
     account("one", TWO[1], 0.3, 0.2, 0.4)
     text = figures.claims("deletion", stored=True).data
-    assert (
-        "basic_cnn: -0.123 (-0.2 to -0.05); rectgrad_cnn: 0.3 (0.2 to 0.4)" in text
-        and "depends" in text
-        and text.count("“so they say”") == 2
-        and "not computed yet" in text
-    )
+    assert "basic_cnn: -0.123 (-0.2 to -0.05); rectgrad_cnn: 0.3 (0.2 to 0.4)" in text
+    assert "depends" in text and "not computed yet" in text
+    assert text.count("“so they say”") == 2
     assert "|" not in figures.claims("deletion", stored=False).data
     claims.table().to_csv(tmp_path / "out.csv", index=False)
     monkeypatch.setattr(claims, "CSV", tmp_path / "out.csv")
     page, count = pages.claims(), pages.claim_counts()
-    assert (
-        "rectgrad_cnn: 0.3 (0.2 to 0.4)" in page
-        and "a &#124; b" in page
-        and page.count("so they say") == 4
-        and "nan" not in page
-    )
-    assert (
-        "Of 4 claims" in count
-        and "1 are measured" in count
-        and "0 hold, 0 do not, 1 depend" in count
-    )
+    assert "rectgrad_cnn: 0.3 (0.2 to 0.4)" in page and "a &#124; b" in page
+    assert page.count("so they say") == 4 and "nan" not in page
+    assert "Of 4 claims" in count and "1 are measured" in count
+    assert "0 hold, 0 do not, 1 depend" in count
 
 
 # ---- measuring
@@ -363,17 +340,9 @@ def test_what_the_chapters_and_pages_show(account, tmp_path, monkeypatch):
 def test_measuring_stores_each_network_once(account, monkeypatch, tmp_path):
     monkeypatch.undo()
     asked, lines = [], []
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
-    monkeypatch.setattr(
-        claims,
-        "subject",
-        lambda dataset, model, weights, count=None: who_of(weights=weights)._replace(
-            model_name=model
-        ),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(claims, "subject", who_of_network)
 
     def function(who):
         asked.append((who.model_name, who.weights))
@@ -393,11 +362,10 @@ def test_measuring_stores_each_network_once(account, monkeypatch, tmp_path):
     assert len(lines) == 3 and all("0.2500 (0.2000 to 0.3000)" in line for line in lines)
     claims.measure(log=lines.append)
     claims.measure(["sign-white-faster"], log=lines.append)
-    assert len(asked) == 3 and len(lines) == 7 and len(results.cells("claims")) == 3
-    assert (
-        results.cells("claims")[0]["rows"] == [{"value": 0.25, "low": 0.2, "high": 0.3}]
-        and results.cells("claims")[0]["parameters"]["weights_hash"]
-    )
+    stored = results.cells("claims")
+    assert len(asked) == 3 and len(lines) == 7 and len(stored) == 3
+    assert stored[0]["rows"] == [{"value": 0.25, "low": 0.2, "high": 0.3}]
+    assert stored[0]["parameters"]["weights_hash"]
 
 
 def test_networks_without_weights_are_left_out(account, monkeypatch, tmp_path):
@@ -408,21 +376,13 @@ def test_networks_without_weights_are_left_out(account, monkeypatch, tmp_path):
 
 
 def test_a_number_for_several_networks_is_keyed_by_all_of_them(monkeypatch, tmp_path):
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
     present = [TWO[:1]]
     monkeypatch.setattr(
         claims, "_trained", lambda networks: [n for n in networks if n in present[0]]
     )
-    monkeypatch.setattr(
-        claims,
-        "subject",
-        lambda dataset, model, weights, count=None: who_of(weights=weights)._replace(
-            model_name=model
-        ),
-    )
+    monkeypatch.setattr(claims, "subject", who_of_network)
     monkeypatch.setattr(claims, "TOGETHER", {"sign-positive-sometimes-better": TWO})
     monkeypatch.setattr(
         claims,
@@ -432,35 +392,29 @@ def test_a_number_for_several_networks_is_keyed_by_all_of_them(monkeypatch, tmp_
     claims.measure(log=lambda line: None)
     present[0] = TWO
     claims.measure(log=lambda line: None)
-    assert sorted(c["rows"][0]["value"] for c in results.cells("claims")) == [
-        1,
-        2,
-    ]  # one more network is another number
+    # one more network is another number
+    assert sorted(c["rows"][0]["value"] for c in results.cells("claims")) == [1, 2]
 
 
 def test_pictures_are_counted_by_dataset(monkeypatch, tmp_path):
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
     asked = []
-    monkeypatch.setattr(
-        claims,
-        "subject",
-        lambda dataset, model, weights, count=None: (
-            asked.append(count) or who_of(weights=weights)._replace(model_name=model)
-        ),
-    )
+
+    def subject(dataset, model, weights, count=None):
+        asked.append(count)
+        return who_of_network(dataset, model, weights)
+
+    def function(who):
+        return 0.25, 0.2, 0.3
+
+    monkeypatch.setattr(claims, "subject", subject)
     monkeypatch.setattr(
         claims,
         "MEASURES",
         {
-            "sign-black-faster": (
-                TWO[:1],
-                lambda who: (0.25, 0.2, 0.3),
-                {"cifar10": 7, "imagenette": 3},
-            ),
-            "sign-white-faster": (TWO[:1], lambda who: (0.25, 0.2, 0.3), None),
+            "sign-black-faster": (TWO[:1], function, {"cifar10": 7, "imagenette": 3}),
+            "sign-white-faster": (TWO[:1], function, None),
         },
     )
     claims.measure(log=lambda line: None)
@@ -472,21 +426,20 @@ def test_pictures_are_counted_by_dataset(monkeypatch, tmp_path):
 
 @pytest.fixture
 def curves(monkeypatch):
-    """Every prediction survives everything, until set(map, fill, [share of images at every fraction]) says otherwise."""
-    found = {(name, fill): torch.ones(13, 100, dtype=torch.bool) for name in MAPS for fill in FILLS}
+    """Every prediction survives everything, until set(map, fill, shares) says otherwise.
+
+    `shares` are those of the images at every fraction.
+    """
+    flags = {(name, fill): torch.ones(13, 100, dtype=torch.bool) for name in MAPS for fill in FILLS}
     monkeypatch.setattr(
         deletion,
         "allegiances",
-        lambda who, pairs=deletion.PAIRS, *, stored: {pair: found[pair] for pair in pairs},
+        lambda who, pairs=deletion.PAIRS, *, stored: {pair: flags[pair] for pair in pairs},
     )
 
     def set_(name, fill, shares):
-        found[name, fill] = (
-            torch.arange(100)[None]
-            < (100 * torch.tensor([shares] * 13 if isinstance(shares, float) else shares)).round()[
-                :, None
-            ]
-        )
+        shares = torch.tensor([shares] * 13 if isinstance(shares, float) else shares)
+        flags[name, fill] = torch.arange(100)[None] < (100 * shares).round()[:, None]
 
     return set_
 
@@ -494,24 +447,22 @@ def curves(monkeypatch):
 def test_the_slower_of_two_maps_decides(curves):
     assert statistic("sign-black-faster")(who_of(100))[0] == pytest.approx(0)
     curves("positive", "black", 0.5)
-    assert statistic("sign-black-faster")(who_of(100))[0] == pytest.approx(
-        0
-    )  # the active map is as slow as the original
+    # the active map is as slow as the original
+    assert statistic("sign-black-faster")(who_of(100))[0] == pytest.approx(0)
     curves("active", "black", 0.7)
     value, low, high = statistic("sign-black-faster")(who_of(100))
     assert value == pytest.approx(-0.27) and low < value < high < 0  # 30 % of .9
-    assert statistic("sign-white-faster")(who_of(100))[0] == pytest.approx(
-        0
-    )  # black curves say nothing about white ones
-    curves("negative", "white", 0.6), curves("inactive", "white", 0.2)
+    # black curves say nothing about white ones
+    assert statistic("sign-white-faster")(who_of(100))[0] == pytest.approx(0)
+    curves("negative", "white", 0.6)
+    curves("inactive", "white", 0.2)
     assert statistic("sign-white-faster")(who_of(100))[0] == pytest.approx(-0.36)
 
 
 def test_how_much_falls_after_half(curves):
     assert statistic("sign-flat-after-50")(who_of(100)) == (0, 0, 0)
-    curves(
-        "active", "black", [0.9] * 8 + [0.6, 0.6, 0.6, 0.6, 0.55]
-    )  # .5 is the ninth of the thirteen fractions
+    # .5 is the ninth of the thirteen fractions
+    curves("active", "black", [0.9] * 8 + [0.6, 0.6, 0.6, 0.6, 0.55])
     value, low, high = statistic("sign-flat-after-50")(who_of(100))
     assert PAPER_FRACTIONS[8] == 0.5 and value == pytest.approx(0.05) and 0 <= low < value < high
     curves("inactive", "white", [0.9] * 8 + [0.6] * 4 + [0.2])
@@ -519,16 +470,11 @@ def test_how_much_falls_after_half(curves):
 
 
 def test_how_many_survive_ten_percent(curves):
-    (
-        curves("positive", "black", [1.0] * 4 + [0.3] + [0.0] * 8),
-        curves("active", "black", [1.0] * 4 + [0.4] + [0.0] * 8),
-    )
+    curves("positive", "black", [1.0] * 4 + [0.3] + [0.0] * 8)
+    curves("active", "black", [1.0] * 4 + [0.4] + [0.0] * 8)
     value, low, high = statistic("sign-black-harms-positive")(who_of(100))
-    assert (
-        PAPER_FRACTIONS[4] == 0.1
-        and value == pytest.approx(0.4)
-        and (low, high) == pytest.approx((0.3094, 0.4980), abs=1e-3)
-    )  # Wilson's for 40 of 100
+    assert PAPER_FRACTIONS[4] == 0.1 and value == pytest.approx(0.4)
+    assert (low, high) == pytest.approx((0.3094, 0.4980), abs=1e-3)  # Wilson's for 40 of 100
 
 
 def test_train_and_test_are_compared_curve_by_curve(curves, monkeypatch):
@@ -659,17 +605,17 @@ def test_the_least_layer_decides_on_occlusion(monkeypatch):
     )
     table.loc[table["region"] == "object", "margin"] = -9
     plans = []
-    (
-        monkeypatch.setattr(cleanliness, "correct", lambda who: who),
-        monkeypatch.setattr(cleanliness, "per_class", lambda who, count: who),
-    )
-    monkeypatch.setattr(
-        hypothesis, "occlusion", lambda who, **options: plans.append(options) or table
-    )
-    assert [
-        statistic("noise-object-larger-impact")(who_of(weights=w))
-        for w in ("cifar10", "cifar10_rest")
-    ] == [pytest.approx((-0.3, -0.4, -0.2))] * 2
+
+    def occlusion(who, **options):
+        plans.append(options)
+        return table
+
+    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "per_class", lambda who, count: who)
+    monkeypatch.setattr(hypothesis, "occlusion", occlusion)
+    for weights in ("cifar10", "cifar10_rest"):
+        measured = statistic("noise-object-larger-impact")(who_of(weights=weights))
+        assert measured == pytest.approx((-0.3, -0.4, -0.2))
     from study.account import plan  # both must name the same cell
 
     asked = []
@@ -704,18 +650,25 @@ def test_the_spread_of_a_map_about_its_centroid():
 
 @pytest.fixture
 def ratios(monkeypatch):
-    """Background over object at layers 0 to 4: doubles for saliency at every step towards the input, stays for RectGrad."""
-    rows = [
-        {"picture": n, "method": m, "layer": k, "ratio": (1 + n) * f ** (4 - k)}
-        for m, f in (("saliency", 2.0), ("rectgrad", 1.0))
-        for k in range(5)
-        for n in range(6)
-    ]
+    """Background over object at layers 0 to 4.
+
+    It doubles for saliency at every step towards the input, and stays for RectGrad.
+    """
+    rows = []
+    for method, factor in (("saliency", 2.0), ("rectgrad", 1.0)):
+        for layer in range(5):
+            rows += [
+                {
+                    "picture": n,
+                    "method": method,
+                    "layer": layer,
+                    "ratio": (1 + n) * factor ** (4 - layer),
+                }
+                for n in range(6)
+            ]
     frame = pd.DataFrame(rows)
-    (
-        monkeypatch.setattr(cleanliness, "correct", lambda who: who),
-        monkeypatch.setattr(response, "accumulation", lambda who: frame),
-    )
+    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(response, "accumulation", lambda who: frame)
     return frame
 
 
@@ -724,27 +677,25 @@ def test_growth_towards_the_input(ratios):
     assert statistic("noise-rectgrad-stops-accumulation")(None) == pytest.approx(
         (-math.log(2),) * 3
     )
-    ratios.loc[(ratios["method"] == "saliency") & (ratios["layer"] == 2), "ratio"] /= (
-        3  # it falls behind at one step
-    )
+    # it falls behind at one step
+    ratios.loc[(ratios["method"] == "saliency") & (ratios["layer"] == 2), "ratio"] /= 3
     assert statistic("noise-grows-exponentially")(None)[0] == pytest.approx(2 / 3)
 
 
 @pytest.fixture
 def attacked(monkeypatch):
-    """Forty pictures, 24 of which change class. RectGrad's correlation falls from .9 to .2 there, the others' from .95 to .85."""
-    rows = [
-        {
-            "picture": n,
-            "method": m,
-            "correlation": (0.2 if m == "rectgrad" else 0.85)
-            if n < 24
-            else (0.9 if m == "rectgrad" else 0.95),
-            "changed": n < 24,
-        }
-        for m in ("saliency", "rectgrad", "rectgrad_prr", "epsilon_lrp", *cleanliness.BASELINES[1:])
-        for n in (3, 1, 2, 0, *range(4, 40))
-    ]
+    """Forty pictures, 24 of which change class.
+
+    RectGrad's correlation falls from .9 to .2 there, the others' from .95 to .85.
+    """
+    rows = []
+    methods = ("saliency", "rectgrad", "rectgrad_prr", "epsilon_lrp", *cleanliness.BASELINES[1:])
+    for m in methods:
+        before, after = (0.9, 0.2) if m == "rectgrad" else (0.95, 0.85)
+        for n in (3, 1, 2, 0, *range(4, 40)):
+            changed = n < 24
+            like = after if changed else before
+            rows.append({"picture": n, "method": m, "correlation": like, "changed": changed})
     frame = pd.DataFrame(rows)
     monkeypatch.setattr(response, "adversarial", lambda who, stored: frame)
     return frame
@@ -756,25 +707,23 @@ def test_sensitivity_to_the_class(attacked):
     attacked.loc[(attacked["method"] == "smoothgrad") & attacked["changed"], "correlation"] = 0.1
     assert statistic("noise-only-rectgrad-follows-class")(None)[0] == pytest.approx(0.7 - 0.85)
     assert statistic("noise-equally-class-sensitive")(None)[0] == pytest.approx(0.1)
-    attacked.loc[
-        attacked["method"].isin(["rectgrad_prr", "epsilon_lrp"]), "correlation"
-    ] = -1  # these are not among the six
+    # these are not among the six
+    attacked.loc[attacked["method"].isin(["rectgrad_prr", "epsilon_lrp"]), "correlation"] = -1
     assert statistic("noise-equally-class-sensitive")(None)[0] == pytest.approx(0.1)
 
 
 @pytest.fixture
 def corner(monkeypatch):
-    """Maps with a known share in the 8x8 corner: a hundredth for RectGrad PRR, a tenth for RectGrad, half for the others."""
-    maps, shares = (
-        {},
-        {
-            m: 0.01 if m == "rectgrad_prr" else 0.1 if m == "rectgrad" else 0.5
-            for m in cleanliness.COMPARED
-        },
-    )
-    for k, (m, share) in enumerate(shares.items()):
+    """Maps with a known share in the 8x8 corner.
+
+    A hundredth for RectGrad PRR, a tenth for RectGrad, half for the others.
+    """
+    maps = {}
+    for scale, m in enumerate(cleanliness.COMPARED, 1):
+        share = {"rectgrad_prr": 0.01, "rectgrad": 0.1}.get(m, 0.5)
         maps[m] = torch.zeros(9, 12, 12)
-        maps[m][:, 2, 2], maps[m][:, 11, 11] = (k + 1) * share, (k + 1) * (1 - share)
+        maps[m][:, 2, 2] = scale * share
+        maps[m][:, 11, 11] = scale * (1 - share)
     monkeypatch.setattr(cleanliness, "maps", lambda who, method, stored=False, **_: maps[method])
     return maps
 
@@ -782,21 +731,19 @@ def corner(monkeypatch):
 def test_the_patch_claims_on_known_maps(corner):
     # the released threshold keeps 5 % of 144 pixels, here both that are not zero
     assert statistic("noise-prr-least-in-patch-share")(None)[0] == pytest.approx(0.01 - 0.1)
-    assert statistic("noise-prr-least-in-patch")(None)[0] == pytest.approx(
-        2 * 0.01 - 1 * 0.1
-    )  # sums, at the scales 2 and 1
+    # sums, at the scales 2 and 1
+    assert statistic("noise-prr-least-in-patch")(None)[0] == pytest.approx(2 * 0.01 - 1 * 0.1)
     assert statistic("noise-deeplift-similar-in-patch")(None)[0] == pytest.approx(0.4)
     assert statistic("noise-others-nontrivial-in-patch")(None)[0] == pytest.approx(0.5)
     assert statistic("noise-patch-saliency-nonzero")(who_of(9))[0] == 1
     corner["saliency"][:3, 2, 2] = 1e-6
     assert statistic("noise-patch-saliency-nonzero")(who_of(9))[0] == pytest.approx(6 / 9)
     corner["deeplift"][:] = 0
-    assert statistic("noise-others-nontrivial-in-patch")(None)[0] == pytest.approx(
-        0.5 * 6 / 9, rel=1e-4
-    )  # deeplift has a claim of its own
-    assert statistic("noise-prr-least-in-patch-share")(None)[0] == pytest.approx(
-        0.01
-    )  # a map of zeros has nothing there
+    # deeplift has a claim of its own
+    others = statistic("noise-others-nontrivial-in-patch")(None)[0]
+    assert others == pytest.approx(0.5 * 6 / 9, rel=1e-4)
+    # a map of zeros has nothing there
+    assert statistic("noise-prr-least-in-patch-share")(None)[0] == pytest.approx(0.01)
 
 
 def test_background_claims_on_known_maps(corner, monkeypatch):
@@ -812,17 +759,14 @@ def test_background_claims_on_known_maps(corner, monkeypatch):
 
 
 def test_smoothness_claims_on_known_maps(corner):
+    # a lone pixel has four neighbours, one in a corner two
+    rectgrad, other = 0.1 * 4 + 0.9 * 2, 0.5 * 4 + 0.5 * 2
     plain = claims._variation(None, True)
-    assert plain[0] == pytest.approx(
-        (0.1 * 4 + 0.9 * 2) / (0.5 * 4 + 0.5 * 2)
-    )  # a lone pixel has four neighbours, one in a corner two
-    assert claims._variation(None, False)[0] == pytest.approx(
-        (0.1 * 4 + 0.9 * 2) / (3 * (0.5 * 4 + 0.5 * 2))
-    )
+    assert plain[0] == pytest.approx(rectgrad / other)
+    assert claims._variation(None, False)[0] == pytest.approx(rectgrad / (3 * other))
     corner["rectgrad"][:1] = 0  # maps that are zero everywhere have no scale, but they vary by 0
-    assert claims._variation(None, True)[0] == pytest.approx(plain[0]) and claims._variation(
-        None, False
-    )[0] == pytest.approx((0.1 * 4 + 0.9 * 2) / 9)
+    assert claims._variation(None, True)[0] == pytest.approx(plain[0])
+    assert claims._variation(None, False)[0] == pytest.approx(rectgrad / 9)
     assert statistic("noise-prr-smoother")(who_of(9))[0] == pytest.approx(
         (0.01 * 4 + 0.99 * 2) / (0.1 * 4 + 0.9 * 2)
     )
@@ -845,21 +789,22 @@ def test_scores_that_are_zero(monkeypatch):
 
 
 def retrained(shares: dict, seeds=(0, 1), n=200) -> dict:
-    """Of every method of Table 1 and seed, the first so many test pictures right at each fraction; .5 where nothing is said."""
-    line = lambda share: (
-        np.arange(n)[None]
-        < np.round(n * np.array([share] * 5 if isinstance(share, float) else share))[:, None]
-    )
-    return {
-        (m, mode, s): line(shares.get((m, mode), 0.5))
-        for m in retraining.PRINTED
-        for mode in retraining.MODES
-        for s in seeds
-    }
+    """Of every method of Table 1 and seed, the first so many test pictures right at each fraction.
+
+    The share is .5 where nothing is said.
+    """
+    flags = {}
+    for m in retraining.PRINTED:
+        for mode in retraining.MODES:
+            share = shares.get((m, mode), 0.5)
+            right = np.round(n * np.array([share] * 5 if isinstance(share, float) else share))
+            for s in seeds:
+                flags[m, mode, s] = np.arange(n)[None] < right[:, None]
+    return flags
 
 
 def test_rectgrad_against_the_best_of_its_rivals(monkeypatch):
-    found = retrained(
+    flags = retrained(
         {
             ("rectgrad", "roar"): [0.6, 0.5, 0.4, 0.3, 0.2],
             ("deeplift", "roar"): 0.45,
@@ -869,58 +814,48 @@ def test_rectgrad_against_the_best_of_its_rivals(monkeypatch):
             ("saliency", "kar"): 0.6,
         }
     )
-    monkeypatch.setattr(claims, "_current_flags", lambda: found)
+    monkeypatch.setattr(claims, "_current_flags", lambda: flags)
     value, low, high = statistic("noise-roar-best")(None)
-    assert (
-        value == pytest.approx(0.4 - 0.45) and low < value < high < 0
-    )  # a straight line: its middle; the least rival, not random
+    # a straight line: its middle; the least rival, not random
+    assert value == pytest.approx(0.4 - 0.45) and low < value < high < 0
     assert statistic("noise-roar-beats-random")(None)[0] == pytest.approx(0.4 - 0.7)
-    assert statistic("noise-kar-best")(None)[0] == pytest.approx(
-        (1 - 0.7) - (1 - 0.6)
-    ) and statistic("noise-kar-largely")(None) == statistic("noise-kar-best")(None)
+    best = statistic("noise-kar-best")(None)
+    assert best[0] == pytest.approx((1 - 0.7) - (1 - 0.6))
+    assert statistic("noise-kar-largely")(None) == best
 
 
 def test_seeds_are_resampled(monkeypatch):
-    found = retrained({("rectgrad", "roar"): 0.4})
-    monkeypatch.setattr(claims, "_current_flags", lambda: found)
+    alike = retrained({("rectgrad", "roar"): 0.4})
+    monkeypatch.setattr(claims, "_current_flags", lambda: alike)
     _, low, high = statistic("noise-roar-beats-random")(None)
-    apart = dict(found)
-    apart["rectgrad", "roar", 1] = ~found["rectgrad", "roar", 1]  # .6
+    apart = dict(alike)
+    apart["rectgrad", "roar", 1] = ~alike["rectgrad", "roar", 1]  # .6
     monkeypatch.setattr(claims, "_current_flags", lambda: apart)
     value, wide_low, wide_high = statistic("noise-roar-beats-random")(None)
     assert value == pytest.approx(0) and wide_high - wide_low > 2 * (high - low)
 
 
 def test_a_seed_counts_when_all_of_its_curves_are_there(monkeypatch, account):
-    found = retrained({}, seeds=(0, 1, 2))
-    del found["deeplift", "kar", 1]
-    monkeypatch.setattr(claims, "_current_flags", lambda: found)
-    assert claims._retrained_seeds() == [0, 2] and claims._together("noise-roar-best") == {
-        "seeds": [0, 2]
-    }
+    flags = retrained({}, seeds=(0, 1, 2))
+    del flags["deeplift", "kar", 1]
+    monkeypatch.setattr(claims, "_current_flags", lambda: flags)
+    assert claims._retrained_seeds() == [0, 2]
+    assert claims._together("noise-roar-best") == {"seeds": [0, 2]}
     lines = []
+
+    def function(who):
+        pytest.fail("one seed is not enough")
+
     monkeypatch.setattr(claims, "_current_flags", lambda: retrained({}, seeds=(0,)))
-    monkeypatch.setattr(
-        claims,
-        "MEASURES",
-        {
-            "noise-roar-best": (
-                claims.CIFAR,
-                lambda who: pytest.fail("one seed is not enough"),
-                None,
-            )
-        },
-    )
+    monkeypatch.setattr(claims, "MEASURES", {"noise-roar-best": (claims.CIFAR, function, None)})
     claims.measure(log=lines.append)
     assert lines == ["noise-roar-best  waits for two seeds of every retraining"]
 
 
 def test_retraining_misleads_if_it_orders_methods_otherwise_than_deletion(monkeypatch):
     """Areas that rise together give 1, whatever their scale; controls take no part."""
-    levels = {
-        m: 0.1 * k
-        for k, m in enumerate(("saliency", "rectgrad", "positive", "active", "deeplift"), 1)
-    }
+    methods = ("saliency", "rectgrad", "positive", "active", "deeplift")
+    levels = {m: 0.1 * k for k, m in enumerate(methods, 1)}
     spread = torch.linspace(-0.01, 0.01, 50, dtype=torch.float64)
     retrained = {m: (v / 3 + spread).expand(2, -1) for m, v in levels.items()} | {
         "random": torch.zeros(2, 50),
@@ -928,33 +863,28 @@ def test_retraining_misleads_if_it_orders_methods_otherwise_than_deletion(monkey
     }
     monkeypatch.setattr(synthesis, "retrained", lambda who: {"roar": retrained})
     monkeypatch.setattr(synthesis, "study", lambda *_, **__: None)
+    pictures = type("Pictures", (), {"name": "cifar10", "__len__": lambda self: 50})()
+    who = SimpleNamespace(pictures=pictures, model_name="rectgrad_cnn")
     for direction in (1, -1):
-        monkeypatch.setattr(
-            synthesis,
-            "measured",
-            lambda one, methods, parts, stored: {
-                "black_deletion": {m: (direction * levels[m] + spread)[None] for m in methods}
-            },
-        )
-        who = SimpleNamespace(
-            pictures=type("Pictures", (), {"name": "cifar10", "__len__": lambda self: 50})(),
-            model_name="rectgrad_cnn",
-        )
-        assert MEASURES["sign-retraining-misleads"][1](who) == pytest.approx((direction,) * 3)
+
+        def measured(study, methods, parts, stored, direction=direction):
+            values = {m: (direction * levels[m] + spread)[None] for m in methods}
+            return {"black_deletion": values}
+
+        monkeypatch.setattr(synthesis, "measured", measured)
+        assert statistic("sign-retraining-misleads")(who) == pytest.approx((direction,) * 3)
 
 
 def test_flags_are_those_of_the_affordable_protocol_and_the_network(tmp_path, monkeypatch):
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
     claims._flags.cache_clear()
 
     def put(k, fraction, epochs=3, weights="abc", method="saliency", other_copy=False):
         p = {
             "dataset": "cifar10",
             "data": "train",
-            "test_data": "test",
+            "test_data": "another copy" if other_copy else "test",
             "model": "rectgrad_cnn",
             "weights": "cifar10",
             "weights_hash": weights,
@@ -965,26 +895,16 @@ def test_flags_are_those_of_the_affordable_protocol_and_the_network(tmp_path, mo
             "seed": 1,
             "protocol": asdict(replace(retraining.SHORT, seed=1, epochs=epochs)),
         }
-        p |= {"test_data": "another copy"} if other_copy else {}
-        results.cell(
-            "roar",
-            f"cell-{k}",
-            p,
-            lambda: {
-                "rows": [{"accuracy": fraction}],
-                "correct": results.pack(torch.arange(10) < 10 * fraction),
-            },
-        )
+        correct = results.pack(torch.arange(10) < 10 * fraction)
+        content = {"rows": [{"accuracy": fraction}], "correct": correct}
+        results.cell("roar", f"cell-{k}", p, lambda: content)
 
     for k, fraction in enumerate(retraining.FRACTIONS):
-        (
-            put(k, fraction),
-            put(10 + k, fraction, epochs=20),
-            put(20 + k, fraction, weights="other", method="rectgrad"),
-        )
+        put(k, fraction)
+        put(10 + k, fraction, epochs=20)
+        put(20 + k, fraction, weights="other", method="rectgrad")
     put(30, 0.1, method="active")  # a curve that lacks fractions
     put(31, 0.1, other_copy=True)
-    found = claims._flags("abc", results.RESULTS)
-    assert list(found) == [("saliency", "roar", 1)] and found["saliency", "roar", 1].mean(
-        1
-    ).tolist() == [0.1, 0.3, 0.5, 0.7, 0.9]
+    flags = claims._flags("abc", results.RESULTS)
+    assert list(flags) == [("saliency", "roar", 1)]
+    assert flags["saliency", "roar", 1].mean(1).tolist() == [0.1, 0.3, 0.5, 0.7, 0.9]

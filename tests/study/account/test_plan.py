@@ -1,4 +1,7 @@
-"""study.account.plan: a run leaves all that the plan asks for, a stopped run goes on, and the command refuses what it does not know."""
+"""study.account.plan: a run leaves all that the plan asks for, and a stopped run goes on.
+
+And the command refuses what it does not know.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +34,23 @@ def test_a_run_leaves_weights_cards_cells_and_the_table(finished):
     assert sorted(f.name for f in (finished / "weights").iterdir()) == [
         f"{m}-shapes10.{e}" for m in ("basic_cnn", "resnet18") for e in ("json", "safetensors")
     ]
-    count = lambda name: len(list((finished / "results" / name).iterdir()))
-    assert (
-        count("accuracy"),
-        count("deletion"),
-        count("kept_pixels"),
-        count("scores"),
-        count("printed"),
-        count("soft"),
-    ) == (2, 40, 2, 2, 2, 10) and count("insertion") == 2
+    counts = {
+        "accuracy": 2,
+        "deletion": 40,
+        "kept_pixels": 2,
+        "scores": 2,
+        "printed": 2,
+        "soft": 10,
+        "insertion": 2,
+    }
+    for name, count in counts.items():
+        assert len(list((finished / "results" / name).iterdir())) == count, name
     assert (finished / "results" / "reproduction.csv").read_text().startswith(HEADER)
-    assert (
-        (finished / "results" / "claims.csv")
-        .read_text()
-        .startswith(
-            "id,paper,section,quotation,statistic,holds_if,experiment,network,n,value,low,high,verdict\n"
-        )
+    of_claims = (
+        "id,paper,section,quotation,statistic,holds_if,experiment,"
+        "network,n,value,low,high,verdict\n"
     )
+    assert (finished / "results" / "claims.csv").read_text().startswith(of_claims)
     splits = [
         json.loads(f.read_text())["parameters"]
         for f in (finished / "results" / "deletion").iterdir()
@@ -67,57 +70,43 @@ def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run_copy, monke
         scoreboard, "STAND_INS", {"Small pretrained": ("shapes10", "basic_cnn", ("shapes10",))}
     )
     plan.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
-    assert {f.name for f in (run_copy / "results").iterdir()} - {"locks"} == {
-        "accuracy",
-        "deletion",
-    }
-    own, other = (
-        Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10"),
-        Subject(None, SimpleNamespace(name="shapes10"), "basic_cnn", "shapes10"),
-    )
-    assert scoreboard.without_stand_ins([own, other]) == [own] and scoreboard.without_stand_ins(
-        [other]
-    ) == [other]
+    written = {f.name for f in (run_copy / "results").iterdir()} - {"locks"}
+    assert written == {"accuracy", "deletion"}
+    own = Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10")
+    other = own._replace(model_name="basic_cnn")
+    assert scoreboard.without_stand_ins([own, other]) == [own]
+    assert scoreboard.without_stand_ins([other]) == [other]
 
 
 def test_a_card_says_how_its_weights_came_about(run_copy):
     for model, dataset, tag, protocol in plan.TRAINED:
         about = networks.card(model, tag)
-        assert (about["model"], about["dataset"], tuple(about["classes"])) == (
-            model,
-            dataset,
-            shapes10.CLASSES,
-        ) and about["protocol"]["epochs"] == protocol.epochs
-        assert (
-            [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1))
-            and about["licence"] == "MIT"
-            and about["commit"]
-        )
-        network = networks.load(
-            model, tag
-        )  # accuracies are those of the weights as stored, rounded or not
+        assert (about["model"], about["dataset"]) == (model, dataset)
+        assert tuple(about["classes"]) == shapes10.CLASSES
+        assert about["protocol"]["epochs"] == protocol.epochs
+        assert [e["epoch"] for e in about["epochs"]] == list(range(1, protocol.epochs + 1))
+        assert about["licence"] == "MIT" and about["commit"]
+        # accuracies are those of the weights as stored, rounded or not
+        network = networks.load(model, tag)
         for split in ("train", "test"):
-            assert about[f"{split}_accuracy"] == training.accuracy(
-                network, sources.load(dataset, split)
-            )
+            accuracy = training.accuracy(network, sources.load(dataset, split))
+            assert about[f"{split}_accuracy"] == accuracy
         assert about["fingerprint"] == sources.load(dataset, "train").fingerprint
 
 
 def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run_copy, monkeypatch):
     (run_copy / "weights" / "resnet18-shapes10.safetensors").unlink()
     accuracy, seen = training.accuracy, set()
-    monkeypatch.setattr(
-        training,
-        "accuracy",
-        lambda network, pictures: (
-            seen.add(networks.fingerprint(network)) or accuracy(network, pictures)
-        ),
-    )
+
+    def watched(network, pictures):
+        seen.add(networks.fingerprint(network))
+        return accuracy(network, pictures)
+
+    monkeypatch.setattr(training, "accuracy", watched)
     plan.train(*plan.TRAINED[1], log=lambda line: None)
     stored = networks.load("resnet18", "shapes10")
-    assert seen == {networks.fingerprint(stored)} and all(
-        torch.equal(p, p.half().float()) for p in stored.parameters()
-    )
+    assert seen == {networks.fingerprint(stored)}
+    assert all(torch.equal(p, p.half().float()) for p in stored.parameters())
 
 
 def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
@@ -128,13 +117,13 @@ def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
 
 
 def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch):
-    """Stopped in training, between two cells, and before the table: weights are the same bytes, cells the same rows."""
+    """Stopped in training, between two cells, and before the table.
+
+    Weights are the same bytes, cells the same rows.
+    """
     before = snapshot(run_copy)
-    (
-        shutil.rmtree(run_copy / "weights"),
-        shutil.rmtree(run_copy / "results"),
-        shutil.rmtree(run_copy / "cache"),
-    )
+    for made in ("weights", "results", "cache"):
+        shutil.rmtree(run_copy / made)
     fit, cell, left = training.fit, results.cell, [5]
 
     def stops_in_training(*arguments, **options):
@@ -165,8 +154,9 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch
         if file.suffix == ".safetensors":
             assert after[file] == content
         else:
-            one, two = json.loads(content), json.loads(after[file])
-            assert one.get("rows") == two.get("rows") and one.get("kept") == two.get("kept")
+            whole, stopped = json.loads(content), json.loads(after[file])
+            assert whole.get("rows") == stopped.get("rows")
+            assert whole.get("kept") == stopped.get("kept")
     assert not [f for f in after if "resnet18" in f.name]
 
 
@@ -196,7 +186,8 @@ def transferred(name: str, classes, seed: int = 0) -> nn.Module:
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
     """The small plan, and nothing done yet; returns its folder."""
-    paths(monkeypatch, tmp_path), small_plan(monkeypatch)
+    paths(monkeypatch, tmp_path)
+    small_plan(monkeypatch)
     return tmp_path
 
 
@@ -220,32 +211,21 @@ def test_a_last_layer_is_trained_and_stored_with_its_card(how, kept, planned, mo
     monkeypatch.setattr(networks, "transferred", transferred)
     protocol, lines = replace(LAST, trains=f"last layer, {how}"), []
     plan.train("resnet18", "shapes10", "more", protocol, log=lines.append)
-    file, splits = (
-        planned / "weights" / "resnet18-more.safetensors",
-        {split: sources.load("shapes10", split) for split in ("train", "test")},
-    )
-    assert (
-        sorted(f.name for f in file.parent.iterdir())
-        == ["resnet18-more.json", "resnet18-more.safetensors"]
-        and set(load_file(file)) == kept
-    )
+    file = planned / "weights" / "resnet18-more.safetensors"
+    splits = {split: sources.load("shapes10", split) for split in ("train", "test")}
+    written = sorted(f.name for f in file.parent.iterdir())
+    assert written == ["resnet18-more.json", "resnet18-more.safetensors"]
+    assert set(load_file(file)) == kept
     assert len(lines) == 2 and lines[0].startswith("resnet18 more  epoch 1/2")
-    about, stored, again = (
-        networks.card("resnet18", "more"),
-        networks.load("resnet18", "more", seed=9),
-        transferred("resnet18", shapes10.CLASSES, 4),
-    )
-    assert (about["body"], about["protocol"], about["dataset"], tuple(about["classes"])) == (
-        "imagenet",
-        asdict(protocol),
-        "shapes10",
-        shapes10.CLASSES,
-    )
-    assert (
-        about["protocol"]["trains"] == f"last layer, {how}"
-        and about["fingerprint"] == splits["train"].fingerprint
-        and [row["epoch"] for row in about["epochs"]] == [1, 2]
-    )
+    about = networks.card("resnet18", "more")
+    stored = networks.load("resnet18", "more", seed=9)
+    again = transferred("resnet18", shapes10.CLASSES, 4)
+    assert about["body"] == "imagenet" and about["dataset"] == "shapes10"
+    assert about["protocol"] == asdict(protocol)
+    assert tuple(about["classes"]) == shapes10.CLASSES
+    assert about["protocol"]["trains"] == f"last layer, {how}"
+    assert about["fingerprint"] == splits["train"].fingerprint
+    assert [row["epoch"] for row in about["epochs"]] == [1, 2]
     training.fit_last_layer(again, splits["train"], protocol, log=lambda line: None)
     assert networks.fingerprint(stored) == networks.fingerprint(again.eval())  # nothing is rounded
     assert {split: about[f"{split}_accuracy"] for split in splits} == {
@@ -256,11 +236,9 @@ def test_a_last_layer_is_trained_and_stored_with_its_card(how, kept, planned, mo
 
 
 def test_a_whole_network_has_a_card_without_body(run_copy):
-    assert all(
-        "body" not in networks.card(model, tag)
-        and networks.card(model, tag)["protocol"]["trains"] == "all"
-        for model, _, tag, _ in plan.TRAINED
-    )
+    for model, _, tag, _ in plan.TRAINED:
+        about = networks.card(model, tag)
+        assert "body" not in about and about["protocol"]["trains"] == "all"
 
 
 def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
@@ -276,29 +254,27 @@ def test_a_stopped_last_layer_goes_on(planned, monkeypatch):
     lines = []
     plan.train("resnet18", "shapes10", "parted", released, log=lines.append)
     assert len(lines) == 1 and lines[0].startswith("resnet18 parted  epoch 2/2")
-    assert networks.fingerprint(networks.load("resnet18", "parted")) == networks.fingerprint(
-        networks.load("resnet18", "whole")
-    )
+    parted, whole = (networks.load("resnet18", tag) for tag in ("parted", "whole"))
+    assert networks.fingerprint(parted) == networks.fingerprint(whole)
 
 
 @pytest.fixture
 def offline(planned, monkeypatch):
-    """Two networks more that a download would bring, in front of the others; returns which cells `run` asks for."""
+    """Two networks more that a download would bring, in front of the others.
+
+    Returns which cells `run` asks for.
+    """
 
     def fails(name):
         raise networks.DownloadError(f"weights of {name} could not be downloaded.")
 
     asked, released = [], replace(LAST, trains="last layer, released")
+    downloads = [
+        (model, "shapes10", "shapes10-released", released)
+        for model in ("convnext_tiny", "resnet18")
+    ]
     monkeypatch.setattr(networks, "_download", fails)
-    monkeypatch.setattr(
-        plan,
-        "TRAINED",
-        [
-            (model, "shapes10", "shapes10-released", released)
-            for model in ("convnext_tiny", "resnet18")
-        ]
-        + plan.TRAINED,
-    )
+    monkeypatch.setattr(plan, "TRAINED", downloads + plan.TRAINED)
     monkeypatch.setattr(
         scoreboard,
         "COLUMNS",
@@ -319,8 +295,8 @@ def offline(planned, monkeypatch):
 def test_a_run_leaves_out_what_cannot_be_downloaded_and_does_the_rest(offline, planned):
     lines = []
     plan.run(["basic_cnn", "convnext_tiny", "resnet18"], lines.append)
-    told = [line for line in lines if not "  epoch " in line]
-    assert told == [
+    others = [line for line in lines if "  epoch " not in line]
+    assert others == [
         f"left out: {name} shapes10-released: weights of {name} could not be downloaded."
         for name in ("convnext_tiny", "resnet18")
     ]
@@ -334,17 +310,14 @@ def test_a_run_leaves_out_what_cannot_be_downloaded_and_does_the_rest(offline, p
 def test_a_run_tries_no_network_that_was_not_asked_for(offline):
     lines = []
     plan.run(["basic_cnn"], lines.append)
-    assert offline == [("shapes10", "basic_cnn", "shapes10")] and not any(
-        "left out" in line for line in lines
-    )
+    assert offline == [("shapes10", "basic_cnn", "shapes10")]
+    assert not any("left out" in line for line in lines)
 
 
 def test_a_run_without_downloads_is_a_success(offline, capsys):
     assert plan.main(["run", "--models", "convnext_tiny", "basic_cnn"]) == 0
-    assert (
-        "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out
-        and scoreboard.CSV.exists()
-    )
+    assert "left out: convnext_tiny shapes10-released: " in capsys.readouterr().out
+    assert scoreboard.CSV.exists()
 
 
 def test_a_download_that_fails_is_told_before_any_picture_is_read(offline, monkeypatch):
@@ -378,24 +351,12 @@ def test_no_deletion_is_computed_where_bfloat16_would_change_it(run_copy, monkey
 
 
 class Asked(list):
-    """Stands for the experiments of paper Noise: notes (what, dataset, split, weights, pictures) and the options."""
+    """Stands for the experiments of paper Noise: notes what is asked, of which subject, and how."""
 
     def __init__(self, patch):
-        patch.setattr(
-            plan,
-            "subject",
-            lambda dataset, model, weights="auto", *, split="test", count=None: (
-                dataset,
-                model,
-                weights,
-                split,
-                count,
-            ),
-        )
-        (
-            patch.setattr(cleanliness, "correct", lambda who: ("correct", *who)),
-            patch.setattr(cleanliness, "per_class", lambda who, count: (count, *who)),
-        )
+        patch.setattr(plan, "subject", Titled.of)
+        patch.setattr(cleanliness, "correct", lambda who: ("correct", *who))
+        patch.setattr(cleanliness, "per_class", lambda who, count: (count, *who))
         for module, name in (
             (cleanliness, "amounts"),
             (hypothesis, "occlusion"),
@@ -403,20 +364,30 @@ class Asked(list):
             (response, "sweep"),
             (response, "adversarial"),
         ):
-            patch.setattr(
-                module,
-                name,
-                lambda who, *what, _name=name, **options: self.append((_name, who, what, options)),
-            )
+            patch.setattr(module, name, self.noting(name))
+
+    def noting(self, name):
+        def note(who, *what, **options):
+            self.append((name, who, what, options))
+
+        return note
+
+
+class Titled(tuple):
+    """A subject as it was asked for, that can be logged: dataset, model, weights, split, count."""
+
+    title = "a subject"
+
+    @classmethod
+    def of(cls, dataset, model, weights="auto", *, split="test", count=None):
+        return cls((dataset, model, weights, split, count))
 
 
 def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
     asked = Asked(monkeypatch)
-    with monkeypatch.context() as patch:  # the lines of the log name subjects
-        patch.setattr(plan, "subject", lambda *a, _make=plan.subject, **o: Titled(_make(*a, **o)))
-        plan.compute_noise(log=lambda line: None)
+    plan.compute_noise(log=lambda line: None)
     assert all(options.pop("stored") for *_, options in asked)
-    told = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
+    calls = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
     masked = [
         ("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None")
         for tag in ("cifar10", "cifar10_rest")
@@ -425,7 +396,7 @@ def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
         ("imagenet_samples", name, "auto", "test", "None")
         for name in ("efficientnet_lite0", "squeezenet1_1")
     ]
-    assert told == sorted(
+    assert calls == sorted(
         [("amounts", *who, "outside") for who in masked]
         + [("occlusion", "10", *who) for who in masked]
         + [
@@ -438,18 +409,16 @@ def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
     )
 
 
-class Titled(tuple):
-    """A noted subject that can be logged."""
-
-    title = "a subject"
-
-
 def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monkeypatch):
-    order = []
+    order, table = [], claims.table
+
+    def noted_table():
+        order.append("table")
+        return table()
+
     monkeypatch.setattr(plan, "compute_noise", lambda: order.append("noise"))
     monkeypatch.setattr(claims, "measure", lambda: order.append("claims"))
-    table = claims.table
-    monkeypatch.setattr(claims, "table", lambda: order.append("table") or table())
+    monkeypatch.setattr(claims, "table", noted_table)
     assert plan.main(["run", "--models", "basic_cnn"]) == 0 and order == ["table"]
     assert plan.main(["run"]) == 0 and order[1:] == ["noise", "claims", "table"]
 
@@ -486,7 +455,6 @@ def test_what_is_missing_is_one_sentence_and_not_a_traceback(run_copy, monkeypat
 def test_the_table_can_be_written_before_there_is_any_result(tmp_path, monkeypatch):
     paths(monkeypatch, tmp_path)
     assert plan.main(["table"]) == 0 and scoreboard.CSV.read_text().startswith(HEADER)
-    assert sorted(f.name for f in (tmp_path / "results").iterdir()) == [
-        "claims.csv",
-        "reproduction.csv",
-    ] and len(pd.read_csv(claims.CSV)["id"].unique()) == len(claims.listed())
+    written = sorted(f.name for f in (tmp_path / "results").iterdir())
+    assert written == ["claims.csv", "reproduction.csv"]
+    assert pd.read_csv(claims.CSV)["id"].nunique() == len(claims.listed())

@@ -1,4 +1,7 @@
-"""study.account.published: the 60 printed numbers as the papers have them, and the rule that was fixed before any was computed."""
+"""study.account.published: the 60 printed numbers as the papers have them, and the rule.
+
+The rule was fixed before any of them was computed.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ SIGN_COLUMNS = [
 
 
 def of(paper, table, row, column):
-    (found,) = (n.published for n in numbers() if n[:4] == (paper, table, row, column))
-    return found
+    (value,) = (n.published for n in numbers() if n[:4] == (paper, table, row, column))
+    return value
 
 
 def test_sixty_numbers_each_in_a_cell_of_its_own():
@@ -70,20 +73,15 @@ def test_rows_of_paper_sign(table, row, values):
     ],
 )
 def test_rows_of_paper_noise(row, roar, kar):
-    assert (of("Noise", "Table 1", row, "ROAR AUC"), of("Noise", "Table 1", row, "KAR AOC")) == (
-        roar,
-        kar,
-    )
+    assert of("Noise", "Table 1", row, "ROAR AUC") == roar
+    assert of("Noise", "Table 1", row, "KAR AOC") == kar
 
 
 def test_accuracies_of_paper_noise_and_its_two_random_rows():
-    assert sorted(n.published for n in numbers() if n.paper == "Noise" and n.row == "Accuracy") == [
-        0.731,
-        0.746,
-    ]
-    assert of("Noise", "Table 1", "Random", "ROAR AUC") + of(
-        "Noise", "Table 1", "Random", "KAR AOC"
-    ) == pytest.approx(1, abs=1e-12)
+    accuracies = [n.published for n in numbers() if n.paper == "Noise" and n.row == "Accuracy"]
+    assert sorted(accuracies) == [0.731, 0.746]
+    roar, kar = (of("Noise", "Table 1", "Random", column) for column in ("ROAR AUC", "KAR AOC"))
+    assert roar + kar == pytest.approx(1, abs=1e-12)
 
 
 def test_tolerance_by_kind():
@@ -101,23 +99,13 @@ def test_tolerance_by_kind():
     "reproduced, low, high, reach, expected",
     [
         (0.23, 0.23, 0.23, 0.02, "agree"),
-        (
-            0.25,
-            0.25,
-            0.25,
-            0.02,
-            "agree",
-        ),  # exactly at the tolerance, either way, whatever binary fractions make of it
+        # exactly at the tolerance, either way, whatever binary fractions make of it
+        (0.25, 0.25, 0.25, 0.02, "agree"),
         (0.21, 0.21, 0.21, 0.02, "agree"),
         (0.2501, 0.2501, 0.2501, 0.02, "disagree"),
         (0.2099, 0.2099, 0.2099, 0.02, "disagree"),
-        (
-            0.25,
-            0.249,
-            0.251,
-            0.02,
-            "agree",
-        ),  # an interval narrower than the tolerance takes nothing away
+        # an interval narrower than the tolerance takes nothing away
+        (0.25, 0.249, 0.251, 0.02, "agree"),
         (0.2505, 0.245, 0.256, 0.02, "disagree"),
         (0.28, 0.23, 0.33, 0.02, "agree"),  # a wider one counts instead
         (0.2801, 0.2301, 0.3301, 0.02, "disagree"),

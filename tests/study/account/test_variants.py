@@ -1,4 +1,7 @@
-"""study.account.variants: how much each setting moves an accuracy, beside luck; the trainings that are stored."""
+"""study.account.variants: how much each setting moves an accuracy, beside luck.
+
+And the trainings that are stored.
+"""
 
 from __future__ import annotations
 
@@ -32,41 +35,36 @@ def made(accuracies: dict, model: str = "rectgrad_cnn") -> pd.DataFrame:
 
 
 def test_luck_is_the_spread_where_nothing_differs():
-    found = made(
+    trainings = made(
         {
             (ORIGINAL, GLOROT, "float32"): [0.70, 0.72],
             (COPY, GLOROT, "float32"): [0.50, 0.52, 0.54],
             (ORIGINAL, TORCH, "float32"): [0.9],
         }
     )
-    spread, degrees = variants.luck(found)
+    spread, degrees = variants.luck(trainings)
     assert degrees == 3 and spread == pytest.approx(((0.0002 + 0.0008) / 3) ** 0.5)
 
 
 def test_a_contrast_of_two_settings_is_a_t_test():
     before, after = [0.700, 0.712, 0.707], [0.731, 0.725, 0.740, 0.736]
-    found = made({(ORIGINAL, TORCH, "float32"): before, (ORIGINAL, GLOROT, "float32"): after})
-    (row,) = variants.effects(found).to_dict("records")
+    trainings = made({(ORIGINAL, TORCH, "float32"): before, (ORIGINAL, GLOROT, "float32"): after})
+    (row,) = variants.effects(trainings).to_dict("records")
     expected = ttest_ind(after, before).confidence_interval(0.95)
     assert row["what"].startswith("initial weights") and (row["n_before"], row["n_after"]) == (3, 4)
-    assert (
-        row["change"] == pytest.approx(sum(after) / 4 - sum(before) / 3)
-        and (row["low"], row["high"]) == pytest.approx(tuple(expected))
-        and not row["within_luck"]
-    )
+    assert row["change"] == pytest.approx(sum(after) / 4 - sum(before) / 3)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
+    assert not row["within_luck"]
 
 
 def test_what_is_no_larger_than_luck_is_said_to_be():
-    found = made(
+    trainings = made(
         {(ORIGINAL, GLOROT, "float32"): [0.70, 0.74], (ORIGINAL, GLOROT, "bfloat16"): [0.71]}
     )
-    (row,) = variants.effects(found).to_dict("records")
+    (row,) = variants.effects(trainings).to_dict("records")
     reach = t.ppf(0.975, 1) * 0.04 / 2**0.5 * (1 / 2 + 1) ** 0.5
-    assert (
-        row["within_luck"]
-        and row["high"] - row["change"] == pytest.approx(reach)
-        and row["change"] == pytest.approx(0.01)
-    )
+    assert row["within_luck"] and row["change"] == pytest.approx(0.01)
+    assert row["high"] - row["change"] == pytest.approx(reach)
 
 
 def test_other_networks_do_not_count_as_luck():
@@ -79,35 +77,26 @@ def test_other_networks_do_not_count_as_luck():
 
 
 def test_the_same_seed_twice():
-    found = pd.concat(
-        [
-            made({(ORIGINAL, GLOROT, "float32"): [0.70, 0.71]}),
-            made({(ORIGINAL, GLOROT, "float32"): [0.72]}),
-        ]
-    )
-    assert variants.twice(found)[["seed", "first", "second"]].values.tolist() == [
-        [0, 0.70, 0.72]
-    ] and variants.twice(found)["apart"].tolist() == pytest.approx([0.02])
+    first = made({(ORIGINAL, GLOROT, "float32"): [0.70, 0.71]})
+    second = made({(ORIGINAL, GLOROT, "float32"): [0.72]})
+    twice = variants.twice(pd.concat([first, second]))
+    assert twice[["seed", "first", "second"]].values.tolist() == [[0, 0.70, 0.72]]
+    assert twice["apart"].tolist() == pytest.approx([0.02])
 
 
 def test_the_stored_trainings_have_every_setting_of_every_contrast():
-    found = variants.trainings()
-    assert not found.isna().any(axis=None) and found["test_accuracy"].between(0.5, 0.9).all()
-    assert len(variants.effects(found)) == len(variants.CONTRASTS)
-    for (
-        weights,
-        pixels,
-    ) in (
-        variants.MADE_HERE.items()
-    ):  # the two that are committed are in it, with the accuracy of their cards
+    trainings = variants.trainings()
+    accuracies = trainings["test_accuracy"]
+    assert not trainings.isna().any(axis=None) and accuracies.between(0.5, 0.9).all()
+    assert len(variants.effects(trainings)) == len(variants.CONTRASTS)
+    # the two that are committed are in it, with the accuracy of their cards
+    for weights, pixels in variants.MADE_HERE.items():
         card = networks.card("rectgrad_cnn", weights)
-        mine = found[
-            (found["pixels"] == pixels)
-            & (found["precision"] == ("bfloat16" if card["protocol"]["bfloat16"] else "float32"))
-        ]
+        precision = "bfloat16" if card["protocol"]["bfloat16"] else "float32"
+        mine = trainings[(trainings["pixels"] == pixels) & (trainings["precision"] == precision)]
         assert card["test_accuracy"] in mine["test_accuracy"].tolist()
     kept = {
         tag: networks.card(name, tag)["test_accuracy"]
         for name, tag in (("rectgrad_cnn", "cifar10"), ("basic_cnn", "cifar10-seed1"))
     }
-    assert all(abs(found["test_accuracy"] - value).min() < 1e-4 for value in kept.values())
+    assert all(abs(accuracies - value).min() < 1e-4 for value in kept.values())

@@ -1,4 +1,7 @@
-"""study.account.verify: it computes again what is stored, says what it could not check, and notices what was tampered with."""
+"""study.account.verify: it computes again what is stored, and notices what was tampered with.
+
+And it says what it could not check.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,21 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def verified(run, keep=("-active-black-",)):
-    """verify.verify() on the deletion cells of the test split whose names hold one of `keep`: its result and its lines."""
+    """What verify.verify() returns and says.
+
+    On the deletion cells of the test split whose names hold one of `keep`.
+    """
     for file in (run / "results" / "deletion").iterdir():
         if not any(word in file.name for word in keep) or "-train-" in file.name:
             file.unlink()
     lines = []
-    return verify.verify(plan.TRAINED, cells=10, pictures=30, seed=0, log=lines.append), "\n".join(
-        lines
-    )
+    good = verify.verify(plan.TRAINED, cells=10, pictures=30, seed=0, log=lines.append)
+    return good, "\n".join(lines)
+
+
+def refuses(*_, **__):
+    """Stands for what loads pictures, where there are none."""
+    raise sources.DataError("shapes10 is not here.")
 
 
 def tamper(run, pattern, change):
@@ -46,44 +56,28 @@ def tamper(run, pattern, change):
 
 def test_verify_passes_and_writes_nothing(run_copy):
     good, text = verified(run_copy, keep=("-active-black-", "-inactive-white-"))
-    assert (
-        good
-        and "BAD" not in text
-        and text.count("ok ") == 2 + 4
-        and text.endswith("verified")
-        and "seed 0" in text
-    )
+    assert good and "BAD" not in text and text.count("ok ") == 2 + 4
+    assert text.endswith("verified") and "seed 0" in text
     before = snapshot(run_copy)
-    assert (
-        verified(run_copy, keep=("-active-black-", "-inactive-white-"))[0]
-        and snapshot(run_copy) == before
-    )
+    assert verified(run_copy, keep=("-active-black-", "-inactive-white-"))[0]
+    assert snapshot(run_copy) == before
     assert plan.main(["verify", "--seed", "1"]) == 0
 
 
 def test_verify_finds_flags_that_were_changed(run_copy):
     def flip(content):
         kept = results.unpack(content["kept"])
-        content["kept"] = results.pack(
-            torch.where(
-                torch.rand(kept.shape, generator=torch.Generator().manual_seed(0)) < 0.1,
-                ~kept,
-                kept,
-            )
-        )
+        tenth = torch.rand(kept.shape, generator=torch.Generator().manual_seed(0)) < 0.1
+        content["kept"] = results.pack(torch.where(tenth, ~kept, kept))
 
     tamper(run_copy, "deletion/*test-basic_cnn*-active-black-*.json", flip)
     good, text = verified(run_copy)
-    assert (
-        not good
-        and text.count("BAD") == 1
-        and "active black" in text.splitlines()[-1]
-        and plan.main(["verify", "--seed", "1"]) == 1
-    )
+    assert not good and text.count("BAD") == 1 and "active black" in text.splitlines()[-1]
+    assert plan.main(["verify", "--seed", "1"]) == 1
 
 
 def test_verify_finds_an_area_that_does_not_follow_from_its_flags(run_copy):
-    """The table is made of the areas: that the flags beside them are right says nothing about it."""
+    """The table is made of the areas: that the flags beside them are right says nothing of it."""
     tamper(
         run_copy,
         "deletion/*test-basic_cnn*-active-black-*.json",
@@ -119,11 +113,8 @@ def test_verify_finds_claims_that_were_changed(run_copy):
     text = claims.CSV.read_text()
     claims.CSV.write_text(text.replace("high < 0.85", "high < 0.95"))
     good, text = verified(run_copy)
-    assert (
-        not good
-        and "claims.csv" in text.splitlines()[-1]
-        and "reproduction.csv" not in text.splitlines()[-1]
-    )
+    verdict = text.splitlines()[-1]
+    assert not good and "claims.csv" in verdict and "reproduction.csv" not in verdict
 
 
 def test_verify_finds_a_card_that_promises_too_much(run_copy):
@@ -146,40 +137,40 @@ def test_verify_finds_cells_of_other_weights(run_copy):
     "part, metric", [("curves", "white_insertion"), ("outside", "outside"), ("patch", "patch")]
 )
 def test_verify_recomputes_the_synthesis(part, metric, tmp_path, monkeypatch):
-    """A held-out map's cell is found by its pixels, a twin's and a mask's by its part; what was changed is noticed, other pixels are said."""
+    """A held-out map's cell is found by its pixels, a twin's and a mask's by its part.
+
+    What was changed is noticed, other pixels are said.
+    """
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     for module in (sources, results):
         monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(synthesis, "STUDIED", [("shapes10", "rectgrad_cnn", 30, 5)])
-    one = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=part == "curves")
-    synthesis.measured(one, ["positive", "random"], (part,), stored=True)
-    check = lambda lines: verify._check_synthesis(
-        16, torch.Generator().manual_seed(0), lines.append
-    )
-    assert (
-        check(lines := []) == [] and f"{part} of positive" in lines[0] and lines[0].startswith("ok")
-    )
+    study = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=part == "curves")
+    synthesis.measured(study, ["positive", "random"], (part,), stored=True)
     cell = f"synthesis/*-{part}-positive-*.json"
-    tamper(
-        tmp_path,
-        cell,
-        lambda content: content["values"].update(
-            {metric: results.pack_values(results.unpack_values(content["values"][metric]) + 0.1)}
-        ),
-    )
-    assert check(lines := []) == [f"{part} of positive, rectgrad_cnn, in the synthesis"] and lines[
-        0
-    ].startswith("BAD")
+
+    def check():
+        lines = []
+        generator = torch.Generator().manual_seed(0)
+        return verify._check_synthesis(16, generator, lines.append), lines[0]
+
+    def change(content):
+        values = results.unpack_values(content["values"][metric])
+        content["values"][metric] = results.pack_values(values + 0.1)
+
+    wrong, line = check()
+    assert wrong == [] and line.startswith("ok") and f"{part} of positive" in line
+    tamper(tmp_path, cell, change)
+    wrong, line = check()
+    assert wrong == [f"{part} of positive, rectgrad_cnn, in the synthesis"]
+    assert line.startswith("BAD")
     tamper(tmp_path, cell, lambda content: content["parameters"].update(data="0" * 12))
-    assert check(lines := []) == [] and "not those of the stored result" in lines[0]
+    wrong, line = check()
+    assert wrong == [] and "not those of the stored result" in line
 
 
 def test_verify_says_what_it_could_not_check(run_copy, monkeypatch):
-    monkeypatch.setattr(
-        sources,
-        "load",
-        lambda *_, **__: (_ for _ in ()).throw(sources.DataError("shapes10 is not here.")),
-    )
+    monkeypatch.setattr(sources, "load", refuses)
     good, text = verified(run_copy)
     assert good and text.count("not checked") == 4 and "shapes10 is not here." in text
 
@@ -200,11 +191,8 @@ def test_verify_draws_by_its_seed(run_copy):
         verify.verify(plan.TRAINED, cells=3, pictures=3, seed=seed, log=lines.append)
         return [line.split("  ")[2:4] for line in lines if "deletion" in line]
 
-    assert (
-        drawn(1) == drawn(1)
-        and len(drawn(1)) == 3
-        and any(drawn(seed) != drawn(1) for seed in (2, 3))
-    )
+    assert drawn(1) == drawn(1) and len(drawn(1)) == 3
+    assert any(drawn(seed) != drawn(1) for seed in (2, 3))
 
 
 def test_verify_says_which_network_has_no_weights(run_copy, monkeypatch):
@@ -214,12 +202,8 @@ def test_verify_says_which_network_has_no_weights(run_copy, monkeypatch):
         [("convnext_tiny", "shapes10", "shapes10-released", Protocol()), *plan.TRAINED],
     )
     good, text = verified(run_copy)
-    assert (
-        good
-        and "not checked: convnext_tiny shapes10-released: no weights here" in text
-        and text.count("not checked") == 1
-        and text.count("ok   accuracy") == 2
-    )
+    assert good and "not checked: convnext_tiny shapes10-released: no weights here" in text
+    assert text.count("not checked") == 1 and text.count("ok   accuracy") == 2
 
 
 @pytest.mark.parametrize("low", [True, False], ids=["bfloat16", "float32"])
@@ -229,24 +213,24 @@ def test_verify_computes_a_cell_again_as_it_was_computed(low, run_copy, monkeypa
         patch.setattr(deletion, "BFLOAT16", {("shapes10", "basic_cnn")} if low else set())
         deletion.allegiances(plan.subject("shapes10", "basic_cnn"), batch_size=50, stored=True)
     allegiance, seen = metrics.allegiance, []
-    monkeypatch.setattr(
-        metrics,
-        "allegiance",
-        lambda *a, **k: (
-            seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
-            or allegiance(*a, **k)
-        ),
-    )
+
+    def watched(*arguments, **options):
+        seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        return allegiance(*arguments, **options)
+
+    monkeypatch.setattr(metrics, "allegiance", watched)
     good, text = verified(run_copy)
     assert good and text.count("flags agree") == 1 and "BAD" not in text
-    assert seen == [(low, torch.bfloat16)] and all(
-        ("forwards" in c["parameters"]) == low for c in results.cells("deletion")
-    )
+    assert seen == [(low, torch.bfloat16)]
+    assert all(("forwards" in c["parameters"]) == low for c in results.cells("deletion"))
 
 
 @pytest.fixture
 def cells_of_noise(tmp_path, monkeypatch):
-    """Stored cells of paper Noise for a small network on drawn pictures, and what checks them: check() -> (wrong, lines)."""
+    """Stored cells of paper Noise for a small network on drawn pictures.
+
+    Returns what checks them: check() -> (wrong, lines).
+    """
     paths(monkeypatch, tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -261,10 +245,8 @@ def cells_of_noise(tmp_path, monkeypatch):
     pictures = shapes10.draw("test", count=12)
     who = Subject(network, pictures, "rectgrad_cnn", "made")
     who = who.altered(labels=deletion.predictions(who))
-    (
-        cleanliness.amounts(cleanliness.correct(who), "outside", stored=True),
-        response.adversarial(who, ("saliency", "rectgrad", "deeplift"), stored=True),
-    )
+    cleanliness.amounts(cleanliness.correct(who), "outside", stored=True)
+    response.adversarial(who, ("saliency", "rectgrad", "deeplift"), stored=True)
     monkeypatch.setattr(verify, "subject", lambda *_, **__: who)
 
     def check():
@@ -276,12 +258,10 @@ def cells_of_noise(tmp_path, monkeypatch):
 
 def test_verify_computes_cells_of_paper_noise_again(cells_of_noise):
     wrong, lines = cells_of_noise()
-    assert (
-        wrong == []
-        and [line[4:].strip().split("  ")[0] for line in lines]
-        == ["outside the mask", "class sensitivity", "class sensitivity"]
-        and all(line.startswith("ok") for line in lines)
-    )
+    checked = [line[4:].strip().split("  ")[0] for line in lines]
+    assert wrong == []
+    assert checked == ["outside the mask", "class sensitivity", "class sensitivity"]
+    assert all(line.startswith("ok") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -295,27 +275,21 @@ def test_verify_computes_cells_of_paper_noise_again(cells_of_noise):
 def test_verify_finds_cells_of_paper_noise_that_were_changed(
     pattern, field, words, cells_of_noise, tmp_path
 ):
-    tamper(
-        tmp_path,
-        pattern,
-        lambda content: [r.update({field: r[field] * 0.9 - 0.1}) for r in content["rows"]],
-    )
+    def change(content):
+        for row in content["rows"]:
+            row[field] = row[field] * 0.9 - 0.1
+
+    tamper(tmp_path, pattern, change)
     (wrong,), lines = cells_of_noise()
-    assert (
-        all(word in wrong for word in words) and sum(line.startswith("BAD") for line in lines) == 1
-    )
+    assert all(word in wrong for word in words)
+    assert sum(line.startswith("BAD") for line in lines) == 1
 
 
 def test_verify_says_which_cells_of_paper_noise_it_could_not_check(cells_of_noise, monkeypatch):
-    monkeypatch.setattr(
-        verify, "subject", lambda *_, **__: (_ for _ in ()).throw(sources.DataError("not here."))
-    )
+    monkeypatch.setattr(verify, "subject", refuses)
     wrong, lines = cells_of_noise()
-    assert (
-        wrong == []
-        and len(lines) == 3
-        and all("not checked" in line and "not here." in line for line in lines)
-    )
+    assert wrong == [] and len(lines) == 3
+    assert all("not checked" in line and "not here." in line for line in lines)
 
 
 # ---- what is committed
@@ -330,10 +304,8 @@ def test_committed_cells_are_whole_and_of_the_committed_weights():
         content = json.loads(file.read_text())
         assert content.pop("digest") == results._digest(content), file.name
         p = content["parameters"]
-        assert (
-            file.stem.endswith(results.key(p, content["version"]))
-            and content["experiment"] == file.parent.name
-        )
+        assert file.stem.endswith(results.key(p, content["version"]))
+        assert content["experiment"] == file.parent.name
         if (p["model"], p["weights"]) not in current:
             current[p["model"], p["weights"]] = networks.committed(p["model"], p["weights"])
         assert p["weights_hash"] == current[p["model"], p["weights"]], file.name
@@ -344,16 +316,12 @@ def test_committed_areas_follow_from_their_flags():
     for k, file in enumerate(f for f in COMMITTED if f.parent.name == "deletion"):
         content = json.loads(file.read_text())
         row, p, kept = content["rows"][0], content["parameters"], results.unpack(content["kept"])
-        assert (
-            (row["map"], row["fill"]) == (p["map"], p["fill"])
-            and kept.shape == (len(PAPER_FRACTIONS), p["n"])
-            and kept[0].all()
-        )
-        assert row["auc"] == pytest.approx(
-            metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9
-        ), file.name
+        assert (row["map"], row["fill"]) == (p["map"], p["fill"])
+        assert kept.shape == (len(PAPER_FRACTIONS), p["n"]) and kept[0].all()
+        area = metrics.auc(PAPER_FRACTIONS, kept).mean().item()
+        assert row["auc"] == pytest.approx(area, abs=1e-9), file.name
         if k % 10 == 0:  # the bootstrap takes its time
             (again,) = deletion.auc_rows({(p["map"], p["fill"]): kept})
-            assert (row["low"], row["high"]) == pytest.approx(
-                (again["low"], again["high"]), abs=5e-5
-            ), file.name  # a step of the quantile, where another machine sums in another order
+            interval = (again["low"], again["high"])
+            # a step of the quantile, where another machine sums in another order
+            assert (row["low"], row["high"]) == pytest.approx(interval, abs=5e-5), file.name

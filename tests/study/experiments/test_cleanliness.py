@@ -1,4 +1,7 @@
-"""study.experiments.cleanliness: paper Noise's maps and quantities, worked by hand, read slowly with NumPy, or taken from the kernels directly."""
+"""study.experiments.cleanliness: paper Noise's maps and quantities.
+
+They are worked by hand, read slowly with NumPy, or taken from the kernels directly.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def f64(values):
 
 
 def make(count=12, seed=0) -> Subject:
-    """A small network with random weights on random pictures of 12x12 pixels in three classes, the object a square."""
+    """A small network with random weights on random pictures of 12x12 pixels in three classes.
+
+    The object is a square.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
@@ -85,11 +91,9 @@ def cached(tmp_path, monkeypatch):
 
 
 def test_the_methods_of_the_papers_figures():
-    assert (
-        set(COMPARED) <= set(SHOWN) <= set(attribution.METHODS)
-        and len(COMPARED) == 8
-        and len(SHOWN) == 9
-    )
+    assert set(COMPARED) <= set(SHOWN) <= set(attribution.METHODS)
+    assert len(COMPARED) == 8
+    assert len(SHOWN) == 9
     assert (
         set(COMPARED) - set(RECTGRAD)
         == set(cleanliness.BASELINES)
@@ -112,14 +116,14 @@ def test_a_map_is_the_signed_sum_over_the_channels(method, who, images):
 @pytest.mark.parametrize("method", RECTGRAD)
 def test_rectgrad_comes_without_its_final_threshold(method, who, images):
     function = attribution.METHODS[method].function
-    one = cleanliness.channel_sums(who, method, images)
-    assert (one < 0).any() and torch.equal(
-        one, function(who.model, images, final_threshold=False).sum(1)
-    )
+    sums = cleanliness.channel_sums(who, method, images)
+    assert (sums < 0).any()
+    assert torch.equal(sums, function(who.model, images, final_threshold=False).sum(1))
+    # unless it is asked for
     assert torch.equal(
         cleanliness.channel_sums(who, method, images, final_threshold=True),
         function(who.model, images).sum(1),
-    )  # unless it is asked for
+    )
     assert torch.equal(
         cleanliness.channel_sums(who, method, images, 1, q=40.0),
         function(who.model, images, 1, q=40.0, final_threshold=False).sum(1),
@@ -152,13 +156,12 @@ def test_maps_are_of_every_picture_for_its_own_prediction(batch_size, who, image
 def counted(monkeypatch) -> list[int]:
     """The number of pictures of each call of `channel_sums` from now on."""
     calls, original = [], cleanliness.channel_sums
-    monkeypatch.setattr(
-        cleanliness,
-        "channel_sums",
-        lambda who, method, images, *rest, **options: (
-            calls.append(len(images)) or original(who, method, images, *rest, **options)
-        ),
-    )
+
+    def counting(who, method, images, *rest, **options):
+        calls.append(len(images))
+        return original(who, method, images, *rest, **options)
+
+    monkeypatch.setattr(cleanliness, "channel_sums", counting)
     return calls
 
 
@@ -166,12 +169,10 @@ def test_stored_maps_are_computed_once_in_pieces(who, cached, monkeypatch):
     monkeypatch.setattr(cleanliness, "CHUNK", 5)
     calls = counted(monkeypatch)
     first = cleanliness.maps(who, "saliency", stored=True)
-    assert calls == [5, 5, 2] and torch.equal(
-        first, cleanliness.maps(who, "saliency", batch_size=5)
-    )
-    assert len(list(cached.iterdir())) == 3 and not [
-        f for f in cached.iterdir() if "part" in f.name
-    ]
+    assert calls == [5, 5, 2]
+    assert torch.equal(first, cleanliness.maps(who, "saliency", batch_size=5))
+    assert len(list(cached.iterdir())) == 3
+    assert not [f for f in cached.iterdir() if "part" in f.name]
     del calls[:]
     assert torch.equal(cleanliness.maps(who, "saliency", stored=True), first) and calls == []
     next(cached.glob("*-5.npy")).unlink()
@@ -216,7 +217,9 @@ def test_stored_maps_never_pass_for_those_of_another_subject(who, cached, monkey
     assert len(calls) == 8
 
 
-# ---- treatments, by hand on maps of 4x5 pixels: the 95th percentile lies .05 above the last but one of the twenty values
+# ---- treatments, by hand on maps of 4x5 pixels
+
+# the 95th percentile lies .05 above the last but one of the twenty values
 
 RISING = f64(range(1, 21)).view(4, 5)  # 95th percentile 19.05
 FALLING = -RISING  # -1.95
@@ -240,33 +243,29 @@ def test_of_rectgrad_the_positive_part_is_taken(method, treatment):
 
 def test_released_threshold_by_hand():
     rising, falling, few = cleanliness.treat("saliency", BASELINES, "released")
-    assert rising.flatten().tolist() == [0.0] * 19 + [
-        20.0
-    ]  # below a positive percentile there is nothing
-    assert_close(
-        falling.flatten(), f64([-1.0] + [-1.95] * 19)
-    )  # below a negative one everything is raised to it, and stays
+    # below a positive percentile there is nothing
+    assert rising.flatten().tolist() == [0.0] * 19 + [20.0]
+    # below a negative one everything is raised to it, and stays
+    assert_close(falling.flatten(), f64([-1.0] + [-1.95] * 19))
     assert few.flatten().tolist() == [0.0] * 19 + [0.5]
-    assert_close(
-        cleanliness.treat("saliency", torch.full((1, 4, 5), 3.0, dtype=torch.float64), "released"),
-        torch.full((1, 4, 5), 3.0, dtype=torch.float64),
-    )
+    constant = torch.full((1, 4, 5), 3.0, dtype=torch.float64)
+    assert_close(cleanliness.treat("saliency", constant, "released"), constant)
 
 
 @pytest.mark.parametrize("shift", [0, 1, -1, -5])
 def test_released_threshold_against_the_released_steps(shift):
-    """Clip to the 95th and 100th percentile; where the lower is positive, what is at or below it and was clipped becomes 0."""
-    maps = (
-        torch.randn(6, 7, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-        + shift
-    )
-    for one, result in zip(
-        maps.numpy(), cleanliness.treat("integrated_gradients", maps, "released").numpy()
-    ):
-        low, high = np.percentile(one, [95, 100])
-        clipped = np.clip(one, low, high)
+    """Clip to the 95th and 100th percentile.
+
+    Where the lower is positive, what is at or below it and was clipped becomes 0.
+    """
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.randn(6, 7, 9, generator=generator, dtype=torch.float64) + shift
+    treated = cleanliness.treat("integrated_gradients", maps, "released")
+    for values, result in zip(maps.numpy(), treated.numpy(), strict=True):
+        low, high = np.percentile(values, [95, 100])
+        clipped = np.clip(values, low, high)
         if low > 0:
-            clipped[one < low] = 0
+            clipped[values < low] = 0
         np.testing.assert_allclose(result, clipped, rtol=0, atol=1e-12)
 
 
@@ -275,24 +274,19 @@ def test_matched_sparsity_by_hand():
         "saliency", BASELINES, "matched", torch.tensor([3, 2, 0])
     )
     assert rising.flatten().tolist() == [0.0] * 17 + [18, 19, 20]
-    assert (
-        falling.flatten().tolist() == [-1, -2] + [0.0] * 18
-    )  # the largest, not the largest in size
+    # the largest, not the largest in size
+    assert falling.flatten().tolist() == [-1, -2] + [0.0] * 18
     assert not few.any()
 
 
 def test_matched_sparsity_keeps_exactly_as_many():
-    maps, keep = (
-        torch.randn(5, 8, 6, generator=torch.Generator().manual_seed(2)),
-        torch.tensor([0, 1, 7, 47, 48]),
-    )
+    maps = torch.randn(5, 8, 6, generator=torch.Generator().manual_seed(2))
+    keep = torch.tensor([0, 1, 7, 47, 48])
     kept = cleanliness.treat("saliency", maps, "matched", keep)
     assert (kept != 0).flatten(1).sum(1).tolist() == keep.tolist() and torch.equal(kept[4], maps[4])
     for n in range(5):
-        assert (
-            sorted(kept[n][kept[n] != 0].tolist())
-            == sorted(maps[n].flatten().tolist())[48 - keep[n] :]
-        )
+        largest = sorted(maps[n].flatten().tolist())[48 - keep[n] :]
+        assert sorted(kept[n][kept[n] != 0].tolist()) == largest
 
 
 def test_treated_takes_every_method_in_order(who, found, monkeypatch):
@@ -308,18 +302,14 @@ def test_treated_takes_every_method_in_order(who, found, monkeypatch):
     matched = cleanliness.treated(who, "matched", ("deeplift", "rectgrad", "saliency"), found=found)
     assert tuple(matched) == ("deeplift", "rectgrad", "saliency")
     counts = {m: (f != 0).flatten(1).sum(1).tolist() for m, f in matched.items()}
-    assert (
-        counts["saliency"] == counts["rectgrad"] == counts["deeplift"]
-        and 0 < max(counts["rectgrad"]) < 144
-    )
+    assert counts["saliency"] == counts["rectgrad"] == counts["deeplift"]
+    assert 0 < max(counts["rectgrad"]) < 144
 
 
 def test_treated_asks_rectgrad_how_many_although_it_is_not_named(who, found):
     result = cleanliness.treated(who, "matched", ("saliency",))
-    assert (
-        tuple(result) == ("saliency",)
-        and (result["saliency"] != 0).sum() == (found["rectgrad"] > 0).sum()
-    )
+    assert tuple(result) == ("saliency",)
+    assert (result["saliency"] != 0).sum() == (found["rectgrad"] > 0).sum()
 
 
 # ---- the three quantities
@@ -335,25 +325,24 @@ def test_the_corner_is_eight_by_eight():
 
 def test_amounts_of_one_map_by_hand():
     maps, masks = torch.zeros(2, 12, 12), torch.zeros(2, 12, 12, dtype=torch.bool)
-    maps[0, 2, 3], maps[0, 9, 10], masks[0, 9] = -3.0, 1.0, True
+    maps[0, 2, 3] = -3.0
+    maps[0, 9, 10] = 1.0
+    masks[0, 9] = True
     for measure, whole, part in (
         ("patch", 3.0, 0.75),
         ("outside", 3.0, 0.75),
         ("variation", 16.0, 4.0),
     ):
         assert cleanliness.amount(measure, maps, masks, False).tolist() == [whole, 0.0]
-        assert cleanliness.amount(measure, maps, masks, True).tolist() == [
-            part,
-            0.0,
-        ]  # a map of zeros has no share, and is no NaN
+        # a map of zeros has no share, and is no NaN
+        assert cleanliness.amount(measure, maps, masks, True).tolist() == [part, 0.0]
 
 
 @pytest.mark.parametrize("measure", ["patch", "outside", "variation"])
 def test_a_share_does_not_depend_on_scale_and_a_sum_does(measure, who, found):
     maps = found["saliency"]
-    sums, shares = (
-        cleanliness.amount(measure, maps, who.pictures.masks, share) for share in (False, True)
-    )
+    sums = cleanliness.amount(measure, maps, who.pictures.masks, False)
+    shares = cleanliness.amount(measure, maps, who.pictures.masks, True)
     assert sums.shape == shares.shape == (12,)
     assert_close(cleanliness.amount(measure, -4 * maps, who.pictures.masks, False), 4 * sums)
     assert_close(cleanliness.amount(measure, -4 * maps, who.pictures.masks, True), shares)
@@ -367,34 +356,29 @@ def test_spread_against_numpy():
     assert [result[k] for k in ("p5", "q25", "median", "q75", "p95")] == pytest.approx(
         np.percentile(numbers, [5, 25, 50, 75, 95]), abs=1e-12
     )
-    assert (result["low"], result["high"]) == metrics.median_interval(values) and (
+    assert (result["low"], result["high"]) == metrics.median_interval(values)
+    assert (
         result["mean_low"],
         result["mean_high"],
     ) == metrics.bootstrap(values)
-    assert (
-        result["low"] < result["median"] < result["high"]
-        and result["mean_low"] < result["mean"] < result["mean_high"]
-    )
+    assert result["low"] < result["median"] < result["high"]
+    assert result["mean_low"] < result["mean"] < result["mean_high"]
 
 
 @pytest.mark.parametrize("measure", ["patch", "outside", "variation"])
 def test_amounts_are_a_row_for_every_method_treatment_and_scale(measure, who, found):
     table = cleanliness.amounts(who, measure)
-    assert list(zip(table["treatment"], table["method"], table["share"])) == [
-        (t, m, s) for t in TREATMENTS for m in COMPARED for s in (False, True)
-    ]
+    rows = list(zip(table["treatment"], table["method"], table["share"], strict=True))
+    assert rows == [(t, m, s) for t in TREATMENTS for m in COMPARED for s in (False, True)]
     for row in table.to_dict("records"):
         maps = cleanliness.treated(who, row["treatment"], found=found)[row["method"]]
         values = cleanliness.amount(measure, maps, who.pictures.masks, row["share"]).double()
-        assert (
-            row["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
-            and row["median"] == pytest.approx(values.quantile(0.5).item(), rel=1e-5, abs=1e-9)
-            and row["n"] == 12
-        )
+        assert row["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
+        assert row["median"] == pytest.approx(values.quantile(0.5).item(), rel=1e-5, abs=1e-9)
+        assert row["n"] == 12
         assert row["kept"] == pytest.approx((maps != 0).double().mean().item(), abs=1e-9)
-    matched = (
-        table[table["treatment"] == "matched"].drop_duplicates("method").set_index("method")["kept"]
-    )
+    matched = table[table["treatment"] == "matched"]
+    matched = matched.drop_duplicates("method").set_index("method")["kept"]
     assert (matched.drop("rectgrad_prr") == matched["rectgrad"]).all()
 
 
@@ -404,11 +388,9 @@ def test_stored_amounts_are_computed_once(who, cached, monkeypatch):
     again = cleanliness.amounts(who, "patch", stored=True)
     assert first.equals(again)
     parameters = results.cells("patch")[0]["parameters"]
-    assert (
-        parameters["measure"] == "patch"
-        and parameters["maps"] == cleanliness.MAPS_VERSION
-        and who.identity.items() <= parameters.items()
-    )
+    assert parameters["measure"] == "patch"
+    assert parameters["maps"] == cleanliness.MAPS_VERSION
+    assert who.identity.items() <= parameters.items()
     with pytest.raises(pytest.fail.Exception):
         cleanliness.amounts(who, "variation", stored=True)
 
@@ -421,12 +403,10 @@ def test_only_correctly_classified_pictures_stay(who, images):
     assert 0 < right.sum() < 12
     for batch_size in (1, 5, 250):
         chosen = cleanliness.correct(who, batch_size)
-        assert torch.equal(chosen.pictures.images, who.pictures.images[right]) and torch.equal(
-            chosen.pictures.masks, who.pictures.masks[right]
-        )
-        assert chosen.model is who.model and torch.equal(
-            chosen.pictures.labels, who.pictures.labels[right]
-        )
+        assert torch.equal(chosen.pictures.images, who.pictures.images[right])
+        assert torch.equal(chosen.pictures.masks, who.pictures.masks[right])
+        assert chosen.model is who.model
+        assert torch.equal(chosen.pictures.labels, who.pictures.labels[right])
 
 
 def test_as_many_of_every_class():
@@ -448,7 +428,5 @@ def test_as_many_of_every_class():
     assert set(torch.cat([chosen.images[:, 0, 0, 0] for chosen in drawn]).tolist()) == set(
         range(16)
     )
-    assert (
-        torch.equal(cleanliness.per_class(who, 3).pictures.images, drawn[0].images)
-        and len({tuple(d.images[:, 0, 0, 0].tolist()) for d in drawn}) > 5
-    )
+    assert torch.equal(cleanliness.per_class(who, 3).pictures.images, drawn[0].images)
+    assert len({tuple(d.images[:, 0, 0, 0].tolist()) for d in drawn}) > 5

@@ -1,4 +1,8 @@
-"""study.experiments.deletion: every table against the kernels called directly, worked by hand, or by a slow reading; stored results computed once."""
+"""study.experiments.deletion: every table against another way to get it.
+
+The kernels called directly, numbers worked by hand, or a slow reading; stored results are computed
+once.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,10 @@ PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
 
 
 def make(black=0.0, white=1.0, count=20, seed=1) -> Subject:
-    """basic_cnn with random weights, scaled up and centred so that it predicts several classes, on drawn pictures."""
+    """basic_cnn with random weights on drawn pictures.
+
+    The weights are scaled up and centred so that it predicts several classes.
+    """
     pictures = shapes10.draw("test", count=count)
     model = networks.load("basic_cnn", classes=pictures.classes, seed=seed)
     model.black, model.white = black, white
@@ -38,13 +45,11 @@ def make(black=0.0, white=1.0, count=20, seed=1) -> Subject:
 
 @pytest.fixture(scope="module")
 def who(one_thread):
-    found = make()
+    made = make()
     with torch.no_grad():
-        assert (
-            found.model(to_range(found.pictures.images, found.model)).argmax(1).unique().numel()
-            >= 4
-        )
-    return found
+        predicted = made.model(to_range(made.pictures.images, made.model)).argmax(1)
+    assert predicted.unique().numel() >= 4
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,8 @@ def stored(tmp_path, monkeypatch):
 
 
 def test_the_papers_maps_and_their_fills():
-    assert MAPS == ("original", "positive", "negative", "active", "inactive") and FILLS == (
+    assert MAPS == ("original", "positive", "negative", "active", "inactive")
+    assert FILLS == (
         "black",
         "white",
     )
@@ -128,9 +134,8 @@ def test_accuracy_by_hand(who):
 
 def test_the_gallery_is_one_correct_picture_a_class(who):
     predicted = deletion.predictions(who)
-    labels = torch.where(
-        torch.arange(20) % 3 == 0, (predicted + 1) % 10, predicted
-    )  # a third is wrong
+    # a third is wrong
+    labels = torch.where(torch.arange(20) % 3 == 0, (predicted + 1) % 10, predicted)
     some = who._replace(
         pictures=Dataset("toy", "test", who.pictures.images, labels, who.pictures.classes, "made")
     )
@@ -138,13 +143,10 @@ def test_the_gallery_is_one_correct_picture_a_class(who):
     drawn = [deletion.gallery(some, seed=seed) for seed in range(20)]
     for places in drawn:
         assert set(places.tolist()) <= set(right) and places.dtype == torch.int64
-        assert labels[places].tolist() == sorted(
-            {int(labels[n]) for n in right}
-        )  # every class that has one, in order
-    assert (
-        torch.equal(drawn[0], deletion.gallery(some))
-        and len({tuple(places.tolist()) for places in drawn}) > 5
-    )
+        # every class that has one, in order
+        assert labels[places].tolist() == sorted({int(labels[n]) for n in right})
+    assert torch.equal(drawn[0], deletion.gallery(some))
+    assert len({tuple(places.tolist()) for places in drawn}) > 5
     assert set(torch.cat(drawn).tolist()) == set(right)  # any of them may be drawn
     unlabelled = Dataset(
         "toy",
@@ -197,9 +199,11 @@ def by_hand():
 
 def test_areas_by_hand(by_hand):
     (row,) = deletion.auc_rows(by_hand)
-    # trapezoids: 0 to .9; 0 to .03, halved; 0 to .2, then .2 to .3 halved; all but half of .4 to .5 and of .5 to .6
+    # trapezoids: 0 to .9; 0 to .03, halved; 0 to .2, then .2 to .3 halved; all but half of .4 to .5
+    # and of .5 to .6
     areas = [0.9, 0.015, 0.25, 0.8]
-    assert (row["map"], row["fill"]) == ("active", "black") and list(row) == [
+    assert (row["map"], row["fill"]) == ("active", "black")
+    assert list(row) == [
         "map",
         "fill",
         "auc",
@@ -222,7 +226,8 @@ def test_curves_by_hand(by_hand):
         "low",
         "high",
         "n",
-    ] and frame["fraction"].tolist() == list(PAPER_FRACTIONS)
+    ]
+    assert frame["fraction"].tolist() == list(PAPER_FRACTIONS)
     assert frame["allegiance"].tolist() == [
         1,
         0.75,
@@ -238,11 +243,9 @@ def test_curves_by_hand(by_hand):
         0.5,
         0.5,
     ]
-    assert (
-        set(frame["n"]) == {4}
-        and set(frame["map"]) == {"active"}
-        and set(frame["fill"]) == {"black"}
-    )
+    assert set(frame["n"]) == {4}
+    assert set(frame["map"]) == {"active"}
+    assert set(frame["fill"]) == {"black"}
     interval = scipy.stats.binomtest(3, 4).proportion_ci(0.95, method="wilson")
     assert frame.loc[1, ["low", "high"]].tolist() == pytest.approx(
         [interval.low, interval.high], abs=1e-6
@@ -251,22 +254,21 @@ def test_curves_by_hand(by_hand):
 
 def test_tables_keep_the_order_of_maps_and_fills(flags):
     rows = deletion.auc_rows(flags)
-    assert [(r["map"], r["fill"]) for r in rows] == PAIRS and all(
-        r["low"] <= r["auc"] <= r["high"] for r in rows
-    )
+    assert [(r["map"], r["fill"]) for r in rows] == PAIRS
+    assert all(r["low"] <= r["auc"] <= r["high"] for r in rows)
     frame = deletion.curve_table(flags)
     assert len(frame) == 130 and list(frame.groupby(["map", "fill"], sort=False).groups) == PAIRS
 
 
 def test_differences_are_paired_over_images(by_hand):
     late = by_hand["active", "black"].clone()
-    late[1, 0], late[-1, 2:] = False, torch.tensor([True, False])
+    late[1, 0] = False
+    late[-1, 2:] = torch.tensor([True, False])
     found = by_hand | {("positive", "black"): late}
     pair, same = ("active", "black"), ("positive", "black")
     frame = deletion.auc_differences(found, [(pair, pair), (pair, same), (same, pair)])
-    assert list(frame.columns) == ["first", "second", "difference", "low", "high", "n"] and frame[
-        "first"
-    ].tolist() == ["active black", "active black", "positive black"]
+    assert list(frame.columns) == ["first", "second", "difference", "low", "high", "n"]
+    assert frame["first"].tolist() == ["active black", "active black", "positive black"]
     assert frame.loc[0, ["difference", "low", "high", "n"]].tolist() == [0, 0, 0, 4]
     # per image: .025 (the trapezoids on both sides of .03), 0, -.05 and .05 (those before .9)
     changes = torch.tensor([0.025, 0, -0.05, 0.05], dtype=torch.float64)
@@ -279,10 +281,9 @@ def test_differences_are_paired_over_images(by_hand):
 @pytest.mark.parametrize("until, change", [(0.03, 0.015), (0.05, 0.025), (0.8, 0.025)])
 def test_differences_of_the_first_fractions(by_hand, until, change):
     late = by_hand["active", "black"].clone()
-    late[1, 0], late[-1, 2:] = (
-        False,
-        torch.tensor([True, False]),
-    )  # what the first fractions do not see: the last row
+    late[1, 0] = False
+    # what the first fractions do not see: the last row
+    late[-1, 2:] = torch.tensor([True, False])
     found = by_hand | {("positive", "black"): late}
     frame = deletion.auc_differences(
         found, [(("active", "black"), ("positive", "black"))], until=until
@@ -346,9 +347,8 @@ def test_score_curves_are_the_change_of_the_original_class(who, images, maps, sc
         )
     start = scores[scores["fraction"] == 0]
     assert (start[["probability", "logit", "rose", "logit_low", "logit_high"]] == 0).all(axis=None)
-    assert (scores["logit_low"] <= scores["logit"]).all() and (
-        scores["logit"] <= scores["logit_high"]
-    ).all()
+    assert (scores["logit_low"] <= scores["logit"]).all()
+    assert (scores["logit"] <= scores["logit_high"]).all()
 
 
 def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps, soft):
@@ -371,9 +371,8 @@ def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps,
         )
         row = soft[(soft["strength"] == 1) & (soft["map"] == name) & (soft["fill"] == fill)].iloc[0]
         change = (logit[PAPER_FRACTIONS.index(0.1)] - logit[0]).double()
-        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4) and row[
-            "rose"
-        ] == pytest.approx((change > 0).double().mean().item(), abs=0.06)
+        assert row["logit"] == pytest.approx(change.mean().item(), abs=1e-4)
+        assert row["rose"] == pytest.approx((change > 0).double().mean().item(), abs=0.06)
         if name in MATCHED[fill]:
             assert row["area"] == pytest.approx(
                 metrics.auc(PAPER_FRACTIONS, probability).mean().item(), abs=1e-4
@@ -384,7 +383,10 @@ def test_soft_replacement_at_full_strength_is_the_replacement(who, images, maps,
 
 @pytest.fixture
 def flat(linear):
-    """A linear network of three classes on six pictures of 4x3 pixels: its maps are its weights, its logits move in proportion."""
+    """A linear network of three classes on six pictures of 4x3 pixels.
+
+    Its maps are its weights, its logits move in proportion.
+    """
     generator = torch.Generator().manual_seed(8)
     weight = torch.randint(-3, 4, (3, 3, 4, 3), generator=generator)
     model = linear(weight, bias=[0.4, 0, -0.3]).float()
@@ -401,10 +403,10 @@ def flat(linear):
 
 
 def test_a_linear_network_answers_in_proportion_to_the_strength(flat):
+    # no ties: a tenth of the pixels is one
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        flat.model.weight += torch.rand(
-            flat.model.weight.shape, generator=torch.Generator().manual_seed(0)
-        )  # no ties: a tenth of the pixels is one
+        flat.model.weight += torch.rand(flat.model.weight.shape, generator=generator)
     frame = deletion.soft_replacement(flat, (0.05, 0.5, 1.0)).set_index(
         ["strength", "map", "fill"]
     )["logit"]
@@ -416,37 +418,28 @@ def test_a_linear_network_answers_in_proportion_to_the_strength(flat):
 
 
 def test_black_on_positive_lowers_and_on_negative_raises_every_logit_of_a_grey_linear_network(flat):
+    # one sign a pixel: all three channels say the same
     with torch.no_grad():
-        flat.model.weight[:, 1:] = flat.model.weight[
-            :, :1
-        ]  # one sign a pixel: all three channels say the same
+        flat.model.weight[:, 1:] = flat.model.weight[:, :1]
     last = deletion.score_curves(flat).query("fraction == .9").set_index(["map", "fill"])
-    assert (
-        last["logit"]["positive", "black"] < 0 < last["logit"]["negative", "black"]
-        and last["logit"]["positive", "white"] > 0 > last["logit"]["negative", "white"]
-    )
+    assert last["logit"]["positive", "black"] < 0 < last["logit"]["negative", "black"]
+    assert last["logit"]["positive", "white"] > 0 > last["logit"]["negative", "white"]
     assert last["rose"].loc[["positive", "negative"]].tolist() == [0, 1, 1, 0]
 
 
 def test_insertion_areas_are_the_metric_from_the_canvas(flat):
-    frame, pixels = (
-        deletion.insertion_areas(flat, batch_size=4),
-        to_range(flat.pictures.images, flat.model),
-    )
-    assert (
-        list(frame.columns) == ["map", "fill", "auc", "low", "high"]
-        and set(zip(frame["map"], frame["fill"])) == set(PAIRS)
-        and len(frame) == 10
-    )
+    frame = deletion.insertion_areas(flat, batch_size=4)
+    pixels = to_range(flat.pictures.images, flat.model)
+    assert list(frame.columns) == ["map", "fill", "auc", "low", "high"]
+    assert set(zip(frame["map"], frame["fill"], strict=True)) == set(PAIRS)
+    assert len(frame) == 10
     maps = attribution.signed_maps(flat.model, pixels)._asdict()
     for row in frame.itertuples():
         kept = metrics.allegiance(
             flat.model, pixels, maps[row.map], fill=float(row.fill == "white"), insert=True
         )
-        assert (
-            row.auc == pytest.approx(metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9)
-            and row.low <= row.auc <= row.high
-        )
+        assert row.auc == pytest.approx(metrics.auc(PAPER_FRACTIONS, kept).mean().item(), abs=1e-9)
+        assert row.low <= row.auc <= row.high
     deleted = deletion.auc_rows(deletion.allegiances(flat))
     assert sorted(r["auc"] for r in deleted) != sorted(frame["auc"])
 
@@ -456,9 +449,8 @@ def test_insertion_areas_are_the_metric_from_the_canvas(flat):
 
 def test_kept_pixels_against_a_direct_count(who, maps):
     frame = deletion.kept_pixels(who)
-    assert list(frame.columns) == ["map", "mean", "p5", "p95", "n", "done_50", "done_80"] and frame[
-        "map"
-    ].tolist() == list(MAPS)
+    assert list(frame.columns) == ["map", "mean", "p5", "p95", "n", "done_50", "done_80"]
+    assert frame["map"].tolist() == list(MAPS)
     for row in frame.itertuples():
         shares = np.array([np.count_nonzero(values) / 1024 for values in maps[row.map].numpy()])
         assert row.mean == pytest.approx(shares.mean(), abs=1e-4) and row.n == 20
@@ -473,7 +465,10 @@ def test_kept_pixels_against_a_direct_count(who, maps):
 
 
 def test_kept_pixels_by_hand(linear):
-    """Two pixels of four have a positive, one a negative gradient: half is done at 50 %, and no picture is half kept by chance."""
+    """Two pixels of four have a positive, one a negative gradient.
+
+    Half is done at 50 %, and no picture is half kept by chance.
+    """
     model = linear([[[[1, 2], [-1, 0]]] * 3, [[[0, 0], [0, 0]]] * 3], bias=[9, 0]).float()
     model.black, model.white = 0.0, 1.0
     pictures = Dataset(
@@ -492,47 +487,45 @@ def test_kept_pixels_by_hand(linear):
         "active": 0.5,
         "inactive": 0.25,
     }
-    assert (
-        frame["done_50"].to_dict()
-        == {"original": 0, "positive": 1, "negative": 1, "active": 1, "inactive": 1}
-        and (frame["done_80"] == 1).all()
-    )
+    assert frame["done_50"].to_dict() == {
+        "original": 0,
+        "positive": 1,
+        "negative": 1,
+        "active": 1,
+        "inactive": 1,
+    }
+    assert (frame["done_80"] == 1).all()
 
 
 # ---- the printed equation against the released code
 
 
 def slow_rules(who: Subject, name: str) -> tuple[torch.Tensor, torch.Tensor, list[float]]:
-    """Printed maps, released maps and the share of kept entries of the wrong sign, entry by entry."""
+    """Printed maps, released maps, the share of kept entries of the wrong sign: entry by entry."""
     weight = who.model.weight.detach()
     predicted = who.model(to_range(who.pictures.images, who.model)).argmax(1).tolist()
-    printed, released, wrong = (
-        torch.zeros(len(predicted), *weight.shape[2:]),
-        torch.zeros(len(predicted), *weight.shape[2:]),
-        [],
-    )
+    printed = torch.zeros(len(predicted), *weight.shape[2:])
+    released = torch.zeros(len(predicted), *weight.shape[2:])
+    wrong = []
     for n, own in enumerate(predicted):
         kept = []
         for y in range(weight.shape[2]):
             for x in range(weight.shape[3]):
                 signed, sizes = [], []
                 for c in range(3):
-                    g, rivals = (
-                        weight[own, c, y, x].item(),
-                        [weight[k, c, y, x].item() for k in range(len(weight)) if k != own],
-                    )
-                    strictly, tied = (
-                        (g > max(rivals), g == max(rivals))
-                        if name == "active"
-                        else (g < min(rivals), g == min(rivals))
-                    )
+                    g = weight[own, c, y, x].item()
+                    rivals = [weight[k, c, y, x].item() for k in range(len(weight)) if k != own]
+                    if name == "active":
+                        strictly, tied = g > max(rivals), g == max(rivals)
+                    else:
+                        strictly, tied = g < min(rivals), g == min(rivals)
                     signed.append(g if strictly or tied else 0)
                     sizes.append(abs(g) if strictly else 0)
-                    kept += [g] if strictly and g else []
+                    if strictly and g:
+                        kept.append(g)
                 printed[n, y, x], released[n, y, x] = max(signed), max(sizes)
-        wrong.append(
-            sum((g < 0) if name == "active" else (g > 0) for g in kept) / max(len(kept), 1)
-        )
+        wrong_entries = [g for g in kept if (g < 0 if name == "active" else g > 0)]
+        wrong.append(len(wrong_entries) / max(len(kept), 1))
     return printed, released, wrong
 
 
@@ -560,28 +553,20 @@ def test_printed_and_released_where_they_must_differ(flat):
         printed, released, wrong = slow_rules(flat, name)
         rows = frame[frame["map"] == name].set_index("rule")
         for rule, maps in (("printed", printed), ("released", released)):
-            area = (
-                metrics.auc(
-                    PAPER_FRACTIONS, metrics.allegiance(flat.model, pixels, maps, fill=fill)
-                )
-                .mean()
-                .item()
-            )
+            kept = metrics.allegiance(flat.model, pixels, maps, fill=fill)
+            area = metrics.auc(PAPER_FRACTIONS, kept).mean().item()
             assert rows.loc[rule, "auc"] == pytest.approx(area, abs=1e-6)
         ranks = [
             scipy.stats.spearmanr(a.flatten(), b.flatten()).statistic
-            for a, b in zip(printed, released)
+            for a, b in zip(printed, released, strict=True)
         ]
         assert rows["ranks"].tolist() == pytest.approx([np.mean(ranks)] * 2, abs=1e-6)
-        assert (
-            rows["wrong_sign"].tolist() == pytest.approx([np.mean(wrong)] * 2, abs=1e-6)
-            and 0 < np.mean(wrong) < 1
-            and set(rows["n"]) == {6}
-        )
+        assert rows["wrong_sign"].tolist() == pytest.approx([np.mean(wrong)] * 2, abs=1e-6)
+        assert 0 < np.mean(wrong) < 1
+        assert set(rows["n"]) == {6}
     areas = frame.set_index(["map", "rule"])["auc"]
-    assert (
-        areas["inactive", "printed"] != areas["inactive", "released"] and frame["ranks"].max() < 1
-    )
+    assert areas["inactive", "printed"] != areas["inactive", "released"]
+    assert frame["ranks"].max() < 1
 
 
 # ---- the two signs of a gradient
@@ -591,48 +576,43 @@ def slow_signs(model, images) -> dict[str, list[float]]:
     """Pixel by pixel, from a gradient that autograd gives."""
     leaf = images.clone().requires_grad_()
     (gradients,) = torch.autograd.grad(model(leaf).amax(1).sum(), leaf)
-    found = {name: [] for name in ("zero_at", "small", "positive", "negative", "both", "carried")}
+    shares = {name: [] for name in ("zero_at", "small", "positive", "negative", "both", "carried")}
     for g in gradients.tolist():
         pixels = [
             [g[c][y][x] for c in range(3)] for y in range(len(g[0])) for x in range(len(g[0][0]))
         ]
         strongest = [max(channels, key=abs) for channels in pixels]
-        low, high, largest, total = (
-            min(strongest),
-            max(strongest),
-            max(map(abs, strongest)),
-            sum(map(abs, strongest)),
+        low, high = min(strongest), max(strongest)
+        largest = max(map(abs, strongest))
+        small = sum(abs(value) < largest / 10 for value in strongest)
+        positive = sum(max(channels) > 0 for channels in pixels)
+        negative = sum(min(channels) < 0 for channels in pixels)
+        both = sum(max(channels) > 0 > min(channels) for channels in pixels)
+        carried = sum(
+            abs(value)
+            for value, channels in zip(strongest, pixels, strict=True)
+            if max(*channels, 0) > max(*(-c for c in channels), 0)
         )
-        share = lambda flags: sum(flags) / len(pixels)
-        found["zero_at"].append((0 - low) / (high - low))
-        found["small"].append(share(abs(value) < largest / 10 for value in strongest))
-        found["positive"].append(share(max(channels) > 0 for channels in pixels))
-        found["negative"].append(share(min(channels) < 0 for channels in pixels))
-        found["both"].append(share(max(channels) > 0 > min(channels) for channels in pixels))
-        found["carried"].append(
-            sum(
-                abs(value)
-                for value, channels in zip(strongest, pixels)
-                if max(*channels, 0) > max(*(-c for c in channels), 0)
-            )
-            / total
-        )
-    return found
+        shares["zero_at"].append((0 - low) / (high - low))
+        shares["small"].append(small / len(pixels))
+        shares["positive"].append(positive / len(pixels))
+        shares["negative"].append(negative / len(pixels))
+        shares["both"].append(both / len(pixels))
+        shares["carried"].append(carried / sum(map(abs, strongest)))
+    return shares
 
 
 @pytest.mark.parametrize("batch_size", [1, 256])
 def test_signs_against_a_slow_reading(batch_size, who):
     two = who._replace(pictures=who.pictures.take(torch.tensor([3, 11])))
-    found, expected = (
-        deletion.signs(two, batch_size=batch_size),
-        slow_signs(two.model, to_range(two.pictures.images, two.model)),
-    )
+    found = deletion.signs(two, batch_size=batch_size)
+    expected = slow_signs(two.model, to_range(two.pictures.images, two.model))
     assert list(found) == list(expected)
     for name, values in expected.items():
         assert found[name].tolist() == pytest.approx(
             values, abs=1.5 / 1024 if name != "zero_at" else 1e-4
         ), name
-        assert 0 < min(values) and max(values) < 1 and values[0] != values[1]
+        assert all(0 < value < 1 for value in values) and values[0] != values[1]
 
 
 def test_signs_by_hand(linear):
@@ -684,7 +664,10 @@ LOW, FULL = (True, torch.bfloat16), (False, torch.float32)
 
 @pytest.fixture
 def noting(flat):
-    """`flat` on pictures of black and white pixels and with weights that are whole: bfloat16 changes nothing, and is noted."""
+    """`flat` on pictures of black and white pixels and with weights that are whole.
+
+    bfloat16 changes nothing, and is noted.
+    """
     images = flat.pictures.images
     pictures = Dataset(
         "toy",
@@ -722,7 +705,10 @@ def test_forward_passes_are_in_bfloat16_where_asked(bfloat16, kind, insert, noti
 
 
 def test_bfloat16_decides_what_is_finer_than_it_can_say(linear):
-    """White logits are 3.003 and 3.001, black ones 0 and .001: the first class, then the second; in bfloat16 3 and 3.001, the second from the start."""
+    """White logits are 3.003 and 3.001, black ones 0 and .001: the first class, then the second.
+
+    In bfloat16 they are 3 and 3.001: the second class from the start.
+    """
     model = Noting(
         linear([[[[1.001, 0], [0, 0]]] * 3, [[[1.0, 0], [0, 0]]] * 3], bias=[0, 0.001]).float()
     )
@@ -735,70 +721,54 @@ def test_bfloat16_decides_what_is_finer_than_it_can_say(linear):
         "made",
     )
     maps = torch.tensor([[[1.0, 0], [0, 0]]])
-    fine, coarse = (
-        deletion.allegiance(
-            Subject(model, pictures, "linear", "made"), maps, "black", 4, bfloat16=low
-        )[:, 0]
-        for low in (False, True)
-    )
+    who = Subject(model, pictures, "linear", "made")
+    fine = deletion.allegiance(who, maps, "black", 4, bfloat16=False)[:, 0]
+    coarse = deletion.allegiance(who, maps, "black", 4, bfloat16=True)[:, 0]
     assert fine[0] and not fine[-1] and coarse.all()
 
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp_path, monkeypatch):
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
-    expected, allegiance, given = deletion.signed_maps(noting), deletion.allegiance, []
-    monkeypatch.setattr(
-        deletion,
-        "allegiance",
-        lambda who, maps, *a, **k: given.append((maps, k)) or allegiance(who, maps, *a, **k),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    expected, original, given = deletion.signed_maps(noting), deletion.allegiance, []
+
+    def noted(who, maps, *arguments, **options):
+        given.append((maps, options))
+        return original(who, maps, *arguments, **options)
+
+    monkeypatch.setattr(deletion, "allegiance", noted)
     noting.model.seen.clear()
     deletion.allegiances(noting, stored=stored)
-    assert noting.model.seen[0] == FULL and set(noting.model.seen) == (
-        {FULL, LOW} if stored else {FULL}
-    )
-    assert (
-        noting.model.seen.count(FULL) == 1 or not stored
-    )  # the maps, once; what follows is the deletion
+    assert noting.model.seen[0] == FULL
+    assert set(noting.model.seen) == ({FULL, LOW} if stored else {FULL})
+    # the maps, once; what follows is the deletion
+    assert noting.model.seen.count(FULL) == 1 or not stored
     for (maps, options), (name, _) in zip(given, PAIRS, strict=True):
-        assert (
-            maps.dtype == torch.float32
-            and torch.equal(maps, expected[name])
-            and options == {"bfloat16": stored}
-        )
+        assert maps.dtype == torch.float32
+        assert torch.equal(maps, expected[name])
+        assert options == {"bfloat16": stored}
 
 
 def test_stored_deletions_say_what_they_ran_in(noting, stored, monkeypatch):
     plain = deletion.allegiances(noting, stored=True)
-    assert (
-        len(results.cells("deletion")) == 10
-        and not any("forwards" in c["parameters"] for c in results.cells("deletion"))
-        and LOW not in noting.model.seen
-    )
+    assert len(results.cells("deletion")) == 10
+    assert not any("forwards" in c["parameters"] for c in results.cells("deletion"))
+    assert LOW not in noting.model.seen
     monkeypatch.setattr(deletion, "BFLOAT16", {("toy", "linear")})
     coarse = deletion.allegiances(noting, stored=True)
     cells = results.cells("deletion")
-    told = [c["parameters"].pop("forwards", None) for c in cells]
-    assert (
-        len(cells) == 20
-        and told.count("bfloat16") == 10 == told.count(None)
-        and LOW in noting.model.seen
-    )
-    assert sorted(
-        (c["parameters"]["map"], c["parameters"]["fill"]) for c, how in zip(cells, told) if how
-    ) == sorted(PAIRS)
+    forwards = [c["parameters"].pop("forwards", None) for c in cells]
+    assert len(cells) == 20
+    assert forwards.count("bfloat16") == 10 == forwards.count(None)
+    assert LOW in noting.model.seen
+    in_bfloat16 = [c["parameters"] for c, how in zip(cells, forwards, strict=True) if how]
+    assert sorted((p["map"], p["fill"]) for p in in_bfloat16) == sorted(PAIRS)
     assert equal(plain, coarse)
     noting.model.seen.clear()
-    (
-        deletion.allegiances(noting, stored=True),
-        deletion.allegiances(
-            noting._replace(pictures=noting.pictures.take(slice(None))), stored=True
-        ),
-    )
+    deletion.allegiances(noting, stored=True)
+    same_pictures = noting._replace(pictures=noting.pictures.take(slice(None)))
+    deletion.allegiances(same_pictures, stored=True)
     assert noting.model.seen == []
 
 
@@ -827,26 +797,22 @@ def test_precision_says_nothing_of_networks_that_run_in_float32(names, noting, s
 
 @pytest.mark.parametrize("count", [4, 500])
 def test_precision_has_both_areas_of_every_map_and_fill(count, noting, low):
-    frame, part = (
-        deletion.precision(noting, count, batch_size=5),
-        noting._replace(pictures=noting.pictures.sample(count)),
-    )
-    assert (
-        list(frame.columns) == ["map", "fill", "float32", "bfloat16"]
-        and list(zip(frame["map"], frame["fill"])) == PAIRS
-    )
+    frame = deletion.precision(noting, count, batch_size=5)
+    part = noting._replace(pictures=noting.pictures.sample(count))
+    assert list(frame.columns) == ["map", "fill", "float32", "bfloat16"]
+    assert list(zip(frame["map"], frame["fill"], strict=True)) == PAIRS
     assert {LOW, FULL} == set(noting.model.seen) and len(part.pictures) == min(count, 6)
     expected = [row["auc"] for row in deletion.auc_rows(deletion.allegiances(part))]
-    assert (
-        frame["float32"].tolist()
-        == frame["bfloat16"].tolist()
-        == pytest.approx(expected, abs=1e-12)
-        and frame["float32"].nunique() > 3
-    )
+    assert frame["float32"].tolist() == frame["bfloat16"].tolist()
+    assert frame["bfloat16"].tolist() == pytest.approx(expected, abs=1e-12)
+    assert frame["float32"].nunique() > 3
 
 
 def apart(patch, pictures: int):
-    """Deletion in float32 never changes a prediction, in bfloat16 that of one picture at the last fraction: .05 of one area."""
+    """Deletion in float32 never changes a prediction, in bfloat16 that of one picture.
+
+    It changes at the last fraction: .05 of one area.
+    """
 
     def allegiance(who, maps, fill, batch_size, insert=False, bfloat16=False):
         flags = torch.ones(13, pictures, dtype=torch.bool)
@@ -865,9 +831,8 @@ def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, 
     for _ in range(2):  # computed, then read
         if close:
             frame = deletion.precision(who, stored=True)
-            assert frame["float32"].tolist() == pytest.approx([0.9] * 10) and frame[
-                "bfloat16"
-            ].tolist() == pytest.approx([0.9, 0.9 - 0.05 / 11] * 5)
+            assert frame["float32"].tolist() == pytest.approx([0.9] * 10)
+            assert frame["bfloat16"].tolist() == pytest.approx([0.9, 0.9 - 0.05 / 11] * 5)
         else:
             refused(
                 lambda: deletion.precision(who, stored=True),
@@ -883,10 +848,8 @@ def test_precision_is_computed_once_for_its_number_of_pictures(noting, low, stor
     noting.model.seen.clear()
     assert equal(deletion.precision(noting, 4, stored=True), first) and noting.model.seen == []
     deletion.precision(noting, 5, stored=True)
-    assert (
-        sorted(c["parameters"]["pictures"] for c in results.cells("precision")) == [4, 5]
-        and noting.model.seen
-    )
+    assert sorted(c["parameters"]["pictures"] for c in results.cells("precision")) == [4, 5]
+    assert noting.model.seen
 
 
 # ---- stored results
@@ -1013,23 +976,20 @@ def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
     model.black, model.white = 0.0, 1.0
     before = {k: v.clone() for k, v in model.state_dict().items()}
     found = deletion.fresh_statistics(Subject(model, test, "net", "random"), batch_size=16)
-    assert (
-        all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and not model.training
-    )  # a copy was measured
+    # a copy was measured
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not model.training
     order = torch.randperm(48, generator=torch.Generator().manual_seed(0))
     batches = [model[0](to_range(train.images[index], model)) for index in order.split(16)]
     mean = torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0)
     variance = torch.stack([b.transpose(0, 1).flatten(1).var(1) for b in batches]).mean(0)
     with torch.no_grad():
-        features = (model[0](to_range(test.images, model)) - mean[:, None, None]) / (
-            variance[:, None, None] + 1e-5
-        ).sqrt()
+        pixels = to_range(test.images, model)
+        deviation = (variance[:, None, None] + 1e-5).sqrt()
+        features = (model[0](pixels) - mean[:, None, None]) / deviation
         right = (model[2:](features).argmax(1) == test.labels).sum().item()
-    assert (
-        found["right"]
-        == right
-        != (model(to_range(test.images, model)).argmax(1) == test.labels).sum().item()
-    )
+        right_before = (model(pixels).argmax(1) == test.labels).sum().item()
+    assert found["right"] == right != right_before
 
 
 def test_without_batch_norm_there_are_no_statistics(who):
@@ -1037,16 +997,12 @@ def test_without_batch_norm_there_are_no_statistics(who):
 
 
 def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeypatch, tmp_path):
-    (
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
     who = subject("shapes10", "rectgrad_cnn", count=20)
     expected = deletion.predictions(who) == who.pictures.labels
-    assert (
-        torch.equal(deletion.correct(who), expected)
-        and torch.equal(deletion.correct(who, stored=True), expected)
-        and 0 < expected.sum()
-    )
+    assert torch.equal(deletion.correct(who), expected)
+    assert torch.equal(deletion.correct(who, stored=True), expected)
+    assert expected.any()
     monkeypatch.setattr(deletion, "predictions", lambda *_: pytest.fail("it is stored"))
     assert torch.equal(deletion.correct(who, stored=True), expected)

@@ -1,4 +1,5 @@
-"""study.experiments.ranking on numbers made by hand: ranks, intervals, agreement, sparsity, sign, crossed methods, where orders turn, and what distance explains."""
+"""study.experiments.ranking on numbers made by hand: ranks, intervals, agreement, sparsity, sign,
+crossed methods, where orders turn, and what distance explains."""
 
 from __future__ import annotations
 
@@ -17,10 +18,8 @@ from study.experiments.synthesis import METRICS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LOW, HIGH = (
-    "black_deletion",
-    "black_insertion",
-)  # a metric of which less is better, and one of which more is
+# a metric of which less is better, and one of which more is
+LOW, HIGH = "black_deletion", "black_insertion"
 SIX = tuple(METHODS)[:6]
 A, B, C, D = SIX[:4]  # published methods, whichever
 
@@ -30,7 +29,8 @@ def f64(values):
 
 
 def flat(values, pictures=8):
-    """One seed in which every picture has the same number: resampling changes nothing. Name -> value to name -> [1,N]."""
+    """One seed in which every picture has the same number: resampling changes nothing. Name ->
+    value to name -> [1,N]."""
     return {
         name: torch.full((1, pictures), float(v), dtype=torch.float64) for name, v in values.items()
     }
@@ -48,7 +48,8 @@ def normal(mean, sd=1.0, pictures=40, seed=0):
 
 
 def slow_rank(values, k, published, better):
-    """1, plus the published methods other than this one that are ahead, and half of those that are equal."""
+    """1, plus the published methods other than this one that are ahead, and half of those that are
+    equal."""
     others = [values[j] for j in published if j != k]
     return (
         1
@@ -173,7 +174,8 @@ def test_a_picture_counts_once_whatever_number_of_seeds_it_has():
 
 
 def test_where_a_resample_has_no_picture_with_a_number_it_says_nothing():
-    """One picture of three has a number: eight draws of twenty-seven lack it, and must not pass for a mean of 0."""
+    """One picture of three has a number: eight draws of twenty-seven lack it, and must not pass for
+    a mean of 0."""
     table = ranking.summary(
         {"attack": {A: f64([[torch.nan, 5, torch.nan]]), B: f64([[torch.nan, -5, torch.nan]])}},
         resamples=200,
@@ -199,7 +201,8 @@ def test_a_metric_without_a_single_number_is_left_out():
 
 
 def test_a_method_without_a_single_number_takes_no_rank():
-    """Maps that are zero everywhere have no share: their method is neither the best nor one of those that are ranked."""
+    """Maps that are zero everywhere have no share: their method is neither the best nor one of
+    those that are ranked."""
     table = ranking.summary(
         {"outside": flat({A: 1, B: 2}) | {C: f64([[torch.nan] * 8])}}, resamples=20
     ).set_index("name")
@@ -238,7 +241,8 @@ def test_intervals_against_a_slow_bootstrap_with_gaps():
 
 
 def test_pictures_are_drawn_alike_for_all_methods():
-    """The second is worse than the first on every picture, by far less than pictures differ: no resample doubts it. The third's pictures come in another order."""
+    """The second is worse than the first on every picture, by far less than pictures differ: no
+    resample doubts it. The third's pictures come in another order."""
     a = normal(1, 1)
     table = ranking.summary({LOW: {A: a, B: a + 1e-3, C: a.flip(1)}}, resamples=500).set_index(
         "name"
@@ -297,7 +301,7 @@ def test_resampling_repeats_by_its_seed():
 
 
 def test_a_metric_agrees_with_itself_whichever_way_is_better():
-    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6)))
+    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6), strict=True))
     mirrored = {name: 9 - v for name, v in values.items()}
     for second, of, sign in (
         (HIGH, mirrored, 1),
@@ -322,8 +326,9 @@ def test_a_metric_agrees_with_itself_whichever_way_is_better():
 
 def test_agreement_is_spearmans_over_the_methods_that_both_have():
     rng = np.random.default_rng(0)
-    first, second = (dict(zip(METHODS, rng.random(len(METHODS)))) for _ in range(2))
-    second.pop("deeplift"), first.pop("saliency")
+    first, second = (dict(zip(METHODS, rng.random(len(METHODS)), strict=True)) for _ in range(2))
+    second.pop("deeplift")
+    first.pop("saliency")
     second["active"] = second["inactive"]  # a tie
     extra = {
         "rectgrad_active": 9.0,
@@ -341,7 +346,7 @@ def test_agreement_is_spearmans_over_the_methods_that_both_have():
 
 
 def test_methods_are_found_by_name_not_by_place():
-    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6)))
+    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6), strict=True))
     backwards = dict(reversed(values.items()))
     assert ranking.agreement({LOW: flat(values), "outside": flat(backwards)}, resamples=50)[
         "correlation"
@@ -349,10 +354,10 @@ def test_methods_are_found_by_name_not_by_place():
 
 
 def test_every_pair_of_metrics_with_four_methods_in_common_has_a_row():
-    four = dict(zip(SIX, (1, 2, 3, 4)))
+    four = dict(zip(SIX[:4], (1, 2, 3, 4), strict=True))
     found = {
         LOW: flat(four),
-        "roar": flat(dict(zip(SIX[1:5], (1, 2, 3, 4)))),
+        "roar": flat(dict(zip(SIX[1:5], (1, 2, 3, 4), strict=True))),
         "outside": flat(four),
         "kept": flat(four),
     }
@@ -396,12 +401,12 @@ def test_permutations_of_many_methods_are_drawn():
 
 
 def test_agreement_is_corrected_for_its_pairs():
-    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6)))
+    values = dict(zip(SIX, (1, 5, 2, 4, 3, 6), strict=True))
     table = ranking.agreement(
         {
             LOW: flat(values),
             "outside": flat(values),
-            "variation": flat(dict(zip(SIX, (6, 1, 2, 5, 3, 4)))),
+            "variation": flat(dict(zip(SIX, (6, 1, 2, 5, 3, 4), strict=True))),
         },
         resamples=20,
     )
@@ -412,7 +417,7 @@ def test_agreement_is_corrected_for_its_pairs():
 
 def test_agreement_without_some_methods_is_that_of_the_others():
     rng = np.random.default_rng(2)
-    first, second = (dict(zip(METHODS, rng.random(len(METHODS)))) for _ in range(2))
+    first, second = (dict(zip(METHODS, rng.random(len(METHODS)), strict=True)) for _ in range(2))
     found, without = (
         {LOW: flat(first), HIGH: flat(second)},
         ("positive", "negative", "active", "inactive"),
@@ -434,14 +439,17 @@ def test_agreement_without_some_methods_is_that_of_the_others():
 
 
 def test_without_all_of_its_methods_a_metric_has_no_row():
-    values = flat(dict(zip(SIX, (1, 5, 2, 4, 3, 6))))
+    values = flat(dict(zip(SIX, (1, 5, 2, 4, 3, 6), strict=True)))
     found = {LOW: values, HIGH: {n: values[n] for n in SIX[:2]}, "outside": values}
     table = ranking.agreement(found, without=SIX[:2], resamples=20)
     assert table[["first", "second", "methods"]].values.tolist() == [[LOW, "outside", 4]]
 
 
 def test_a_method_without_a_single_number_does_not_agree():
-    values, other = dict(zip(SIX, (1, 5, 2, 4, 3, 6))), dict(zip(SIX, (2, 5, 1, 4, 3, 0)))
+    values, other = (
+        dict(zip(SIX, (1, 5, 2, 4, 3, 6), strict=True)),
+        dict(zip(SIX, (2, 5, 1, 4, 3, 0), strict=True)),
+    )
     found = {LOW: flat(values), "outside": flat(other) | {SIX[5]: f64([[torch.nan] * 8])}}
     (row,) = ranking.agreement(found, resamples=100).to_dict("records")
     assert (
@@ -455,19 +463,20 @@ def test_a_method_without_a_single_number_does_not_agree():
 def test_noise_and_few_methods_widen_the_interval():
     exact = {name: normal(k, 1e-6, seed=k) for k, name in enumerate(SIX)}
     noisy = {name: normal(k, 30.0, seed=k) for k, name in enumerate(SIX)}
-    width = lambda first, second: (
-        ranking.agreement({LOW: first, "outside": second}, resamples=300).eval("high - low").item()
-    )
+
+    def width(first, second):
+        table = ranking.agreement({LOW: first, "outside": second}, resamples=300)
+        return (table["high"] - table["low"]).item()
+
     assert width(exact, exact) < 1e-9 and width(noisy, exact) > 0.5
-    half = {
-        name: v + 4 * (k == 0) for k, (name, v) in enumerate(exact.items())
-    }  # one method out of order: which methods are drawn matters
+    # one method out of order: which methods are drawn matters
+    half = {name: v + 4 * (k == 0) for k, (name, v) in enumerate(exact.items())}
     assert width(exact, half) > 0.5
 
 
 # ---- sparsity
 
-KEPT = dict(zip(SIX, (0.1, 0.2, 0.3, 0.4, 0.6, 0.9)))
+KEPT = dict(zip(SIX, (0.1, 0.2, 0.3, 0.4, 0.6, 0.9), strict=True))
 
 
 def shuffled(values):
@@ -488,14 +497,16 @@ def test_a_metric_that_is_the_share_of_kept_pixels_rewards_sparsity_alone(metric
 
 def test_kept_and_explained_are_spearmans_of_means():
     rng = np.random.default_rng(0)
-    own, random = (dict(zip(SIX, rng.random(6))) for _ in range(2))
+    own, random = (dict(zip(SIX, rng.random(6), strict=True)) for _ in range(2))
     row = ranking.sparsity(
         {"patch": flat(own) | flat(shuffled(random)), "kept": flat(KEPT)}, resamples=300
     ).iloc[0]
-    value = lambda a, b: scipy.stats.spearmanr(list(a.values()), list(b.values())).statistic
-    assert row["kept"] == pytest.approx(-value(random, KEPT)) and row["explained"] == pytest.approx(
-        value(own, random)
-    )
+
+    def correlation(a, b):
+        return scipy.stats.spearmanr(list(a.values()), list(b.values())).statistic
+
+    assert row["kept"] == pytest.approx(-correlation(random, KEPT))
+    assert row["explained"] == pytest.approx(correlation(own, random))
     assert (
         row["kept_low"] < row["kept"] < row["kept_high"]
         and row["explained_low"] < row["explained"] < row["explained_high"]
@@ -506,24 +517,18 @@ def test_kept_and_explained_are_spearmans_of_means():
 def test_methods_that_are_no_better_than_their_shuffled_map_are_counted(metric):
     """Better on every picture; better on average, but not for sure; equal; worse."""
     better, base = METRICS[metric].better, normal(0, 1)
-    ahead = dict(
-        zip(
-            SIX,
-            (
-                torch.full_like(base, 0.5),
-                normal(0.5, 1, seed=1),
-                normal(0.1, 1, seed=2),
-                torch.zeros_like(base),
-                normal(-0.5, 1, seed=3),
-                torch.full_like(base, 1e-6),
-            ),
-        )
+    ahead = (
+        torch.full_like(base, 0.5),
+        normal(0.5, 1, seed=1),
+        normal(0.1, 1, seed=2),
+        torch.zeros_like(base),
+        normal(-0.5, 1, seed=3),
+        torch.full_like(base, 1e-6),
     )
-    found = {
-        metric: {name: base + k + better * a for k, (name, a) in enumerate(ahead.items())}
-        | {f"shuffled:{name}": base + k for k, name in enumerate(SIX)},
-        "kept": flat(KEPT, 40),
-    }
+    values = {}
+    for k, (name, by) in enumerate(zip(SIX, ahead, strict=True)):
+        values[name], values[f"shuffled:{name}"] = base + k + better * by, base + k
+    found = {metric: values, "kept": flat(KEPT, 40)}
     row = ranking.sparsity(found, resamples=500).iloc[0]
     assert (row["beaten"], row["of"]) == (3, 6)  # paired by picture, a millionth is enough
 
@@ -585,7 +590,8 @@ def test_gains_are_paired_over_pictures(metric):
 
 @pytest.mark.parametrize("metric", [LOW, HIGH])
 def test_blindness_by_hand(metric):
-    """A difference of values, whichever is better, in standard deviations over the published methods that are not compared."""
+    """A difference of values, whichever is better, in standard deviations over the published
+    methods that are not compared."""
     values = {"positive": 0.5, "negative": 0.2, "saliency": 0.3, "rectgrad": 0.8, "deeplift": 0.4}
     (row,) = ranking.blindness(
         {
@@ -652,7 +658,9 @@ def test_a_metric_that_gives_both_maps_the_same_numbers_is_blind():
     ],
 )
 def test_verdicts_on_the_sign(mean, sd, expected):
-    """Forty pictures: the interval reaches 0.31 standard deviations to either side. Blind is what lies within 0.2 of 0, even where it leaves 0 out; what leaves 0 out and no more is hardly seen."""
+    """Forty pictures: the interval reaches 0.31 standard deviations to either side. Blind is what
+    lies within 0.2 of 0, even where it leaves 0 out; what leaves 0 out and no more is hardly
+    seen."""
     others = flat({"saliency": 0, "rectgrad": 2**0.5}, 40)  # which differ by one standard deviation
     found = {LOW: {"positive": normal(mean, sd), "negative": normal(0, 0)} | others}
     row = ranking.blindness(found, resamples=1000).iloc[0]
@@ -707,13 +715,14 @@ NAME, PAIR = "rectgrad_active", ("rectgrad", "active")
 
 
 def sets(metric=LOW, name=NAME, first=(-1.0, -1.0), second=(-1.0, -1.0), noise=0.1, pictures=40):
-    """Two sets of numbers in which `name` differs from its parents by these means, exactly; its own are 0 on average."""
+    """Two sets of numbers in which `name` differs from its parents by these means, exactly; its own
+    are 0 on average."""
     made = []
     for k, means in enumerate((first, second)):
         base = normal(0, 1, pictures, seed=10 + k)
         parents = {
             parent: base - normal(mean, noise, pictures, seed=20 + 2 * k + j)
-            for j, (parent, mean) in enumerate(zip(crosses.PARENTS[name], means))
+            for j, (parent, mean) in enumerate(zip(crosses.PARENTS[name], means, strict=True))
         }
         made.append({metric: {name: base, **parents}})
     return made
@@ -816,7 +825,7 @@ def test_without_held_out_pictures_one_half_is_held_against_the_other():
         and len(halves[0]) == 20
         and halves[0] not in (list(range(20)), list(range(0, 40, 2)))
     )
-    for half, places in zip((one, two), halves):
+    for half, places in zip((one, two), halves, strict=True):
         assert places == sorted(places) and all(
             torch.equal(v, found["outside"][n][:, places]) for n, v in half.items()
         )
@@ -1018,7 +1027,8 @@ def test_rungs_by_hand():
 
 
 def test_pictures_are_drawn_alike_for_both_steps_of_a_turn():
-    """Which of the methods is ahead depends on the pictures that are drawn, and in both steps on the same ones; in the third on their opposites."""
+    """Which of the methods is ahead depends on the pictures that are drawn, and in both steps on
+    the same ones; in the third on their opposites."""
     base = {name: normal(0, 1, seed=k) for k, name in enumerate(SIX)}
     table, turns = ranking.rungs(
         {
@@ -1028,7 +1038,7 @@ def test_pictures_are_drawn_alike_for_both_steps_of_a_turn():
         },
         resamples=200,
     )
-    for row, expected in zip(turns.itertuples(), (1, -1)):
+    for row, expected in zip(turns.itertuples(), (1, -1), strict=True):
         assert row.low == pytest.approx(expected) and row.high == pytest.approx(expected)
     other = {name: normal(0, 1, seed=10 + k) for k, name in enumerate(SIX)}
     wide = ranking.rungs({"one": base, "two": other}, resamples=200)[1].iloc[0]
@@ -1054,16 +1064,17 @@ def test_seeds_of_a_rung_are_averaged():
 
 
 def slow_farther(moved, failed, weights):
-    """Every pair of one that fails and one that does not, weighted by both; a tie is half of a pair."""
+    """Every pair of one that fails and one that does not, weighted by both; a tie is half of a
+    pair."""
     won = whole = 0.0
     for i, j in itertools.product(range(len(moved)), repeat=2):
         if failed[i] and not failed[j]:
-            whole += weights[i] * weights[j]
-            won += (
-                weights[i]
-                * weights[j]
-                * (1.0 if moved[i] > moved[j] else 0.5 if moved[i] == moved[j] else 0.0)
-            )
+            weight = weights[i] * weights[j]
+            whole += weight
+            if moved[i] > moved[j]:
+                won += weight
+            elif moved[i] == moved[j]:
+                won += weight / 2
     return won / whole if whole else np.nan
 
 
@@ -1071,10 +1082,8 @@ def slow_farther(moved, failed, weights):
 @pytest.mark.parametrize("values", [4, 1000])
 def test_farther_against_every_pair(seed, values):
     rng = np.random.default_rng(seed)
-    moved, failed = (
-        rng.integers(values, size=30) / 7 - 3,
-        rng.random(30) < 0.4,
-    )  # with four values nearly all are ties
+    moved = rng.integers(values, size=30) / 7 - 3  # with four values nearly all are ties
+    failed = rng.random(30) < 0.4
     for weights in (
         np.ones(30),
         rng.multinomial(30, np.full(30, 1 / 30)).astype(float),
@@ -1114,12 +1123,16 @@ def test_farther_by_hand():
 def shifts(seed=0, methods=3, fractions=2, seeds=2, pictures=30):
     """Random flags and distances as the synthesis gives them."""
     rng, names = np.random.default_rng(seed), ("random", *SIX)[:methods]
-    flags = lambda share, *shape: {n: torch.from_numpy(rng.random(shape) < share) for n in names}
-    return (
-        flags(0.6, fractions, pictures),
-        {n: torch.from_numpy(rng.normal(0, 1, (fractions, pictures)).round(1)) for n in names},
-        flags(0.8, seeds, fractions, pictures),
-    )
+
+    def flags(share, *shape):
+        return {n: torch.from_numpy(rng.random(shape) < share) for n in names}
+
+    def distances():
+        return {
+            n: torch.from_numpy(rng.normal(0, 1, (fractions, pictures)).round(1)) for n in names
+        }
+
+    return flags(0.6, fractions, pictures), distances(), flags(0.8, seeds, fractions, pictures)
 
 
 def shock(right, moved, after, fractions, whole=None, **options):
@@ -1139,7 +1152,10 @@ def test_pictures_that_were_wrong_before_anything_was_removed_do_not_count():
     right, moved, after = shifts()
     whole = torch.arange(30) % 3 > 0
     found = shock(right, moved, after, (0.1, 0.9), whole, resamples=20)
-    cut = lambda of: {n: v[..., whole] for n, v in of.items()}
+
+    def cut(of):
+        return {n: v[..., whole] for n, v in of.items()}
+
     expected = shock(cut(right), cut(moved), cut(after), (0.1, 0.9), resamples=20)
     for column in ("failed", "farther"):
         assert found[column].tolist() == pytest.approx(expected[column].tolist())
@@ -1170,20 +1186,14 @@ def test_shock_against_a_slow_reading():
     for k, row in table.iterrows():
         before, retrained, failed, farther = [], [], [], []
         for n in right:
-            there = [
-                i for i in range(30) if after[n][0, k, i] and after[n][1, k, i]
-            ]  # every retrained network gets these right
-            (
-                before.append(np.mean(right[n][k].tolist())),
-                retrained.append(np.mean(after[n][:, k].tolist())),
-            )
+            # every retrained network gets these right
+            there = [i for i in range(30) if after[n][0, k, i] and after[n][1, k, i]]
+            before.append(np.mean(right[n][k].tolist()))
+            retrained.append(np.mean(after[n][:, k].tolist()))
             wrong = [not right[n][k, i] for i in there]
-            (
-                failed.append(np.mean(wrong)),
-                farther.append(
-                    slow_farther([moved[n][k, i].item() for i in there], wrong, [1] * len(there))
-                ),
-            )
+            failed.append(np.mean(wrong))
+            far = [moved[n][k, i].item() for i in there]
+            farther.append(slow_farther(far, wrong, [1] * len(there)))
         assert row[["before", "retrained", "failed", "farther"]].tolist() == pytest.approx(
             [np.mean(v) for v in (before, retrained, failed, farther)]
         )
@@ -1197,28 +1207,24 @@ def test_intervals_of_shock_are_over_pictures_drawn_alike_for_all_methods():
     rng, again = np.random.default_rng(5), []
     for _ in range(300):
         drawn = rng.integers(200, size=200)
-        again.append(
-            np.mean(
-                [
-                    ranking._farther(
-                        moved[n][0].numpy()[drawn],
-                        ~right[n][0].numpy()[drawn],
-                        after[n][:, 0].all(0).numpy()[drawn].astype(float),
-                    )
-                    for n in right
-                ]
+        farther = [
+            ranking._farther(
+                moved[n][0].numpy()[drawn],
+                ~right[n][0].numpy()[drawn],
+                after[n][:, 0].all(0).numpy()[drawn].astype(float),
             )
-        )
+            for n in right
+        ]
+        again.append(np.mean(farther))
     assert [row["low"], row["high"]] == pytest.approx(
         np.quantile(again, [0.025, 0.975]), abs=0.025
     ) and row["high"] - row["low"] > 0.1
     mirrored = {
         n: torch.stack([sign * moved["random"][0]]) for n, sign in (("random", 1), (SIX[0], -1))
     }
-    same = lambda of: {n: of["random"] for n in mirrored}
-    opposite = shock(same(right), mirrored, same(after), (0.5,), resamples=50).iloc[
-        0
-    ]  # what one method gains by a draw the other loses
+    right, after = (dict.fromkeys(mirrored, of["random"]) for of in (right, after))
+    # what one method gains by a draw the other loses
+    opposite = shock(right, mirrored, after, (0.5,), resamples=50).iloc[0]
     assert opposite[["farther", "low", "high"]].tolist() == pytest.approx([0.5] * 3)
 
 
@@ -1250,7 +1256,10 @@ def test_pictures_that_a_retrained_network_gets_wrong_do_not_count():
 def test_a_method_in_which_nobody_fails_says_nothing():
     right, moved, after = shifts(fractions=1)
     sure = {n: torch.ones_like(v) if n == SIX[0] else v for n, v in right.items()}
-    rest = lambda of: {n: v for n, v in of.items() if n != SIX[0]}
+
+    def rest(of):
+        return {n: v for n, v in of.items() if n != SIX[0]}
+
     found, expected = (
         shock(*part, (0.5,), resamples=20).iloc[0]
         for part in ((sure, moved, after), (rest(right), rest(moved), rest(after)))
@@ -1282,7 +1291,8 @@ def test_a_method_of_which_retrained_networks_get_nothing_right_says_nothing():
 
 def test_shock_is_over_the_methods_that_have_everything():
     right, moved, after = shifts(methods=5)
-    moved.pop(SIX[0]), after.pop(SIX[1])
+    moved.pop(SIX[0])
+    after.pop(SIX[1])
     table = shock(right, moved, after, (0.1, 0.9), resamples=20)
     assert table["methods"].tolist() == [3, 3]
     whole = {n: right[n] for n in right if n in moved and n in after}
@@ -1292,9 +1302,10 @@ def test_shock_is_over_the_methods_that_have_everything():
 def test_intervals_hold_their_values_on_numbers_like_the_books():
     """All tables at once on random numbers, so that one method or metric cannot be special."""
     rng = np.random.default_rng(0)
-    make = lambda names: {
-        name: torch.from_numpy(rng.normal(k, 4, (1, 50))) for k, name in enumerate(names)
-    }
+
+    def make(names):
+        return {name: torch.from_numpy(rng.normal(k, 4, (1, 50))) for k, name in enumerate(names)}
+
     found = {
         metric: make((*METHODS, *(f"shuffled:{m}" for m in METHODS)))
         for metric in (LOW, HIGH, "outside")
@@ -1315,10 +1326,9 @@ def test_intervals_hold_their_values_on_numbers_like_the_books():
     for name, (table, columns) in tables.items():
         assert isinstance(table, pd.DataFrame) and len(table) and not table.isna().any().any()
         for column in columns:
-            low, value, high = (
-                table[f"{column}_{k}" if column else k] if k else table[column or middle[name]]
-                for k in ("low", "", "high")
-            )
+            ends = f"{column}_" if column else ""
+            low, high = table[f"{ends}low"], table[f"{ends}high"]
+            value = table[column] if column else table[middle[name]]
             assert (low <= value).all() and (value <= high).all() and (low < high).all(), name
     assert len(tables["agreement"][0]) == len(list(itertools.combinations(range(3), 2))) and len(
         tables["over_shuffled"][0]
@@ -1357,5 +1367,5 @@ def test_correlations_of_rows_are_those_of_each_row():
     first[0] = 2.0  # and a row that says nothing
     found = ranking._spearman_rows(first, second)
     assert np.isnan(found[0]) and found[1:] == pytest.approx(
-        [spearman(a, b) for a, b in zip(first[1:], second[1:])]
+        [spearman(a, b) for a, b in zip(first[1:], second[1:], strict=True)]
     )

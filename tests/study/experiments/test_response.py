@@ -1,4 +1,7 @@
-"""study.experiments.response: what the threshold, the border and the attack do to small networks, and which weights the sanity checks touch."""
+"""study.experiments.response: what the threshold, the border and the attack do to small networks.
+
+And which weights the sanity checks touch.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ def make(count=6, size=12, seed=0, pool=True) -> Subject:
 
 
 def straight(weight, images) -> Subject:
-    """Logits weight [K,C,H,W] times the bytes, through a ReLU that never bites so that every method finds one."""
+    """Logits weight [K,C,H,W] times the bytes.
+
+    They go through a ReLU that never bites so that every method finds one.
+    """
     weight = torch.as_tensor(weight).float()
     head = nn.Linear(weight[0].numel(), len(weight), bias=False)
     with torch.no_grad():
@@ -77,10 +83,10 @@ def straight(weight, images) -> Subject:
 
 @pytest.fixture(scope="module")
 def who(one_thread):
-    found = make()
+    made = make()
     with torch.no_grad():
-        assert found.model(batch(found, slice(None))).argmax(1).unique().numel() >= 2
-    return found
+        assert made.model(batch(made, slice(None))).argmax(1).unique().numel() >= 2
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +121,10 @@ def by_autograd(who, images, target=None):
 
 @pytest.mark.parametrize("target", [None, torch.tensor([0, 1, 2, 2, 1, 0])])
 def test_the_plain_rule_sees_what_autograd_computes(target, who, images):
-    found, expected = (
-        response.traced(who, images, response.plain, target),
-        by_autograd(who, images, target),
-    )
+    found = response.traced(who, images, response.plain, target)
+    expected = by_autograd(who, images, target)
     assert len(found) == len(expected) == 2
-    for (a, g, passed), (b, h) in zip(found, expected):
+    for (a, g, passed), (b, h) in zip(found, expected, strict=True):
         assert_close(a, b)
         assert_close(g, h)
         assert_close(passed, torch.where(a > 0, h, 0))
@@ -130,30 +134,23 @@ def test_the_plain_rule_sees_what_autograd_computes(target, who, images):
 @pytest.mark.parametrize("q", [0, 40, 90])
 def test_the_rectified_rule_thresholds_what_arrives(q, who, images):
     first, second = response.traced(who, images, response.rectified(q))
-    assert_close(
-        second[1], by_autograd(who, images)[1][1]
-    )  # nothing lies between the last activation and the score
+    # nothing lies between the last activation and the score
+    assert_close(second[1], by_autograd(who, images)[1][1])
     for a, g, passed in (first, second):
-        for one, gradient, through in zip(a, g, passed):
-            score = (one * gradient).flatten()
-            tau = score.sort().values[round((score.numel() - 1) * q / 100)]
-            assert torch.equal(through, torch.where(one * gradient > tau, gradient, 0))
+        for output, gradient, through in zip(a, g, passed, strict=True):
+            score = output * gradient
+            tau = score.flatten().sort().values[round((score.numel() - 1) * q / 100)]
+            assert torch.equal(through, torch.where(score > tau, gradient, 0))
     if q == 90:
-        assert not torch.allclose(
-            first[1], by_autograd(who, images)[0][1]
-        )  # what was cut further up is missing here
+        # what was cut further up is missing here
+        assert not torch.allclose(first[1], by_autograd(who, images)[0][1])
 
 
 def test_a_traced_border_is_the_padding_tricks(who, images):
-    free, trick = (
-        response.traced(who, images, response.plain, border=border)[0][1]
-        for border in (None, "padded")
-    )
-    ring = torch.ones(12, 12, dtype=torch.bool)
-    ring[1:-1, 1:-1] = False
-    with_trick = response.traced(who, images, response.plain, border="padded")
-    assert_close(with_trick[1][1], response.traced(who, images, response.plain)[1][1])
-    assert not torch.allclose(free, trick)
+    free = response.traced(who, images, response.plain)
+    trick = response.traced(who, images, response.plain, border="padded")
+    assert_close(trick[1][1], free[1][1])
+    assert not torch.allclose(free[0][1], trick[0][1])
 
 
 # ---- the threshold sweep
@@ -168,15 +165,17 @@ def swept(who):
 
 def test_a_sweep_is_a_row_for_every_picture_and_layer_at_every_percentile(swept):
     pictures, layers = swept
-    assert list(pictures.columns) == ["picture", "q", "roughness", "like20", "top20"] and list(
-        layers.columns
-    ) == ["layer", "q", "zero", "silent", "tau", "positive"]
-    assert sorted(zip(pictures["picture"], pictures["q"])) == [
-        (n, q) for n in range(6) for q in PERCENTILES
-    ]
-    assert sorted(zip(layers["layer"], layers["q"])) == [
-        (k, q) for k in (1, 2) for q in PERCENTILES
-    ]
+    assert list(pictures.columns) == ["picture", "q", "roughness", "like20", "top20"]
+    assert list(layers.columns) == ["layer", "q", "zero", "silent", "tau", "positive"]
+    of_pictures = sorted(zip(pictures["picture"], pictures["q"], strict=True))
+    assert of_pictures == [(n, q) for n in range(6) for q in PERCENTILES]
+    of_layers = sorted(zip(layers["layer"], layers["q"], strict=True))
+    assert of_layers == [(k, q) for k in (1, 2) for q in PERCENTILES]
+
+
+def top_seven(values):
+    """The places of the seven largest values."""
+    return set(values.flatten().topk(7).indices.tolist())
 
 
 def test_a_sweeps_maps_are_rectgrads(who, images, swept):
@@ -193,35 +192,24 @@ def test_a_sweeps_maps_are_rectgrads(who, images, swept):
         assert pictures.loc[q, "like20"].tolist() == pytest.approx(
             metrics.rank_correlation(at[q], at[20]).tolist(), abs=1e-3
         )
-        top = [
-            len(
-                set(a.flatten().topk(7).indices.tolist())
-                & set(b.flatten().topk(7).indices.tolist())
-            )
-            / 7
-            for a, b in zip(at[q], at[20])
-        ]  # 5 % of 144
-        if q < 98:  # where the map has more than seven values
-            assert pictures.loc[q, "top20"].tolist() == pytest.approx(top)
+        if q < 98:  # where the map has more than seven values, 5 % of 144
+            same = [len(top_seven(a) & top_seven(b)) for a, b in zip(at[q], at[20], strict=True)]
+            assert pictures.loc[q, "top20"].tolist() == pytest.approx([n / 7 for n in same])
 
 
 def test_a_sweeps_layers_are_means_over_pictures(who, images, swept):
     layers = swept[1].set_index(["layer", "q"])
     for q in PERCENTILES:
-        for layer, (a, g, _) in enumerate(
-            response.traced(who, images, response.rectified(q), border="padded"), 1
-        ):
-            taus = [np.percentile((x * y).numpy(), q, method="nearest") for x, y in zip(a, g)]
+        traces = response.traced(who, images, response.rectified(q), border="padded")
+        for layer, (a, g, _) in enumerate(traces, 1):
+            taus = [np.percentile(score.numpy(), q, method="nearest") for score in a * g]
             row = layers.loc[layer, q]
-            assert row["zero"] == pytest.approx((a * g == 0).double().mean().item()) and row[
-                "silent"
-            ] == pytest.approx((a == 0).double().mean().item())
-            assert row["tau"] == pytest.approx(np.mean(taus), rel=1e-4, abs=1e-7) and row[
-                "positive"
-            ] == np.mean(np.array(taus) > 0)
-    assert (layers["zero"] >= layers["silent"] - 1e-12).all() and layers.loc[1, 98][
-        "zero"
-    ] > layers.loc[1, 0]["zero"]
+            assert row["zero"] == pytest.approx((a * g == 0).double().mean().item())
+            assert row["silent"] == pytest.approx((a == 0).double().mean().item())
+            assert row["tau"] == pytest.approx(np.mean(taus), rel=1e-4, abs=1e-7)
+            assert row["positive"] == np.mean(np.array(taus) > 0)
+    assert (layers["zero"] >= layers["silent"] - 1e-12).all()
+    assert layers.loc[1, 98]["zero"] > layers.loc[1, 0]["zero"]
     assert (layers.loc[2, 0]["tau"] <= 0) and layers.loc[2, 98]["positive"] == 1
 
 
@@ -239,9 +227,9 @@ def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):
     assert len(lines) == 2 and "4 pictures" in lines[0] and "6 pictures" in lines[1]
     monkeypatch.setattr(response, "_trace", lambda *_, **__: pytest.fail("computed again"))
     again = response.sweep(who, PERCENTILES, stored=True)
-    for one, other, direct in zip(first, again, swept):
-        assert one.equals(other) and list(one.columns) == list(direct.columns)
-        np.testing.assert_allclose(one.astype(float), direct.astype(float))
+    for table, read, direct in zip(first, again, swept, strict=True):
+        assert table.equals(read) and list(table.columns) == list(direct.columns)
+        np.testing.assert_allclose(table.astype(float), direct.astype(float))
     with pytest.raises(pytest.fail.Exception):
         response.sweep(who, (0, 20), stored=True)
 
@@ -250,10 +238,15 @@ def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):
 
 
 def test_accumulation_by_hand():
-    """A pointwise layer relu(x - 10) on one channel of 2x2 pixels: everything can be read off the weights."""
+    """A pointwise layer relu(x - 10) on one channel of 2x2 pixels.
+
+    Everything can be read off the weights.
+    """
     point, head = nn.Conv2d(3, 1, 1), nn.Linear(4, 2)
     with torch.no_grad():
-        point.weight.zero_(), point.bias.fill_(-10), head.bias.zero_()
+        point.weight.zero_()
+        point.bias.fill_(-10)
+        head.bias.zero_()
         point.weight[0, 0] = 1
         head.weight.copy_(torch.tensor([[1.0, 2, -3, 4], [0, 0, 0, 0]]))
     images = torch.zeros(1, 3, 2, 2)
@@ -264,38 +257,34 @@ def test_accumulation_by_hand():
     )
     ratio = table.set_index(["method", "layer"])["ratio"]
     assert list(table.columns) == ["picture", "method", "layer", "ratio"] and len(table) == 4
-    assert ratio["saliency", 1] == pytest.approx(
-        (3 + 4) / (1 + 2)
-    )  # the gradient at the layer's output is the head
+    # the gradient at the layer's output is the head
+    assert ratio["saliency", 1] == pytest.approx((3 + 4) / (1 + 2))
     assert ratio["saliency", 0] == pytest.approx((0 + 4) / (1 + 2))
-    # RectGrad at q = 0: scores 5 12 0 40, tau 0; what passes is 1 2 0 4, times the activation, or times the input
+    # RectGrad at q = 0: scores 5 12 0 40, tau 0; what passes is 1 2 0 4, times the activation, or
+    # times the input
     assert ratio["rectgrad", 1] == pytest.approx((0 + 40) / (5 + 12))
     assert ratio["rectgrad", 0] == pytest.approx((0 + 4 * 20) / (15 + 2 * 16))
 
 
 def test_accumulation_is_read_off_the_traces(who, images):
-    table = response.accumulation(who, q=80.0, batch_size=4).set_index(
-        ["method", "layer", "picture"]
-    )["ratio"]
+    table = response.accumulation(who, q=80.0, batch_size=4)
+    table = table.set_index(["method", "layer", "picture"])["ratio"]
     assert len(table) == 2 * 3 * 6
     masks = who.pictures.masks
+    saliency = attribution.saliency(who.model, images)
+    free = response.traced(who, images, response.plain)
+    rectgrad = attribution.rectgrad(who.model, images, q=80.0, final_threshold=False)
+    rectified = response.traced(who, images, response.rectified(80.0), border="padded")
     layers = {
-        "saliency": [attribution.saliency(who.model, images).mean(1)]
-        + [g.mean(1) for _, g, _ in response.traced(who, images, response.plain)],
-        "rectgrad": [attribution.rectgrad(who.model, images, q=80.0, final_threshold=False).mean(1)]
-        + [
-            (a * p).mean(1)
-            for a, _, p in response.traced(who, images, response.rectified(80.0), border="padded")
-        ],
+        "saliency": [saliency.mean(1), *(g.mean(1) for _, g, _ in free)],
+        "rectgrad": [rectgrad.mean(1), *((a * p).mean(1) for a, _, p in rectified)],
     }
-    for method, found in layers.items():
-        for layer, values in enumerate(found):
+    for method, attributions in layers.items():
+        for layer, values in enumerate(attributions):
             on = at_layer(masks, values[:, None])[:, 0]
-            for n, (size, weight) in enumerate(zip(values.abs(), on)):
-                inside, outside = (
-                    (size * weight).sum() / weight.sum(),
-                    (size * (1 - weight)).sum() / (1 - weight).sum(),
-                )
+            for n, (size, weight) in enumerate(zip(values.abs(), on, strict=True)):
+                inside = (size * weight).sum() / weight.sum()
+                outside = (size * (1 - weight)).sum() / (1 - weight).sum()
                 assert table[method, layer, n] == pytest.approx(
                     ((outside + 1e-12) / (inside + 1e-12)).item(), rel=1e-3
                 )
@@ -328,16 +317,18 @@ def test_prr_needs_a_max_pooling(who, unchanged):
 
 
 def test_an_fgsm_step_goes_against_the_prediction():
-    """Logits w x and 0, w x small and positive: every pixel moves against the sign of its weight, where that is 0 not at all."""
+    """Logits w x and 0, w x small and positive: every pixel moves against its weight's sign.
+
+    Where that is 0 it does not move at all.
+    """
     weight = torch.tensor([[[0.5, -2.0], [0.0, 3.0]]]).expand(3, 2, 2)
     pictures = torch.full((2, 3, 2, 2), 100.0)
     pictures[1] += torch.arange(12.0).view(3, 2, 2)
     gentle = straight(torch.stack([weight, 0 * weight]) / 1000, pictures).model
     moved = response.fgsm(gentle, pictures, 7.0, 0.0, 255.0) - pictures
     assert torch.equal(moved, -7.0 * weight.sign().expand_as(moved))
-    assert torch.equal(
-        response.fgsm(gentle, -pictures, 7.0, -255.0, 255.0) + pictures, torch.zeros_like(pictures)
-    )  # the ReLU is closed: no way to go
+    # the ReLU is closed: no way to go
+    assert torch.equal(response.fgsm(gentle, -pictures, 7.0, -255.0, 255.0), -pictures)
 
 
 def test_an_fgsm_step_raises_the_loss_and_stays_in_range(who, images, unchanged):
@@ -345,9 +336,8 @@ def test_an_fgsm_step_raises_the_loss_and_stays_in_range(who, images, unchanged)
         attacked = response.fgsm(who.model, images, 0.01, -1.0, 1.0)
     own = who.model(images).argmax(1)
     with torch.no_grad():
-        before, after = (
-            F.cross_entropy(who.model(x), own, reduction="none") for x in (images, attacked)
-        )
+        before = F.cross_entropy(who.model(images), own, reduction="none")
+        after = F.cross_entropy(who.model(attacked), own, reduction="none")
     assert (after > before).all() and attacked.min() >= -1 and attacked.max() <= 1
     step = (attacked - images).abs()
     assert step.max() <= 0.01 + 1e-6 and (step > 0.0099).double().mean() > 0.8
@@ -362,18 +352,14 @@ def test_an_fgsm_step_raises_the_loss_and_stays_in_range(who, images, unchanged)
 
 def test_adversarial_compares_maps_each_for_its_own_prediction(who, images):
     table = response.adversarial(who, ("saliency", "rectgrad"), eps=0.6, batch_size=4)
-    assert (
-        list(table.columns) == ["picture", "method", "correlation", "changed"]
-        and table["method"].tolist() == ["saliency"] * 6 + ["rectgrad"] * 6
-    )
+    assert list(table.columns) == ["picture", "method", "correlation", "changed"]
+    assert table["method"].tolist() == ["saliency"] * 6 + ["rectgrad"] * 6
     attacked = response.fgsm(who.model, images, 0.6, -1.0, 1.0)
     changed = who.model(images).argmax(1) != who.model(attacked).argmax(1)
-    assert 0 < changed.sum()
+    assert changed.any()
     for method, part in table.groupby("method"):
-        assert (
-            part["picture"].tolist() == list(range(6))
-            and part["changed"].tolist() == changed.tolist()
-        )
+        assert part["picture"].tolist() == list(range(6))
+        assert part["changed"].tolist() == changed.tolist()
         pair = (
             cleanliness.channel_sums(who, method, x, who.model(x).argmax(1))
             for x in (images, attacked)
@@ -392,10 +378,8 @@ def test_without_a_step_nothing_is_attacked(who):
 def test_stored_attacks_are_a_cell_a_method(who, stored, monkeypatch):
     first = response.adversarial(who, ("saliency", "guided_backprop"), stored=True)
     monkeypatch.setattr(response, "fgsm", lambda *_: pytest.fail("computed again"))
-    assert (
-        response.adversarial(who, ("saliency", "guided_backprop"), stored=True).equals(first)
-        and len(results.cells("adversarial")) == 2
-    )
+    assert response.adversarial(who, ("saliency", "guided_backprop"), stored=True).equals(first)
+    assert len(results.cells("adversarial")) == 2
     assert [c["parameters"]["eps"] for c in results.cells("adversarial")] == [0.01, 0.01]
     with pytest.raises(pytest.fail.Exception):
         response.adversarial(who, ("rectgrad",), stored=True)
@@ -411,7 +395,10 @@ def test_every_method_that_fits_is_attacked(monkeypatch):
 
 
 def test_second_class_of_a_network_that_sees_opposites():
-    """Two classes with opposite weights: their maps are each other's negative; two with the same weights: equal."""
+    """Two classes with opposite weights: their maps are each other's negative.
+
+    With the same weights they are equal.
+    """
     weight = torch.arange(-6.0, 6).view(3, 2, 2) + 0.5
     pictures = torch.randint(1, 256, (4, 3, 2, 2), generator=torch.Generator().manual_seed(0))
     opposite = response.second_class(
@@ -419,9 +406,8 @@ def test_second_class_of_a_network_that_sees_opposites():
         ("saliency",),
         batch_size=3,
     )
-    assert opposite["picture"].tolist() == [0, 1, 2, 3] and opposite[
-        "correlation"
-    ].tolist() == pytest.approx([-1] * 4)
+    assert opposite["picture"].tolist() == [0, 1, 2, 3]
+    assert opposite["correlation"].tolist() == pytest.approx([-1] * 4)
     same = response.second_class(
         straight(torch.stack([weight, weight, 0 * weight - 99]), pictures), ("saliency",)
     )
@@ -448,19 +434,17 @@ def test_second_class_is_the_kernels_for_the_two_likeliest(who, images):
 @pytest.mark.parametrize("size, width", [(12, 1), (32, 2), (64, 4)])
 def test_the_border_ring_of_known_maps(size, width, monkeypatch):
     who, given = make(count=3, size=size), []
-    even, inner, edge = (
-        torch.full((size, size), -2.0),
-        torch.zeros(size, size),
-        torch.ones(size, size),
-    )
-    inner[width, width], edge[width:-width, width:-width] = 1.0, 0.0
-    monkeypatch.setattr(
-        response,
-        "channel_sums",
-        lambda who, method, images, **options: (
-            given.append((method, options)) or torch.stack([even, inner, edge])
-        ),
-    )
+    even = torch.full((size, size), -2.0)
+    inner = torch.zeros(size, size)
+    inner[width, width] = 1.0
+    edge = torch.ones(size, size)
+    edge[width:-width, width:-width] = 0.0
+
+    def known_maps(who, method, images, **options):
+        given.append((method, options))
+        return torch.stack([even, inner, edge])
+
+    monkeypatch.setattr(response, "channel_sums", known_maps)
     table = response.border(who)
     part = 1 - (size - 2 * width) ** 2 / size**2
     for _, rows in table.groupby("setting"):
@@ -478,9 +462,8 @@ def test_the_border_ring_of_known_maps(size, width, monkeypatch):
 
 def test_the_padding_trick_empties_the_border(who):
     table = response.border(who, ("off", "padded"), batch_size=4)
-    assert sorted(zip(table["setting"], table["picture"])) == [
-        (s, n) for s in ("off", "padded") for n in range(6)
-    ]
+    rows = sorted(zip(table["setting"], table["picture"], strict=True))
+    assert rows == [(s, n) for s in ("off", "padded") for n in range(6)]
     means = table.groupby("setting")["ring"].mean()
     assert means["padded"] < means["off"]
 
@@ -503,25 +486,20 @@ def test_layers_are_those_with_weights_from_the_output_to_the_input(who):
 def test_new_weights_have_mean_0_and_the_old_spread():
     layer, norm = nn.Linear(200, 100), nn.BatchNorm2d(4)
     with torch.no_grad():
-        layer.weight.normal_(-3, 0.5), norm.weight.fill_(7), norm.bias.fill_(7)
+        layer.weight.normal_(-3, 0.5)
+        norm.weight.fill_(7)
+        norm.bias.fill_(7)
     old, buffers = layer.weight.clone(), {k: v.clone() for k, v in norm.named_buffers()}
-    (
-        response.redraw_weights(layer, torch.Generator().manual_seed(0)),
-        response.redraw_weights(norm, torch.Generator()),
-    )
-    assert layer.weight.mean().item() == pytest.approx(
-        0, abs=0.02
-    ) and layer.weight.std().item() == pytest.approx(0.5, rel=0.02)
-    assert (
-        abs(np.corrcoef(old.detach().flatten(), layer.weight.detach().flatten())[0, 1]) < 0.03
-        and not layer.bias.any()
-        and layer.weight.requires_grad
-    )
-    assert (
-        norm.weight.tolist() == [1] * 4
-        and norm.bias.tolist() == [0] * 4
-        and all(torch.equal(v, buffers[k]) for k, v in norm.named_buffers())
-    )
+    response.redraw_weights(layer, torch.Generator().manual_seed(0))
+    response.redraw_weights(norm, torch.Generator())
+    assert layer.weight.mean().item() == pytest.approx(0, abs=0.02)
+    assert layer.weight.std().item() == pytest.approx(0.5, rel=0.02)
+    assert abs(np.corrcoef(old.detach().flatten(), layer.weight.detach().flatten())[0, 1]) < 0.03
+    assert not layer.bias.any()
+    assert layer.weight.requires_grad
+    assert norm.weight.tolist() == [1] * 4
+    assert norm.bias.tolist() == [0] * 4
+    assert all(torch.equal(v, buffers[k]) for k, v in norm.named_buffers())
     drawn = []
     for seed in (0, 0, 1):
         other = copy.deepcopy(layer)
@@ -551,37 +529,40 @@ def test_sanity_is_a_row_for_every_method_mode_and_layer(checked):
         for depth, name in enumerate(names, 1)
     ]
     for value in ("rank", "ssim"):
-        assert (
-            (checked[f"{value}_low"] <= checked[value]).all()
-            and (checked[value] <= checked[f"{value}_high"]).all()
-            and checked[value].between(-1, 1).all()
-        )
+        assert (checked[f"{value}_low"] <= checked[value]).all()
+        assert (checked[value] <= checked[f"{value}_high"]).all()
+        assert checked[value].between(-1, 1).all()
     assert (checked["n"] == 6).all()
     first = checked[checked["depth"] == 1].set_index(["method", "mode"])["rank"]
-    assert (
-        first["saliency", "cascading"] == first["saliency", "independent"]
-    )  # the output alone is the same in both
+    # the output alone is the same in both
+    assert first["saliency", "cascading"] == first["saliency", "independent"]
 
 
 def test_which_weights_a_map_is_computed_with(who, images, monkeypatch, unchanged):
-    """Cascading: all layers from the output down to this one are new. Independent: this one alone, the rest is restored."""
-    seen, original = [], response.channel_sums
-    state = lambda model: {name: value.clone() for name, value in model.state_dict().items()}
-    monkeypatch.setattr(
-        response,
-        "channel_sums",
-        lambda who, method, images, target: (
-            seen.append((state(who.model), target)) or original(who, method, images, target)
-        ),
-    )
+    """Cascading: all layers from the output down to this one are new.
+
+    Independent: this one alone, the rest is restored.
+    """
+    states, targets, original = [], [], response.channel_sums
+
+    def state(model):
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    def noted(who, method, images, target):
+        states.append(state(who.model))
+        targets.append(target)
+        return original(who, method, images, target)
+
+    monkeypatch.setattr(response, "channel_sums", noted)
     with unchanged(who.model):
         response.sanity(who, ("saliency",))
     intact, predicted = state(who.model), who.model(images).argmax(1)
-    assert len(seen) == 7 and all(
-        torch.equal(target, predicted) for _, target in seen
-    )  # always the intact network's class
+    assert len(states) == 7
+    # always the intact network's class
+    assert all(torch.equal(target, predicted) for target in targets)
     new = [
-        {name for name in intact if not torch.equal(found[name], intact[name])} for found, _ in seen
+        {name for name in intact if not torch.equal(weights[name], intact[name])}
+        for weights in states
     ]
     layers = [{f"{k}.weight", f"{k}.bias"} for k in (7, 3, 0)]
     assert new == [
@@ -591,10 +572,9 @@ def test_which_weights_a_map_is_computed_with(who, images, monkeypatch, unchange
         layers[0] | layers[1] | layers[2],
         *layers,
     ]
-    assert all(
-        torch.equal(seen[2][0]["7.weight"], seen[k][0]["7.weight"]) for k in (1, 3)
-    )  # drawn once, then kept
-    assert torch.equal(seen[4][0]["7.weight"], seen[1][0]["7.weight"])
+    # drawn once, then kept
+    assert all(torch.equal(states[2]["7.weight"], states[k]["7.weight"]) for k in (1, 3))
+    assert torch.equal(states[4]["7.weight"], states[1]["7.weight"])
 
 
 def test_sanity_repeats_by_its_seed(who, checked):
@@ -615,16 +595,14 @@ def test_a_method_that_ignores_the_weights_is_found_out(who, monkeypatch):
         attribution.METHODS, "edges", fake(lambda model, images, target=None: images)
     )
     table = response.sanity(who, ("edges",))
-    assert (
-        len(table) == 6
-        and table["rank"].tolist() == pytest.approx([1] * 6)
-        and table["ssim"].tolist() == pytest.approx([1] * 6)
-        and (table["empty"] == 0).all()
-    )
+    assert len(table) == 6
+    assert table["rank"].tolist() == pytest.approx([1] * 6)
+    assert table["ssim"].tolist() == pytest.approx([1] * 6)
+    assert (table["empty"] == 0).all()
 
 
 def test_maps_that_become_empty_are_counted(who, monkeypatch):
-    """A method that shows nothing wherever the last layer has lost its bias; of every other picture."""
+    """A method that shows nothing of every other picture once the last layer has lost its bias."""
 
     def half(model, images, target=None):
         gone = (torch.arange(len(images)) % 2 == 0) & (not model[7].bias.any())
@@ -654,19 +632,13 @@ def test_similarity_of_maps():
     maps = torch.rand(4, 12, 12, generator=torch.Generator().manual_seed(0))
     other = torch.rand(4, 12, 12, generator=torch.Generator().manual_seed(1))
     assert_close(response.similarity(maps, maps), torch.ones(4), check_dtype=False)
-    assert_close(
-        response.similarity(maps, 5 * maps + 3),
-        torch.ones(4),
-        check_dtype=False,
-        rtol=1e-4,
-        atol=1e-4,
-    )  # each is stretched to [0,1]
+    # each is stretched to [0,1]
+    stretched = response.similarity(maps, 5 * maps + 3)
+    assert_close(stretched, torch.ones(4), check_dtype=False, rtol=1e-4, atol=1e-4)
     unlike = response.similarity(maps, other)
-    assert (
-        unlike.shape == (4,)
-        and (unlike.abs() < 0.4).all()
-        and torch.equal(unlike, response.similarity(other, maps))
-    )
+    assert unlike.shape == (4,)
+    assert (unlike.abs() < 0.4).all()
+    assert torch.equal(unlike, response.similarity(other, maps))
     mixed = response.similarity(maps, torch.cat([maps[:1], other[1:]]))
     assert mixed[0].item() == pytest.approx(1) and torch.equal(mixed[1:], unlike[1:])
     assert response.similarity(maps, 0 * maps).isfinite().all()
@@ -675,8 +647,6 @@ def test_similarity_of_maps():
 def test_an_interval_holds_its_mean():
     values = torch.rand(30, generator=torch.Generator().manual_seed(0))
     row = deletion.with_interval("rank", values)
-    assert (
-        list(row) == ["rank", "rank_low", "rank_high"]
-        and row["rank"] == pytest.approx(values.double().mean().item())
-        and (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)
-    )
+    assert list(row) == ["rank", "rank_low", "rank_high"]
+    assert row["rank"] == pytest.approx(values.double().mean().item())
+    assert (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)

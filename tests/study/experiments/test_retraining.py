@@ -32,14 +32,14 @@ def studied(monkeypatch, tmp_path):
         split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 30))
     }
     monkeypatch.setitem(sources._LOADERS, "shapes10", lambda split, size: drawn[split])
-    (
-        monkeypatch.setattr(sources, "CACHE", tmp_path / "cache"),
-        monkeypatch.setattr(results, "RESULTS", tmp_path / "results"),
-        monkeypatch.setattr(results, "CACHE", tmp_path / "cache"),
-    )
-    retraining._studied.cache_clear(), retraining._places.cache_clear()
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    retraining._studied.cache_clear()
+    retraining._places.cache_clear()
     yield drawn
-    retraining._studied.cache_clear(), retraining._places.cache_clear()
+    retraining._studied.cache_clear()
+    retraining._places.cache_clear()
 
 
 def cells(**options):
@@ -146,7 +146,10 @@ def test_a_final_threshold_leaves_the_first_twentieth_in_order_and_the_rest_to_c
         and torch.equal(cut < 52, treated > 0)
         and torch.equal(cut[plain < 52], plain[plain < 52])
     )  # 1024 pixels
-    rest = [metrics.spearman(a[b >= 52], b[b >= 52]) for a, b in zip(cut.numpy(), plain.numpy())]
+    rest = [
+        metrics.spearman(a[b >= 52], b[b >= 52])
+        for a, b in zip(cut.numpy(), plain.numpy(), strict=True)
+    ]
     assert abs(np.mean(rest)) < 0.03 and all(
         sorted(places) == list(range(1024)) for places in cut.tolist()
     )
@@ -270,17 +273,13 @@ def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     assert len(plan) == 3 * (1 + 14 * 10) + 2 * 2 * 10 + 2 * 6 * 10 + 14 * 2 + 2 * (
         1 + 8 * 10
     ) and len({c.name for c in retraining.everything(dataset="shapes10")}) == len(plan)
-    group = lambda p: (
-        "holes"
-        if p["mode"] == retraining.HOLES
-        else "cut"
-        if p["method"] in retraining.CUT
-        else "printed"
-        if p["method"] in PRINTED
-        else "added"
-        if p["method"] in ADDED
-        else "last"
-    )
+
+    def group(p):
+        if p["mode"] == retraining.HOLES:
+            return "holes"
+        groups = {"cut": retraining.CUT, "printed": PRINTED, "added": ADDED}
+        return next((name for name, methods in groups.items() if p["method"] in methods), "last")
+
     order = [(p["protocol"]["epochs"], p["seed"], group(p)) for p in plan if p["method"] != "none"]
     blocks = [(*key, len(list(members))) for key, members in itertools.groupby(order)]
     assert blocks == [
@@ -370,7 +369,8 @@ def test_a_retraining_against_the_loop_written_out(studied):
                 network(shown["train"][index].contiguous(memory_format=torch.channels_last)),
                 studied["train"].labels[index],
             ).backward()
-            optimizer.step(), cycle.step()
+            optimizer.step()
+            cycle.step()
     right = network.eval()(shown["test"]).argmax(1) == studied["test"].labels
     assert found["rows"] == [
         {"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": 30}

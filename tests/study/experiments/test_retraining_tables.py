@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,17 +16,18 @@ from study.store import results
 
 
 def made(accuracies: dict, whole=0.7, seeds=(0,)) -> pd.DataFrame:
-    """Accuracies {(method, mode): [one a fraction]} as `tidy` returns them; a seed adds a hundredth of itself."""
+    """Accuracies {(method, mode): [one a fraction]} as `tidy` returns them; a seed adds a hundredth
+    of itself."""
     rows = [
         {"method": "none", "mode": "none", "fraction": 0.0, "seed": s, "accuracy": whole}
         for s in seeds
     ]
-    rows += [
-        {"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": a + s / 100}
-        for (m, mode), heights in accuracies.items()
-        for f, a in zip(FRACTIONS, heights)
-        for s in seeds
-    ]
+    for (m, mode), heights in accuracies.items():
+        for f, a in zip(FRACTIONS, heights, strict=True):
+            rows += [
+                {"method": m, "mode": mode, "fraction": f, "seed": s, "accuracy": a + s / 100}
+                for s in seeds
+            ]
     return pd.DataFrame(rows)
 
 
@@ -50,19 +53,22 @@ def test_networks_that_repeat_the_explained_one(monkeypatch):
 
 
 def test_curves_are_whole_or_left_out():
-    """Two fractions asked for: the method that lacks one is left out, as is a third fraction; what saw everything has one of its own."""
-    right = lambda *values: results.pack(torch.tensor(values, dtype=torch.bool))
-    one = lambda method, mode, fraction, *values: {
-        "parameters": {"method": method, "mode": mode, "fraction": fraction, "seed": 1},
-        "correct": right(*values),
-    }
+    """Two fractions asked for: the method that lacks one is left out, as is a third fraction; what
+    saw everything has one of its own."""
+
+    def content(method, mode, fraction, *right):
+        return {
+            "parameters": {"method": method, "mode": mode, "fraction": fraction, "seed": 1},
+            "correct": results.pack(torch.tensor(right, dtype=torch.bool)),
+        }
+
     found = retraining_tables.curves_of(
         [
-            one("none", "none", 0.0, 1, 1),
-            one("saliency", "roar", 0.7, 0, 1),
-            one("saliency", "roar", 0.3, 1, 1),
-            one("saliency", "roar", 0.5, 0, 0),
-            one("saliency", "kar", 0.3, 1, 1),
+            content("none", "none", 0.0, 1, 1),
+            content("saliency", "roar", 0.7, 0, 1),
+            content("saliency", "roar", 0.3, 1, 1),
+            content("saliency", "roar", 0.5, 0, 0),
+            content("saliency", "kar", 0.3, 1, 1),
         ],
         (0.3, 0.7),
     )
@@ -115,7 +121,8 @@ def test_random_rows_that_are_one_experiment_add_up_to_one():
 
 
 def test_differences_from_random_are_paired_by_seed():
-    """Intervals from the variance pooled over methods: of areas over seeds, of differences once each seed's mean is taken out."""
+    """Intervals from the variance pooled over methods: of areas over seeds, of differences once
+    each seed's mean is taken out."""
     levels = {
         "random": (0.5, 0.6, 0.7),
         "saliency": (0.45, 0.56, 0.64),
@@ -166,13 +173,12 @@ def test_differences_from_random_are_paired_by_seed():
 
 
 def test_the_mean_of_both_areas_by_hand():
-    """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's, and drops out."""
-    rows = [
-        (m, mode, seed, area + (line if mode == "roar" else -line) + 0.01 * seed)
-        for m, area, line in (("saliency", 0.5, 0.1), ("random", 0.6, 0.0), ("active", 0.4, 0.0))
-        for mode in MODES
-        for seed in (1, 2)
-    ]
+    """What the line between kept and removed gives away, .1 here, raises ROAR's area, lowers KAR's,
+    and drops out."""
+    rows = []
+    for m, area, line in (("saliency", 0.5, 0.1), ("random", 0.6, 0.0), ("active", 0.4, 0.0)):
+        for mode, sign in (("roar", 1), ("kar", -1)):
+            rows += [(m, mode, seed, area + sign * line + 0.01 * seed) for seed in (1, 2)]
     found = pd.DataFrame(rows, columns=["method", "mode", "seed", "span"])
     mean = retraining_tables.mean_of_both(found)
     assert mean["method"].tolist() == ["saliency", "random", "active"] and set(mean["mode"]) == {
@@ -201,24 +207,26 @@ def test_every_pair_is_compared_over_seeds_and_fractions():
     cube = (
         rng.random((3, 2, 5)) / 100 + np.array([0.5, 0.49, 0.3])[:, None, None]
     )  # [methods,seeds,fractions]
-    rows = [
-        {"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": cube[i, s, k]}
-        for i, m in enumerate(("random", "saliency", "rectgrad"))
-        for s in (0, 1)
-        for k, f in enumerate(FRACTIONS)
-    ]
+    names = ("random", "saliency", "rectgrad")
+    rows = []
+    for (i, s, k), accuracy in np.ndenumerate(cube):
+        row = {"method": names[i], "mode": "roar", "fraction": FRACTIONS[k], "seed": s}
+        rows.append(row | {"accuracy": accuracy})
     found = retraining_tables.compared(pd.DataFrame(rows))
-    assert (
-        list(zip(found["first"], found["second"]))
-        == [("random", "saliency"), ("random", "rectgrad"), ("saliency", "rectgrad")]
-        and (found["n"] == 10).all()
-    )
-    squares = sum(
-        (cube[m, s, k] - cube[m, :, k].mean() - cube[:, s, k].mean() + cube[:, :, k].mean()) ** 2
-        for m in range(3)
-        for s in range(2)
-        for k in range(5)
-    )
+    assert found[["first", "second"]].values.tolist() == [
+        ["random", "saliency"],
+        ["random", "rectgrad"],
+        ["saliency", "rectgrad"],
+    ]
+    assert (found["n"] == 10).all()
+    squares = 0.0
+    for (m, s, k), accuracy in np.ndenumerate(cube):
+        of_method, of_seed, of_all = (
+            cube[m, :, k].mean(),
+            cube[:, s, k].mean(),
+            cube[:, :, k].mean(),
+        )
+        squares += (accuracy - of_method - of_seed + of_all) ** 2
     change = cube[0].mean() - cube[1].mean()
     assert found.iloc[0]["difference"] == pytest.approx(change)
     assert found.iloc[0]["p"] == pytest.approx(
@@ -231,19 +239,12 @@ def test_every_pair_is_compared_over_seeds_and_fractions():
 
 
 def test_two_seeds_can_show_a_difference_among_fourteen_methods_and_noise_does_not():
-    rng, methods = np.random.default_rng(1), PRINTED + ADDED
-    rows = [
-        {
-            "method": m,
-            "mode": "roar",
-            "fraction": f,
-            "seed": s,
-            "accuracy": 0.5 - 0.03 * (m == "rectgrad") + rng.normal(scale=0.005),
-        }
-        for m in methods
-        for s in (1, 2)
-        for f in FRACTIONS
-    ]
+    rng = np.random.default_rng(1)
+    rows = []
+    for m, s, f in itertools.product(PRINTED + ADDED, (1, 2), FRACTIONS):
+        accuracy = 0.5 - 0.03 * (m == "rectgrad") + rng.normal(scale=0.005)
+        row = {"method": m, "mode": "roar", "fraction": f, "seed": s, "accuracy": accuracy}
+        rows.append(row)
     found = retraining_tables.compared(pd.DataFrame(rows))
     ours = (found["first"] == "rectgrad") | (found["second"] == "rectgrad")
     assert (
@@ -291,7 +292,7 @@ def test_the_spread_over_methods_beside_the_spread_over_seeds():
 
 
 def test_protocols_that_rank_alike_agree():
-    levels = dict(zip(PRINTED, np.linspace(0.3, 0.6, 8)))
+    levels = dict(zip(PRINTED, np.linspace(0.3, 0.6, 8), strict=True))
     short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
     full = short.assign(accuracy=short["accuracy"] ** 2)
     found = retraining_tables.agreement(

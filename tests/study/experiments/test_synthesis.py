@@ -1,8 +1,10 @@
-"""study.experiments.synthesis: maps, every part of the table and the shift of occluded pictures against the kernels called directly and slow readings."""
+"""study.experiments.synthesis: maps, every part of the table and the shift of occluded pictures
+against the kernels called directly and slow readings."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -66,17 +68,19 @@ def against(model, images):
 
 @pytest.fixture(scope="module")
 def one(one_thread, drawn):
-    """A study of six pictures, the last of which is classified wrongly. Its first four: the smallest step changes the prediction;
-    it does, but a random one of its size as well; a larger one does; none does."""
+    """A study of six pictures, the last of which is classified wrongly. Its first four: the
+    smallest step changes the prediction; it does, but a random one of its size as well; a larger
+    one does; none does."""
     model = networks.load("rectgrad_cnn", "shapes10")
     images = to_range(drawn.images, model)
     direction, predicted = against(model, images)
-    class_of = lambda x: model(x).argmax(1)
+
+    def changed_by(step):
+        return model((images + step).clamp(-1, 1)).argmax(1) != predicted
+
     with torch.no_grad():
-        changes = torch.stack(
-            [class_of((images + eps * direction).clamp(-1, 1)) != predicted for eps in STEPS]
-        )
-        shaken = class_of((images + STEPS[0] * RANDOM_STEP[1]).clamp(-1, 1)) != predicted
+        changes = torch.stack([changed_by(eps * direction) for eps in STEPS])
+        shaken = changed_by(STEPS[0] * RANDOM_STEP[1])
     right, none = predicted == drawn.labels, ~changes.any(0)
     kinds = (
         changes[0] & right & ~shaken,
@@ -135,6 +139,12 @@ def direct(who, name, paper, model=None, target=None):
     return to_map(method.function(model or who.model, images, target), method.reduce[paper])
 
 
+def trapezoid(places, heights):
+    """The area under a curve, piece by piece."""
+    points = list(zip(places, heights, strict=True))
+    return sum((b - a) * (u + v) / 2 for (a, u), (b, v) in itertools.pairwise(points))
+
+
 # ---- names
 
 
@@ -166,7 +176,8 @@ def test_labels_of_methods_controls_and_shuffled_ones():
 
 
 def test_unknown_methods_are_refused():
-    synthesis.check(("saliency", "rectgrad"), ("rectgrad_active",)), synthesis.check((), ())
+    synthesis.check(("saliency", "rectgrad"), ("rectgrad_active",))
+    synthesis.check((), ())
     for methods, new, name, known in (
         (("gradcam",), (), "gradcam", "deeplift"),
         (("rectgrad_active",), (), "rectgrad_active", "deeplift"),
@@ -279,10 +290,15 @@ def test_a_few_pictures_of_a_dataset_in_the_order_of_its_classes_are_of_many_cla
 
 
 def test_held_out_pictures_are_as_many_others(small):
-    places = lambda who: [
-        next(k for k, image in enumerate(small.images) if torch.equal(image[:, 10:], one[:, 10:]))
-        for one in who.pictures.images
-    ]
+
+    def place(picture):
+        """Its place in the split; the first rows are left out, since the patch covers them."""
+        rest = picture[:, 10:]
+        return next(k for k, image in enumerate(small.images) if torch.equal(image[:, 10:], rest))
+
+    def places(who):
+        return [place(picture) for picture in who.pictures.images]
+
     first, second = (
         synthesis.study("shapes10", "rectgrad_cnn", count=15, few=4, held_out=held)
         for held in (False, True)
@@ -391,10 +407,8 @@ def test_maps_do_not_depend_on_the_batch(one, monkeypatch):
 def test_a_map_may_be_of_the_class_that_another_network_predicts(one):
     other = copy.deepcopy(one.who.model)
     with torch.no_grad():
-        (
-            other[-1].weight.copy_(one.who.model[-1].weight.roll(1, 0)),
-            other[-1].bias.copy_(one.who.model[-1].bias.roll(1, 0)),
-        )
+        other[-1].weight.copy_(one.who.model[-1].weight.roll(1, 0))
+        other[-1].bias.copy_(one.who.model[-1].bias.roll(1, 0))
         target = other(batch(one.who, slice(None))).argmax(1)
     found = synthesis.maps(one.who, "rectgrad", target_of=other)
     assert_close(found[1], direct(one.who, "rectgrad", "noise", target=target))
@@ -423,11 +437,12 @@ def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, mo
         torch.equal(first, synthesis.maps(one.few, "saliency")) and len(list(folder.iterdir())) == 1
     )
     calls = []
-    monkeypatch.setitem(
-        synthesis.NETWORK,
-        "saliency",
-        entry._replace(function=lambda *a: calls.append(1) or entry.function(*a)),
-    )
+
+    def counted(*arguments):
+        calls.append(1)
+        return entry.function(*arguments)
+
+    monkeypatch.setitem(synthesis.NETWORK, "saliency", entry._replace(function=counted))
     assert torch.equal(synthesis.maps(one.few, "saliency", stored=True), first) and not calls
     redrawn = one.few._replace(model=copy.deepcopy(one.few.model))
     response.redraw_weights(redrawn.model[-1], torch.Generator().manual_seed(0))
@@ -446,14 +461,12 @@ def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, mo
 def test_stored_maps_of_another_networks_class_never_pass_for_those_of_the_own(one, cached):
     other = copy.deepcopy(one.few.model)
     with torch.no_grad():
-        (
-            other[-1].weight.copy_(one.few.model[-1].weight.roll(1, 0)),
-            other[-1].bias.copy_(one.few.model[-1].bias.roll(1, 0)),
-        )
+        other[-1].weight.copy_(one.few.model[-1].weight.roll(1, 0))
+        other[-1].bias.copy_(one.few.model[-1].bias.roll(1, 0))
     expected = [synthesis.maps(one.few, "saliency", target_of=target) for target in (None, other)]
     assert not torch.equal(*expected)
     for _ in range(2):
-        for target, maps in zip((None, other), expected):
+        for target, maps in zip((None, other), expected, strict=True):
             assert torch.equal(
                 synthesis.maps(one.few, "saliency", target_of=target, stored=True), maps
             )
@@ -477,13 +490,12 @@ def test_a_network_that_begins_in_place_is_explained_as_it_is(one, shifting):
 def test_every_name_has_every_metric_that_it_can_have(one, found):
     assert set(found) == set(METRICS) - {"roar", "kar"} | {"kept"}
     for metric, of in found.items():
-        part = (
-            metric
-            if metric in PARTS
-            else "responses"
-            if METRICS.get(metric, METRICS["patch"]).family == "response"
-            else "curves"
-        )
+        if metric in PARTS:
+            part = metric
+        elif metric in ("sanity", "attack"):
+            part = "responses"
+        else:
+            part = "curves"
         count = {"who": 6, "few": 4, "twin": 6, "masked": 5}[PARTS[part][0]]
         assert list(of) == [n for n in NAMES if ":" not in n or part in OF_ONE_MAP]
         assert all(
@@ -496,39 +508,30 @@ def test_every_name_has_every_metric_that_it_can_have(one, found):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_curves_are_the_kernels(name, one, found):
-    images, maps = batch(one.who, slice(None)), direct(one.who, name, "sign")
+    model, images, maps = one.who.model, batch(one.who, slice(None)), direct(one.who, name, "sign")
     for fill, value in (("black", -1.0), ("white", 1.0)):
-        areas = lambda curve: metrics.auc(PAPER_FRACTIONS, curve.double())
-        assert_close(
-            found[f"{fill}_deletion"][name][0],
-            areas(metrics.allegiance(one.who.model, images, maps, fill=value)),
-            **HALF,
-        )
-        assert_close(
-            found[f"{fill}_score"][name][0],
-            areas(metrics.class_scores(one.who.model, images, maps, fill=value)[0]),
-            **HALF,
-        )
-        assert_close(
-            found[f"{fill}_insertion"][name][0],
-            areas(metrics.allegiance(one.who.model, images, maps, fill=value, insert=True)),
-            **HALF,
-        )
+        expected = {
+            "deletion": metrics.allegiance(model, images, maps, fill=value),
+            "score": metrics.class_scores(model, images, maps, fill=value)[0],
+            "insertion": metrics.allegiance(model, images, maps, fill=value, insert=True),
+        }
+        for column, curve in expected.items():
+            area = metrics.auc(PAPER_FRACTIONS, curve.double())
+            assert_close(found[f"{fill}_{column}"][name][0], area, **HALF)
     assert_close(found["kept"][name][0], (maps != 0).double().mean((1, 2)), **HALF)
 
 
 def test_a_curve_point_by_point(one, found):
-    """Pixel by pixel: the highest of the map take the fill, or are all that is shown; the trapezoid by hand."""
-    maps = direct(one.who, "rectgrad", "sign")
+    """Pixel by pixel: the highest of the map take the fill, or are all that is shown; the trapezoid
+    by hand."""
+    maps = direct(one.who, "rectgrad", "sign").flatten(1)
     for n in range(6):
-        picture, order = (
-            batch(one.who, slice(n, n + 1)),
-            maps[n].flatten().argsort(descending=True).tolist(),
-        )
-        order = [place for place in order if maps[n].flatten()[place] != 0]
+        picture = batch(one.who, slice(n, n + 1))
+        order = maps[n].argsort(descending=True).tolist()
+        order = [place for place in order if maps[n, place] != 0]
+        rows = {"deletion": [], "score": [], "insertion": []}
         with torch.no_grad():
-            probability = one.who.model(picture).softmax(1)[0]
-            target, rows = probability.argmax(), {"deletion": [], "score": [], "insertion": []}
+            target = one.who.model(picture).softmax(1)[0].argmax()
             for fraction in PAPER_FRACTIONS:
                 first = order[: round(fraction * 1024)]
                 gone, shown = picture.clone().flatten(2), torch.full_like(picture, 1.0).flatten(2)
@@ -536,16 +539,11 @@ def test_a_curve_point_by_point(one, found):
                 after, revealed = (
                     one.who.model(x.view_as(picture)).softmax(1)[0] for x in (gone, shown)
                 )
-                (
-                    rows["deletion"].append(float(after.argmax() == target)),
-                    rows["score"].append(after[target].item()),
-                    rows["insertion"].append(float(revealed.argmax() == target)),
-                )
+                rows["deletion"].append(float(after.argmax() == target))
+                rows["score"].append(after[target].item())
+                rows["insertion"].append(float(revealed.argmax() == target))
         for column, heights in rows.items():
-            area = sum(
-                (b - a) * (u + v) / 2
-                for a, b, u, v in zip(PAPER_FRACTIONS, PAPER_FRACTIONS[1:], heights, heights[1:])
-            )
+            area = trapezoid(PAPER_FRACTIONS, heights)
             assert found[f"white_{column}"]["rectgrad"][0, n].item() == pytest.approx(
                 area, rel=1e-3, abs=1e-5
             )
@@ -553,26 +551,25 @@ def test_a_curve_point_by_point(one, found):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shares_are_of_the_sum_of_the_map_as_paper_noise_reduces_it(name, one, found):
+
+    def summed(maps):
+        return maps.abs().sum((1, 2))
+
     maps = direct(one.who, name, "noise")
-    whole = lambda m: m.abs().sum((1, 2))
-    assert_close(
-        found["variation"][name][0], (metrics.total_variation(maps) / whole(maps)).double(), **HALF
-    )
+    share = metrics.total_variation(maps) / summed(maps)
+    assert_close(found["variation"][name][0], share.double(), **HALF)
     maps = direct(one.twin, name, "noise")
-    assert_close(
-        found["patch"][name][0], (maps[:, :8, :8].abs().sum((1, 2)) / whole(maps)).double(), **HALF
-    )
+    share = summed(maps[:, :8, :8]) / summed(maps)
+    assert_close(found["patch"][name][0], share.double(), **HALF)
     maps = direct(one.masked, name, "noise")
-    assert_close(
-        found["outside"][name][0],
-        ((maps.abs() * ~one.masked.pictures.masks).sum((1, 2)) / whole(maps)).double(),
-        **HALF,
-    )
+    share = summed(maps * ~one.masked.pictures.masks) / summed(maps)
+    assert_close(found["outside"][name][0], share.double(), **HALF)
 
 
 @pytest.mark.parametrize("name", ["saliency", "rectgrad", "shuffled:saliency"])
 def test_a_map_that_is_zero_everywhere_has_no_share(name, one, monkeypatch):
-    """It is no map that avoids the patch, the background and all variation: the share of a sum of 0 is no number."""
+    """It is no map that avoids the patch, the background and all variation: the share of a sum of 0
+    is no number."""
     method, calls = name.removeprefix("shuffled:"), []
     entry = METHODS[method]
 
@@ -597,8 +594,9 @@ def test_a_map_that_is_zero_everywhere_has_no_share(name, one, monkeypatch):
 
 
 def slow_steps(who):
-    """Of each of four pictures the smallest step against its prediction that changes it (None: none does), the picture after it
-    and after the random step of that size, in the network's own range."""
+    """Of each of four pictures the smallest step against its prediction that changes it (None: none
+    does), the picture after it and after the random step of that size, in the network's own
+    range."""
     found = []
     for n in range(4):
         picture = batch(who, slice(n, n + 1))
@@ -649,10 +647,9 @@ def test_steps_are_in_the_range_of_the_network(one, shifting):
     """The same pictures for the body, whose range is half as wide: the same steps in bytes."""
     who = one.few._replace(model=shifting(one.few.model))
     who.model.black, who.model.white = 0.0, 1.0  # x -> 2 (x - 1/2)
-    for mine, theirs in zip(synthesis._steps(who), synthesis._steps(one.few)):
-        assert (
-            (mine.float() - theirs.float()).abs() > 0.01
-        ).double().mean() < 1e-3  # the sign of a gradient next to nothing may turn
+    for mine, theirs in zip(synthesis._steps(who), synthesis._steps(one.few), strict=True):
+        differs = (mine.float() - theirs.float()).abs() > 0.01
+        assert differs.double().mean() < 1e-3  # the sign of a gradient next to nothing may turn
 
 
 def test_only_the_steps_of_the_list_are_tried(one, monkeypatch):
@@ -688,7 +685,9 @@ def test_responses_against_a_slow_reading(name, one, responses):
             return crosses.edges(picture, torch.Generator()).flatten().numpy()
         return to_map(METHODS[name].function(network, picture, target), "sum").flatten().numpy()
 
-    like = lambda *pair: spearmanr(*pair).statistic
+    def like(first, second):
+        return spearmanr(first, second).statistic
+
     sanity, attack, other_class = np.full((3, 4), np.nan), np.full(4, np.nan), []
     for n, (eps, attacked, stepped) in enumerate(steps):
         picture = batch(one.few, slice(n, n + 1))
@@ -721,7 +720,8 @@ def test_responses_against_a_slow_reading(name, one, responses):
 
 
 def test_random_numbers_and_edges_respond_to_nothing(responses):
-    """One changes always and the other never: neither when it should more than when it should not."""
+    """One changes always and the other never: neither when it should more than when it should
+    not."""
     for name, reach in (("random", 0.2), ("edges", 0.1)):
         for values in responses[name].values():
             assert (
@@ -739,23 +739,20 @@ def test_random_numbers_and_edges_respond_to_nothing(responses):
 
 def test_random_numbers_are_drawn_anew_for_every_map(one, monkeypatch):
     seeds, original = [], synthesis.maps
-    monkeypatch.setattr(
-        synthesis,
-        "maps",
-        lambda who, name, **options: (
-            seeds.append(options.get("draw", 0)) or original(who, name, **options)
-        ),
-    )
+
+    def recorded(who, name, **options):
+        seeds.append(options.get("draw", 0))
+        return original(who, name, **options)
+
+    monkeypatch.setattr(synthesis, "maps", recorded)
     synthesis._responses(one.few, "random", False)
     assert len(seeds) == len(set(seeds)) == 3 + synthesis.REDRAWS
 
 
 def test_measured_responses_are_the_kernels(found, responses):
     for name, of in responses.items():
-        (
-            assert_close(found["sanity"][name], of["sanity"], **HALF),
-            assert_close(found["attack"][name][0], of["attack"], **HALF),
-        )
+        assert_close(found["sanity"][name], of["sanity"], **HALF)
+        assert_close(found["attack"][name][0], of["attack"], **HALF)
 
 
 def test_measuring_leaves_network_and_pictures_alone(one, unchanged):
@@ -770,11 +767,16 @@ def test_measuring_leaves_network_and_pictures_alone(one, unchanged):
 
 def test_a_part_without_its_subject_is_left_out(one, monkeypatch):
     ran = []
-    run = lambda part: (
-        lambda who, name, stored: ran.append((part, name)) or {part: torch.ones(len(who.pictures))}
-    )
+
+    def recorded(part):
+        def function(who, name, stored):
+            ran.append((part, name))
+            return {part: torch.ones(len(who.pictures))}
+
+        return function
+
     monkeypatch.setattr(
-        synthesis, "PARTS", {part: (which, run(part)) for part, (which, _) in PARTS.items()}
+        synthesis, "PARTS", {part: (which, recorded(part)) for part, (which, _) in PARTS.items()}
     )
     lines = []
     found = synthesis.measured(
@@ -877,7 +879,8 @@ def test_a_study_of_no_number_of_pictures_is_refused(wrong):
 
 
 def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch):
-    """A study under its dataset's name, the twin's and the mask's parts among it; pictures without a control are held out; retrained networks are added."""
+    """A study under its dataset's name, the twin's and the mask's parts among it; pictures without
+    a control are held out; retrained networks are added."""
     given = {
         ("saliency", "roar", 1): np.ones((5, 7), bool),
         ("thresholded:saliency", "roar", 1): np.ones((5, 7), bool),
@@ -925,27 +928,31 @@ def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch
 
 @pytest.fixture
 def flags(monkeypatch, one):
-    """flags(stored): what `roar_tables.flags` returns from now on, when it is asked for networks retrained on the maps of `one.who`."""
+    """flags(stored): what `retraining_tables.flags` returns from now on, when it is asked for
+    networks retrained on the maps of `one.who`."""
 
     def give(stored):
-        wanted = {
-            "dataset": "shapes10",
-            "model": "rectgrad_cnn",
-            "weights": "shapes10",
-            "current": networks.fingerprint(one.who.model),
-        }
-        monkeypatch.setattr(
-            retraining_tables,
-            "flags",
-            lambda **asked: stored if asked == wanted else pytest.fail(f"asked for {asked}"),
-        )
+        def answer(**asked):
+            assert asked == {
+                "dataset": "shapes10",
+                "model": "rectgrad_cnn",
+                "weights": "shapes10",
+                "current": networks.fingerprint(one.who.model),
+            }
+            return stored
+
+        monkeypatch.setattr(retraining_tables, "flags", answer)
 
     return give
 
 
 def test_areas_of_every_test_picture_from_the_flags_of_retrained_networks(one, flags):
-    """Two pictures, fractions .1 .3 .5 .7 .9: the trapezoid counts the ends 1/8 and the rest 1/4."""
-    curve = lambda *right: np.array([right, (1, 1, 1, 1, 1)], dtype=bool).T
+    """Two pictures, fractions .1 .3 .5 .7 .9: the trapezoid counts the ends 1/8 and the rest
+    1/4."""
+
+    def curve(*right):
+        return np.array([right, (1, 1, 1, 1, 1)], dtype=bool).T
+
     flags(
         {
             ("saliency", "roar", 1): curve(0, 1, 0, 0, 1),
@@ -969,7 +976,8 @@ def test_areas_of_every_test_picture_from_the_flags_of_retrained_networks(one, f
 
 
 def test_how_often_retrained_networks_are_right_where_the_explained_one_is_wrong(one, flags):
-    """Never if they repeat it, always if they do the opposite, else the share of those pictures, mean over fractions."""
+    """Never if they repeat it, always if they do the opposite, else the share of those pictures,
+    mean over fractions."""
     explained = (deletion.predictions(one.who) == one.who.pictures.labels).numpy()
     assert 0 < explained.sum() < len(explained)
     rng = np.random.default_rng(0)
@@ -1015,13 +1023,15 @@ def test_after_retraining_are_the_studys_pictures_of_the_whole_split(one, flags)
         and after["random"].dtype == torch.bool
     )
     for method, of in after.items():
-        for row, seed in zip(of, (1, 2)):
+        # of the random baseline there is the first seed alone
+        for row, seed in zip(of, (1, 2), strict=False):
             for n, place in enumerate(one.index.tolist()):
                 assert row[:, n].tolist() == stored[method, "roar", seed][:, place].tolist()
 
 
 def test_retrainings_of_some_pictures_serve_a_study_of_some_of_these(one):
-    """`flags` given by hand, of 3 fractions and the test pictures 0, 2, 4, ... and the study's; nothing is read from what is stored."""
+    """`flags` given by hand, of 3 fractions and the test pictures 0, 2, 4, ... and the study's;
+    nothing is read from what is stored."""
     tested = torch.tensor(sorted({*range(0, 100, 2), *one.index.tolist()}))
     rng = np.random.default_rng(0)
     given = {
@@ -1046,7 +1056,7 @@ def test_retrainings_of_some_pictures_serve_a_study_of_some_of_these(one):
     right = given["saliency", "roar", 1]
     assert_close(
         found["roar"]["saliency"][0],
-        torch.from_numpy((right[0] / 8 + right[1] / 2 + right[2] * 3 / 8)),
+        torch.from_numpy(right[0] / 8 + right[1] / 2 + right[2] * 3 / 8),
     )
     assert list(found) == ["roar", "kar"]
 
@@ -1061,8 +1071,7 @@ def test_the_mean_over_pictures_is_the_area_of_the_table(one, flags):
     flags(stored)
     found = synthesis.retrained(one.who)
     for (method, mode, seed), right in stored.items():
-        heights = right.mean(1)
-        under = sum(0.2 * (a + b) / 2 for a, b in zip(heights, heights[1:])) / 0.8
+        under = sum(0.2 * (a + b) / 2 for a, b in itertools.pairwise(right.mean(1))) / 0.8
         assert found[mode][method][seed].mean().item() == pytest.approx(
             under if mode == "roar" else 1 - under
         )
@@ -1155,7 +1164,8 @@ def test_distances_are_to_the_five_nearest_in_any_number_of_rows():
 
 
 def slow_shift(odd, training, other, gone):
-    """Of pictures whose pixels `gone` [N,H,W] take the training pictures' mean colour, one by one: is the prediction the old one, is it right, how far has the picture moved?"""
+    """Of pictures whose pixels `gone` [N,H,W] take the training pictures' mean colour, one by one:
+    is the prediction the old one, is it right, how far has the picture moved?"""
     mean = training.pictures.images.double().mean((0, 2, 3))
 
     def inner(image):
@@ -1163,7 +1173,10 @@ def slow_shift(odd, training, other, gone):
         return found / np.sqrt((found**2).sum())
 
     known = np.stack([inner(image) for image in training.pictures.images])
-    nearest = lambda image: np.sort(np.sqrt(((known - inner(image)) ** 2).sum(1)))[:5].mean()
+
+    def nearest(image):
+        return np.sort(np.sqrt(((known - inner(image)) ** 2).sum(1)))[:5].mean()
+
     untouched = [nearest(image) for image in odd.who.pictures.images]
     same, right, moved = [], [], []
     for n, image in enumerate(odd.who.pictures.images):
@@ -1174,7 +1187,8 @@ def slow_shift(odd, training, other, gone):
             odd.who.model(to_range(x[None], odd.who.model)).argmax().item()
             for x in (image, altered)
         )
-        same.append(now == old), right.append(now == odd.who.pictures.labels[n].item())
+        same.append(now == old)
+        right.append(now == odd.who.pictures.labels[n].item())
         moved.append((nearest(altered) - untouched[n]) / np.median(untouched))
     return same, right, moved
 
@@ -1215,28 +1229,22 @@ def test_shift_against_a_slow_reading(odd, training, other):
 
 @pytest.mark.parametrize("name", ["rectgrad", "random"])
 def test_allegiance_to_the_mean_colour_pixel_by_pixel(name, odd, training, other):
-    """The highest of the map that paper Sign sees take the colour, as long as they are not zero; the trapezoid by hand."""
+    """The highest of the map that paper Sign sees take the colour, as long as they are not zero;
+    the trapezoid by hand."""
     found = synthesis.shift(odd, training, other, name, (0.1,))["mean"]
-    model, mean = (
-        odd.who.model,
-        (training.pictures.images.double().mean((0, 2, 3)) / 127.5 - 1).float(),
-    )
+    model = odd.who.model
+    mean = (training.pictures.images.double().mean((0, 2, 3)) / 127.5 - 1).float()
     maps = direct(odd.who, name, "sign").flatten(1)
     for n in range(5):
         picture = batch(odd.who, slice(n, n + 1))
-        order, old, heights = (
-            [place for place in maps[n].argsort(descending=True).tolist() if maps[n, place] != 0],
-            model(picture).argmax(),
-            [],
-        )
+        order = maps[n].argsort(descending=True).tolist()
+        order = [place for place in order if maps[n, place] != 0]
+        old, heights = model(picture).argmax(), []
         for fraction in PAPER_FRACTIONS:
             altered = picture.clone().flatten(2)
             altered[..., order[: round(fraction * 1024)]] = mean[:, None]
             heights.append(float(model(altered.view_as(picture)).argmax() == old))
-        area = sum(
-            (b - a) * (u + v) / 2
-            for a, b, u, v in zip(PAPER_FRACTIONS, PAPER_FRACTIONS[1:], heights, heights[1:])
-        )
+        area = trapezoid(PAPER_FRACTIONS, heights)
         assert found[n].item() == pytest.approx(area, rel=1e-3)
     assert found.shape == (5,) and len(found.unique()) > 1
 
@@ -1356,10 +1364,14 @@ def test_a_stored_shift_is_computed_once(odd, training, other, cached, monkeypat
 
 
 def test_a_shift_leaves_networks_and_pictures_alone(odd, training, other):
-    state = lambda: (
-        [networks.fingerprint(m) for m in (odd.who.model, other.model)],
-        [hash(x.numpy().tobytes()) for x in (odd.who.pictures.images, training.pictures.images)],
-    )
+    models, datasets = (odd.who.model, other.model), (odd.who.pictures, training.pictures)
+
+    def state():
+        return (
+            [networks.fingerprint(model) for model in models],
+            [hash(pictures.images.numpy().tobytes()) for pictures in datasets],
+        )
+
     before = state()
     synthesis.shift(odd, training, other, "saliency", (0.1,))
     assert state() == before and not any(
@@ -1401,15 +1413,19 @@ def test_distance_is_taken_in_the_features_of_the_witness(odd, other, training):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that runs only while maps are made: by the cost of the method times the pictures, the first time ten times longer."""
+    """A clock that runs only while maps are made: by the cost of the method times the pictures, the
+    first time ten times longer."""
     now, calls, cost = [0.0], [], {"saliency": 0.5, "rectgrad": 1.0, "active": 4.0}
 
     def maps(who, name):
         calls.append((name, len(who.pictures)))
         turn = [n for n, _ in calls].count(name)
-        now[0] += (
-            cost[name] * len(who.pictures) * (10 if turn == 1 else 1 if turn < 6 else 3)
-        )  # the last turn meets a busy machine
+        slowness = 1
+        if turn == 1:
+            slowness = 10
+        elif turn > 5:  # the last turns meet a busy machine
+            slowness = 3
+        now[0] += cost[name] * len(who.pictures) * slowness
 
     monkeypatch.setattr(synthesis, "maps", maps)
     monkeypatch.setattr(synthesis.time, "perf_counter", lambda: now[0])

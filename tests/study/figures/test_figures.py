@@ -1,12 +1,16 @@
-"""study.figures: what a figure shows is what it was given, and tables and digests print what they should."""
+"""study.figures: what a figure shows is what it was given, and tables and digests print what they
+should."""
 
 from __future__ import annotations
 
+import io
+import itertools
 from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 import torch
 from matplotlib import pyplot as plt
@@ -99,10 +103,8 @@ def test_a_bar_in_a_cell_does_not_split_it():
 
 
 def test_beside_table():
-    assert (
-        "no number" in figures.beside_table(None).data
-        and "|" not in figures.beside_table(None).data
-    )
+    assert "no number" in figures.beside_table(None).data
+    assert "|" not in figures.beside_table(None).data
     frame = pd.DataFrame(
         [
             {
@@ -124,9 +126,9 @@ def test_beside_table():
         ]
     )
     head, rule, row, *below = figures.beside_table(frame).data.splitlines()
-    shown = dict(
-        zip([name.strip() for name in head.split("|")], [value.strip() for value in row.split("|")])
-    )
+    names = [name.strip() for name in head.split("|")]
+    values = [value.strip() for value in row.split("|")]
+    shown = dict(zip(names, values, strict=True))
     assert (
         shown["network"],
         shown["printed"],
@@ -135,11 +137,9 @@ def test_beside_table():
         shown["verdict"],
         shown["at tolerance 0"],
     ) == ("CIFAR-10 CNN", "0.15", "0.145", "0.140 to 0.151", "agree", "disagree")
-    assert (
-        "Table 2" in row
-        and "Active" in row
-        and head.count("|") == rule.count("|") == row.count("|")
-    )
+    assert "Table 2" in row
+    assert "Active" in row
+    assert head.count("|") == rule.count("|") == row.count("|")
 
 
 def test_beside_table_says_how_each_number_was_made():
@@ -174,10 +174,8 @@ def test_beside_table_says_how_each_number_was_made():
 
 def test_sentences_and_intervals():
     assert figures.lines("One.", "Two.").data == "- One.\n- Two."
-    assert (
-        figures.interval(0.12345, 0.2) == "0.123 to 0.200"
-        and figures.interval(-1, 2, "+.1f") == "-1.0 to +2.0"
-    )
+    assert figures.interval(0.12345, 0.2) == "0.123 to 0.200"
+    assert figures.interval(-1, 2, "+.1f") == "-1.0 to +2.0"
 
 
 def test_digest_prints_rounded_values(capsys):
@@ -191,7 +189,8 @@ def test_digest_prints_rounded_values(capsys):
 def test_digest_of_one_value(capsys):
     figures.digest(area=torch.tensor([0.25]))
     out = capsys.readouterr().out
-    assert "0.25" in out and "nan" not in out
+    assert "0.25" in out
+    assert "nan" not in out
 
 
 @pytest.mark.parametrize("commit, profile", [("abc1234", "quick"), ("abc1234+", "paper")])
@@ -200,11 +199,9 @@ def test_the_provenance_line_names_data_profile_and_commit(commit, profile, monk
     figure = plt.figure()
     assert figures.signed(figure, "basic_cnn, cifar10 test, n = 10", profile) is figure
     text = figure.get_supxlabel()
-    assert (
-        "basic_cnn, cifar10 test, n = 10" in text
-        and f"{profile} profile" in text
-        and text.endswith("commit abc1234")
-    )
+    assert "basic_cnn, cifar10 test, n = 10" in text
+    assert f"{profile} profile" in text
+    assert text.endswith("commit abc1234")
     figure.canvas.draw()
 
 
@@ -221,9 +218,11 @@ def test_contact_sheet_shows_each_class_in_its_row(pictures):
             next(n for n, p in enumerate(own) if np.array_equal(p, shown(axis))) for axis in axes[k]
         ]
         assert len(set(places)) == 3
-    sheet = lambda seed: [
-        shown(axis).tobytes() for axis in figures.contact_sheet(pictures, seed=seed, columns=3).axes
-    ]
+
+    def sheet(seed):
+        figure = figures.contact_sheet(pictures, seed=seed, columns=3)
+        return [shown(axis).tobytes() for axis in figure.axes]
+
     assert sheet(1) == sheet(1) == [shown(axis).tobytes() for axis in axes.flat] != sheet(2)
 
 
@@ -246,65 +245,55 @@ def test_gallery_shows_pictures_and_their_stretched_maps(who):
         assert shown(axes[row, 1]) == pytest.approx(
             ((values - values.min()) / (values.max() - values.min())).numpy(), abs=1e-6
         )
-        assert (shown(axes[row, 2]) == 0).all() and axes[row, 2].get_images()[0].get_clim() == (
-            0,
-            1,
-        )
-    assert [axis.get_title() for axis in axes[0]] == ["Picture", "Original", "Active"] and [
-        axis.get_ylabel() for axis in axes[:, 0]
-    ] == ["bee", "n01/cat"]
+        assert (shown(axes[row, 2]) == 0).all()
+        assert axes[row, 2].get_images()[0].get_clim() == (0, 1)
+    assert [axis.get_title() for axis in axes[0]] == ["Picture", "Original", "Active"]
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["bee", "n01/cat"]
 
 
 def test_a_picture_without_a_label_is_called_unlabelled(who):
     labels = who.pictures.labels.clone()
     labels[7] = -1
     some = who._replace(pictures=replace(who.pictures, labels=labels))
-    axes = np.array(
-        drawn(figures.gallery(some, torch.tensor([7, 2]), {"active": torch.rand(2, 6, 5)}))
-    ).reshape(2, 2)
+    figure = figures.gallery(some, torch.tensor([7, 2]), {"active": torch.rand(2, 6, 5)})
+    axes = np.array(drawn(figure)).reshape(2, 2)
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["unlabelled", "n01/cat"]
-    assert (
-        len(drawn(figures.contact_sheet(some.pictures, columns=6))) == 3 * 4 - 1
-    )  # no row of its own, nor a place in another's
+    # no row of its own, nor a place in another's
+    assert len(drawn(figures.contact_sheet(some.pictures, columns=6))) == 3 * 4 - 1
 
 
 def test_gallery_draws_large_maps_at_half_size_by_the_largest_of_four(who):
-    found = torch.zeros(2, 130, 132)
-    found[0, 7, 9], found[1, 0, 0], found[1, 129, 131] = 3.0, 2.0, 4.0
-    axes = np.array(drawn(figures.gallery(who, torch.tensor([7, 2]), {"active": found}))).reshape(
-        2, 2
-    )
+    large = torch.zeros(2, 130, 132)
+    large[0, 7, 9] = 3.0
+    large[1, 0, 0] = 2.0
+    large[1, 129, 131] = 4.0
+    figure = figures.gallery(who, torch.tensor([7, 2]), {"active": large})
+    axes = np.array(drawn(figure)).reshape(2, 2)
     first, second = (axis.images[0].get_array() for axis in axes[:, 1])
-    assert first.shape == (65, 66) and np.argwhere(first).tolist() == [[3, 4]] and first.max() == 1
-    assert (second[0, 0], second[-1, -1]) == (0.5, 1) and np.count_nonzero(second) == 2
+    assert first.shape == (65, 66)
+    assert np.argwhere(first).tolist() == [[3, 4]]
+    assert first.max() == 1
+    assert (second[0, 0], second[-1, -1]) == (0.5, 1)
+    assert np.count_nonzero(second) == 2
 
 
 def test_gallery_frames_what_is_recognised_no_more(who):
-    places, altered = (
-        torch.tensor([0, 1]),
-        torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(1)),
-    )
-    axes = np.array(
-        drawn(
-            figures.gallery(
-                who, places, {"active": torch.rand(2, 6, 5)}, after=("Gone", altered, [True, False])
-            )
-        )
-    ).reshape(2, 3)
-    assert [framed(axis) for axis in axes.flat] == [False] * 5 + [True] and axes[
-        0, 2
-    ].get_title() == "Gone"
+    altered = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(1))
+    maps = {"active": torch.rand(2, 6, 5)}
+    after = ("Gone", altered, [True, False])
+    figure = figures.gallery(who, torch.tensor([0, 1]), maps, after=after)
+    axes = np.array(drawn(figure)).reshape(2, 3)
+    assert [framed(axis) for axis in axes.flat] == [False] * 5 + [True]
+    assert axes[0, 2].get_title() == "Gone"
     assert np.array_equal(shown(axes[1, 2]), altered[1].permute(1, 2, 0).numpy())
 
 
 def test_sign_panel(pictures):
     gradient = torch.zeros(3, 6, 5)
-    gradient[0, 0, 0], gradient[1, 0, 0], gradient[2, 1, 1], gradient[1, 1, 1] = (
-        3.0,
-        -1.0,
-        -2.0,
-        1.0,
-    )
+    gradient[0, 0, 0] = 3.0
+    gradient[1, 0, 0] = -1.0
+    gradient[2, 1, 1] = -2.0
+    gradient[1, 1, 1] = 1.0
     axes = {
         axis.get_title().replace("\n", " "): axis
         for axis in drawn(figures.sign_panel(pictures.images[4], gradient))
@@ -345,59 +334,39 @@ def test_deletion_strip_frames_what_has_changed(pictures):
         "original black": [images[0], images[0] * 0.5],
         "positive white": [images[0] + 0.5, images[0] * 0],
     }
-    axes = np.array(
-        drawn(
-            figures.deletion_strip(
-                images,
-                altered,
-                (0, 0.125),
-                {"original black": [True, True], "positive white": [True, False]},
-            )
-        )
-    ).reshape(2, 2)
-    assert [framed(axis) for axis in axes.flat] == [False, False, False, True] and [
-        axis.get_title() for axis in axes[0]
-    ] == ["0%", "12%"]
-    assert (
-        np.array_equal(shown(axes[0, 1]), (images[0] * 0.5).permute(1, 2, 0).numpy())
-        and shown(axes[1, 0]).max() == 1
-    )
+    kept = {"original black": [True, True], "positive white": [True, False]}
+    figure = figures.deletion_strip(images, altered, (0, 0.125), kept)
+    axes = np.array(drawn(figure)).reshape(2, 2)
+    assert [framed(axis) for axis in axes.flat] == [False, False, False, True]
+    assert [axis.get_title() for axis in axes[0]] == ["0%", "12%"]
+    assert np.array_equal(shown(axes[0, 1]), (images[0] * 0.5).permute(1, 2, 0).numpy())
+    assert shown(axes[1, 0]).max() == 1
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["original\nblack", "positive\nwhite"]
 
 
 def test_who_gains(pictures):
     gradients = torch.zeros(3, 6, 5)
-    gradients[0, :3], gradients[1, 3:], gradients[1, :, 0] = 1.0, 1.0, -1.0
+    gradients[0, :3] = 1.0
+    gradients[1, 3:] = 1.0
+    gradients[1, :, 0] = -1.0
     axes = drawn(
         figures.who_gains(pictures.images[0], gradients, ("ant", "bee", "cat"), predicted=0)
     )
-    assert (
-        axes[1].get_title() == "Gains if brighter\nant: 60% of pixels"
-        and axes[2].get_title() == "Gains if darker\nant: 40% of pixels"
-    )
+    assert axes[1].get_title() == "Gains if brighter\nant: 60% of pixels"
+    assert axes[2].get_title() == "Gains if darker\nant: 40% of pixels"
     for axis, winner in ((axes[1], gradients.argmax(0)), (axes[2], gradients.argmin(0))):
-        own = np.array(
-            [
-                [to_hex(colour) == COLOURS["positive"].lower() for colour in line]
-                for line in shown(axis)
-            ]
-        )
-        assert (
-            np.array_equal(own, (winner == 0).numpy())
-            and len({to_hex(c) for c in shown(axis)[~own]}) >= 1
-        )
+        hexes = [[to_hex(pixel) for pixel in line] for line in shown(axis)]
+        own = np.array(hexes) == COLOURS["positive"].lower()
+        assert np.array_equal(own, (winner == 0).numpy())
+        assert len({to_hex(c) for c in shown(axis)[~own]}) >= 1
 
 
 # ---- curves
 
 
 def test_every_map_has_a_look_of_its_own():
-    assert (
-        set(COLOURS)
-        == set(DASHES)
-        == set(LABELS)
-        == {name for names in MATCHED.values() for name in names}
-    )
+    shown = {name for names in MATCHED.values() for name in names}
+    assert set(COLOURS) == set(DASHES) == set(LABELS) == shown
     assert len(set(COLOURS.values())) == 5
 
 
@@ -411,7 +380,8 @@ def test_learning_curves():
     }
     (axis,) = drawn(figures.learning_curves(cards))
     found = lines(axis)
-    assert found["a"] == ([1, 2], [0.2, 0.4]) and found["b"] == ([1], [0.5])
+    assert found["a"] == ([1, 2], [0.2, 0.4])
+    assert found["b"] == ([1], [0.5])
     assert [
         (line.get_xdata().item(), line.get_ydata().item())
         for line in axis.get_lines()
@@ -419,7 +389,7 @@ def test_learning_curves():
     ] == [(2, 0.3), (1, 0.6)]
 
 
-def table_of(value, **extra):
+def table_of(value):
     """A table with a row for each map, fill and fraction whose values tell them apart."""
     rows = []
     for m, name in enumerate(COLOURS):
@@ -447,63 +417,50 @@ def table_of(value, **extra):
 @pytest.mark.parametrize("value", ["allegiance", "logit"])
 def test_curves_plot_their_table(value):
     frame = table_of(value)
-    axes = np.array(
-        drawn(figures.curves({"one": frame, "two": frame}, value, "share", zero=value == "logit"))
-    ).reshape(2, 2)
-    for row, title in zip(axes, ("one", "two")):
-        for axis, (fill, names) in zip(row, MATCHED.items()):
+    tables = {"one": frame, "two": frame}
+    figure = figures.curves(tables, value, "share", zero=value == "logit")
+    axes = np.array(drawn(figure)).reshape(2, 2)
+    for row, title in zip(axes, ("one", "two"), strict=True):
+        for axis, (fill, names) in zip(row, MATCHED.items(), strict=True):
             assert axis.get_title() == f"{title}\n{fill} deletion"
-            found = lines(axis)
-            assert (
-                list(found)
-                == [LABELS[name] for name in names]
-                == [text.get_text() for text in axis.get_legend().get_texts()]
-            )
+            curves = lines(axis)
+            in_legend = [text.get_text() for text in axis.get_legend().get_texts()]
+            assert list(curves) == in_legend == [LABELS[name] for name in names]
             bands = [c for c in axis.collections if isinstance(c, PolyCollection)]
             for name, band in zip(names, bands, strict=True):
                 part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
-                assert found[LABELS[name]] == (part["fraction"].tolist(), part[value].tolist())
+                assert curves[LABELS[name]] == (part["fraction"].tolist(), part[value].tolist())
                 y = band.get_paths()[0].vertices[:, 1]
                 assert (y.min(), y.max()) == pytest.approx(
                     (part[value].min() - 0.03, part[value].max() + 0.05)
-                ) and same_color(band.get_facecolor()[0][:3], COLOURS[name])
-            assert any(list(line.get_ydata()) == [0, 0] for line in axis.get_lines()) == (
-                value == "logit"
-            )
-    assert (
-        axes[0, 0].get_ylabel() == "share"
-        and axes[1, 0].get_xlabel() == "fraction of pixels deleted"
-    )
+                )
+                assert same_color(band.get_facecolor()[0][:3], COLOURS[name])
+            has_zero = any(list(line.get_ydata()) == [0, 0] for line in axis.get_lines())
+            assert has_zero == (value == "logit")
+    assert axes[0, 0].get_ylabel() == "share"
+    assert axes[1, 0].get_xlabel() == "fraction of pixels deleted"
 
 
 def test_curves_of_chosen_names():
-    axes = drawn(
-        figures.curves(
-            {"one": table_of("allegiance")},
-            "allegiance",
-            "share",
-            names={"black": ("negative",), "white": ("positive", "active")},
-        )
-    )
+    names = {"black": ("negative",), "white": ("positive", "active")}
+    figure = figures.curves({"one": table_of("allegiance")}, "allegiance", "share", names=names)
+    axes = drawn(figure)
     assert [list(lines(axis)) for axis in axes] == [["Negative"], ["Positive", "Active"]]
 
 
 def test_sweep_plots_its_table():
     frame = table_of("area")
     axes = drawn(figures.sweep({"one": frame}, "area", "area under the curve", zero=True))
-    for axis, (fill, names) in zip(axes, MATCHED.items()):
-        assert (
-            axis.get_title() == f"one\ntowards {fill}"
-            and axis.get_xscale() == "log"
-            and [t.get_text() for t in axis.get_xticklabels()] == ["0.1", "0.5", "1"]
-        )
+    for axis, (fill, names) in zip(axes, MATCHED.items(), strict=True):
+        assert axis.get_title() == f"one\ntowards {fill}"
+        assert axis.get_xscale() == "log"
+        assert [t.get_text() for t in axis.get_xticklabels()] == ["0.1", "0.5", "1"]
         for name, container in zip(names, axis.containers, strict=True):
             part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
             line, _, (bars,) = container.lines
-            assert container.get_label() == LABELS[name] and (
-                list(line.get_xdata()),
-                list(line.get_ydata()),
-            ) == (part["strength"].tolist(), part["area"].tolist())
+            assert container.get_label() == LABELS[name]
+            assert list(line.get_xdata()) == part["strength"].tolist()
+            assert list(line.get_ydata()) == part["area"].tolist()
             ends = np.array([segment[:, 1] for segment in bars.get_segments()])
             assert ends == pytest.approx(part[["area_low", "area_high"]].to_numpy())
 
@@ -516,9 +473,8 @@ def test_kept_curves():
         for fill in MATCHED
     }
     shares = pd.DataFrame({"map": list(COLOURS), "mean": [0.9, 0.5, 0.4, 0.1, 0.2]})
-    for axis, (fill, names) in zip(
-        drawn(figures.kept_curves({"one": flags}, {"one": shares})), MATCHED.items()
-    ):
+    axes = drawn(figures.kept_curves({"one": flags}, {"one": shares}))
+    for axis, (fill, names) in zip(axes, MATCHED.items(), strict=True):
         found = lines(axis)
         assert list(found) == [LABELS[name] for name in names[1:]]
         for name in names[1:]:
@@ -537,9 +493,8 @@ def test_kept_curves():
 def test_histogram():
     values = {"a": torch.tensor([0.0, 0, 0, 1]), "b": torch.tensor([0.4, 0.6])}
     (axis,) = drawn(figures.histogram(values, "share of pixels", bins=4, line=0.5))
-    assert axis.get_xlabel() == "share of pixels" and [
-        text.get_text() for text in axis.get_legend().get_texts()
-    ] == ["a", "b"]
+    assert axis.get_xlabel() == "share of pixels"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
     assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axis.get_lines())
     tops = {
         line.get_label(): max(line.get_ydata())
@@ -551,82 +506,44 @@ def test_histogram():
 
 
 def test_published_beside_reproduced():
-    frame = pd.DataFrame(
-        [
-            {
-                "table": "Table 1",
-                "row": "Accuracy",
-                "column": "CNN",
-                "published": 0.63,
-                "reproduced": 0.64,
-                "low": 0.63,
-                "high": 0.65,
-                "verdict": "agree",
-            },
-            {
-                "table": "Table 2",
-                "row": "Active",
-                "column": "CNN",
-                "published": 0.15,
-                "reproduced": 0.30,
-                "low": 0.25,
-                "high": 0.35,
-                "verdict": "disagree",
-            },
-            {
-                "table": "Table 3",
-                "row": "Inactive",
-                "column": "CNN",
-                "published": 0.15,
-                "reproduced": 0.15,
-                "low": 0.15,
-                "high": 0.15,
-                "verdict": "agree",
-            },
-        ]
-    )
+    columns = ["table", "row", "column", "published", "reproduced", "low", "high", "verdict"]
+    rows = [
+        ["Table 1", "Accuracy", "CNN", 0.63, 0.64, 0.63, 0.65, "agree"],
+        ["Table 2", "Active", "CNN", 0.15, 0.30, 0.25, 0.35, "disagree"],
+        ["Table 3", "Inactive", "CNN", 0.15, 0.15, 0.15, 0.15, "agree"],
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
     (axis,) = drawn(figures.published_beside_reproduced(frame))
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         "Accuracy, CNN",
         "Active, CNN (black)",
         "Inactive, CNN (white)",
-    ] and axis.yaxis_inverted()
+    ]
+    assert axis.yaxis_inverted()
     assert [
         (line.get_xdata()[0], line.get_ydata()[0])
         for line in axis.get_lines()
         if line.get_marker() == "x"
     ] == [(0.63, 0), (0.15, 1), (0.15, 2)]
     dots = [line for line in axis.get_lines() if line.get_marker() == "o"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in dots] == [
-        (0.64, 0),
-        (0.30, 1),
-        (0.15, 2),
-    ]
+    places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in dots]
+    assert places == [(0.64, 0), (0.30, 1), (0.15, 2)]
     assert [same_color(line.get_color(), RED) for line in dots] == [False, True, False]
     bands = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axis.patches]
-    assert bands == [
-        pytest.approx((0.61, 0.65)),
-        pytest.approx((0.10, 0.20)),
-        pytest.approx((0.13, 0.17)),
-    ]  # the larger of tolerance and half-width
+    # the larger of tolerance and half-width
+    assert bands == [pytest.approx(band) for band in ((0.61, 0.65), (0.10, 0.20), (0.13, 0.17))]
 
 
 def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
-    import io
-
-    import PIL.Image
-
     figure, axis = plt.subplots()
     axis.imshow(np.random.default_rng(0).random((60, 60, 3)))
     full = io.BytesIO()
     figure.savefig(full, format="png", dpi=76)
     shown = figures.compact(figure, colours=32)
     picture = PIL.Image.open(io.BytesIO(shown.data))
-    assert (
-        shown.format == "png"
-        and len(picture.getcolors()) <= 32
-        and len(shown.data) < len(full.getvalue()) / 2
-    )
+    assert shown.format == "png"
+    assert len(picture.getcolors()) <= 32
+    assert len(shown.data) < len(full.getvalue()) / 2
     assert not plt.fignum_exists(figure.number)
 
 
@@ -636,17 +553,15 @@ def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
 def test_a_wide_table_keeps_the_order_of_appearance():
     frame = pd.DataFrame(
         [
-            {"network": n, "fill": f, "map": m, "auc": f"{n}{f}{m}"}
-            for n in ("z", "a")
-            for f in ("white", "black")
-            for m in ("positive", "active")
+            {"network": network, "fill": fill, "map": name, "auc": f"{network}{fill}{name}"}
+            for network, fill, name in itertools.product(
+                ("z", "a"), ("white", "black"), ("positive", "active")
+            )
         ]
     )
     both = figures.wide(frame, ["network", "fill"], "map", "auc")
-    assert (
-        list(both.columns) == ["network", "fill", "positive", "active"]
-        and both.columns.name is None
-    )
+    assert list(both.columns) == ["network", "fill", "positive", "active"]
+    assert both.columns.name is None
     assert both.values.tolist() == [
         [n, f, f"{n}{f}positive", f"{n}{f}active"] for n in ("z", "a") for f in ("white", "black")
     ]
@@ -661,15 +576,11 @@ def test_a_wide_table_leaves_blank_what_is_not_there():
     frame = pd.DataFrame(
         {"network": ["a", "a", "b"], "map": ["x", "y", "x"], "auc": [1.0, 2.0, 3.0]}
     )
-    assert (
-        "| b | 3 |  |"
-        in figures.table(figures.wide(frame, "network", "map", "auc"), x="g", y="g").data
-    )
+    wide = figures.wide(frame, "network", "map", "auc")
+    assert "| b | 3 |  |" in figures.table(wide, x="g", y="g").data
 
 
 def test_a_value_and_half_its_interval():
     assert figures.give_or_take(0.25, 0.2, 0.32) == "0.250 ± 0.060"
-    assert (
-        figures.give_or_take(0.25, 0.2, 0.3, "+.2f") == "+0.25 ± 0.05"
-        and figures.give_or_take(-0.25, -0.3, -0.2, "+.2f") == "-0.25 ± 0.05"
-    )
+    assert figures.give_or_take(0.25, 0.2, 0.3, "+.2f") == "+0.25 ± 0.05"
+    assert figures.give_or_take(-0.25, -0.3, -0.2, "+.2f") == "-0.25 ± 0.05"

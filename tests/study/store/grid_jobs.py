@@ -1,4 +1,7 @@
-"""Work for tests of study.store.results.map_cells: functions of a module, so that another process can be given them."""
+"""Work for tests of study.store.results.map_cells.
+
+Functions of a module, so that another process can be given them.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,26 @@ def note(p: dict, what: str) -> None:
         file.write(f"{p['x']} {os.getpid()}\n")
 
 
-def noted(folder: Path, what: str = "done") -> list[int]:
+def _notes(folder: Path, what: str) -> list[list[str]]:
+    """The cell and the process of every note, in order."""
     path = Path(folder) / f"{what}.log"
-    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def noted(folder: Path, what: str = "done") -> list[int]:
+    return [int(x) for x, _ in _notes(folder, what)]
 
 
 def pids(folder: Path, what: str) -> set[int]:
-    path = Path(folder) / f"{what}.log"
-    return (
-        {int(line.split()[1]) for line in path.read_text().splitlines()} if path.exists() else set()
-    )
+    return {int(pid) for _, pid in _notes(folder, what)}
 
 
 def square(p: dict) -> dict:
-    """The square, after `seconds`; dies or fails at `x` as told, `dies` only while there is no file of that name; `outlives` waits for that file."""
+    """The square, after `seconds`; it may die or fail at an `x` that the cell names.
+
+    At `kills` it dies, at `dies` only while there is no file "died"; at `fails` it fails; at
+    `outlives` it waits for that file.
+    """
     note(p, "begun")
     if p["x"] == p.get("kills"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -61,7 +70,7 @@ def alone(p: dict) -> dict:
     """Fails if another cell is at work in this process."""
     _RUNNING.append(p["x"])
     time.sleep(0.1)
-    if _RUNNING != [p["x"]]:
+    if [p["x"]] != _RUNNING:
         raise RuntimeError(f"{_RUNNING} at once")
     _RUNNING.clear()
     note(p, "done")

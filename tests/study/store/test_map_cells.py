@@ -1,4 +1,4 @@
-"""study.store.results.map_cells: every cell once, in whatever process, whatever happens on the way."""
+"""study.store.results.map_cells: every cell once, in any process, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def cluster():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as found:
-        yield found
+    ) as running:
+        yield running
 
 
 def values(contents):
@@ -40,11 +40,7 @@ def values(contents):
 
 
 def stored(folder):
-    return (
-        sorted(f.name for f in (folder / "squares").glob("*"))
-        if (folder / "squares").exists()
-        else []
-    )
+    return sorted(f.name for f in (folder / "squares").glob("*"))
 
 
 # ---- what comes out
@@ -66,29 +62,25 @@ def test_in_this_process_each_cell_is_computed_once_in_order_and_stored(tmp_path
 
 
 def test_a_cell_is_that_of_cell(tmp_path, folder):
-    (one,) = grid_jobs.cells(tmp_path, 1)
-    (content,) = map_cells(square, [one], workers=0, folder=folder)
-    assert (
-        results.cell(
-            one.experiment,
-            one.label,
-            one.parameters,
-            lambda: pytest.fail("it is stored"),
-            folder=folder,
-        )
-        == content
+    (wanted,) = grid_jobs.cells(tmp_path, 1)
+    (content,) = map_cells(square, [wanted], workers=0, folder=folder)
+    again = results.cell(
+        wanted.experiment,
+        wanted.label,
+        wanted.parameters,
+        lambda: pytest.fail("it is stored"),
+        folder=folder,
     )
+    assert again == content
 
 
 def test_processes_share_the_work(tmp_path, folder):
     cells = grid_jobs.cells(tmp_path, 6, seconds=0.3)
     assert values(map_cells(square, cells, workers=2, folder=folder)) == [x * x for x in range(6)]
-    assert sorted(noted(tmp_path)) == list(range(6)) and noted(tmp_path)[:1] != [
-        5
-    ]  # the first ones first
-    assert len(grid_jobs.pids(tmp_path, "done")) == 2 and os.getpid() not in grid_jobs.pids(
-        tmp_path, "done"
-    )
+    assert sorted(noted(tmp_path)) == list(range(6))
+    assert noted(tmp_path)[0] != 5  # the first ones first
+    workers = grid_jobs.pids(tmp_path, "done")
+    assert len(workers) == 2 and os.getpid() not in workers
 
 
 def test_a_dask_cluster_does_the_same(tmp_path, folder, cluster):
@@ -157,11 +149,10 @@ def test_the_time_left_is_the_mean_pace_of_this_run(monkeypatch):
     monkeypatch.setattr(results.time, "monotonic", lambda: next(clock))
     lines = []
     with results._Progress(10, 4, lines.append) as progress:
-        progress.step("a"), progress.step("b")
-    assert [line.split("  ")[-1] for line in lines] == [
-        "about 50 min left",
-        "about 30 min left",
-    ]  # 5 x 600 s, 4 x 450 s
+        progress.step("a")
+        progress.step("b")
+    # 5 x 600 s, 4 x 450 s
+    assert [line.split("  ")[-1] for line in lines] == ["about 50 min left", "about 30 min left"]
 
 
 @pytest.mark.parametrize(
@@ -296,22 +287,19 @@ def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, folder, monkeypatc
     assert (
         values(contents) == [0, 1, 4] and noted(tmp_path) == [0, 1, 2] and len(stored(folder)) == 3
     )
-    assert (
-        sum("No space left on device" in line and "memory" in line for line in lines) == 2
-    )  # the worker's own try is the first
+    # the worker's own try is the first
+    assert sum("No space left on device" in line and "memory" in line for line in lines) == 2
 
 
 def test_a_disk_that_stays_full_ends_the_run_in_one_sentence(tmp_path, folder, monkeypatch):
     write = results.write
-    monkeypatch.setattr(
-        results,
-        "write",
-        lambda path, content: (
-            write(path, content)
-            if "square-0" in path.name
-            else (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
-        ),
-    )
+
+    def full(path, content):
+        if "square-0" not in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(results, "write", full)
     with pytest.raises(OSError, match="square-1.*No space left on device.*goes on from there"):
         map_cells(square, grid_jobs.cells(tmp_path, 3), workers=0, folder=folder, patience=0)
     assert len(stored(folder)) == 1
@@ -325,30 +313,27 @@ import grid_jobs
 from study.store import results
 if __name__ == "__main__":
     folder = Path(sys.argv[3])
-    results.map_cells(grid_jobs.square, grid_jobs.cells(folder, 8, seconds=float(sys.argv[4])), workers=2, folder=folder / "results")
+    cells = grid_jobs.cells(folder, 8, seconds=float(sys.argv[4]))
+    results.map_cells(grid_jobs.square, cells, workers=2, folder=folder / "results")
 """
 
 
 def start(tmp_path, seconds):
     script = tmp_path / "run.py"
     script.write_text(RUN)
-    listens = lambda: signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background jobs are born deaf to Ctrl-C, and so are their children
+
+    def listen():
+        # a shell's background jobs are born deaf to Ctrl-C, and so are their children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    arguments = [script, ROOT, Path(__file__).parent, tmp_path, seconds]
     return subprocess.Popen(
-        [
-            sys.executable,
-            str(script),
-            str(ROOT),
-            str(Path(__file__).parent),
-            str(tmp_path),
-            str(seconds),
-        ],
+        [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=listens,
+        preexec_fn=listen,
     )
 
 

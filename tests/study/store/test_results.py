@@ -1,4 +1,7 @@
-"""study.store.results: an expensive result is computed once, written whole or not at all, and never believed if it is damaged."""
+"""study.store.results: an expensive result is computed once and never believed if it is damaged.
+
+And it is written whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,11 @@ def files(tmp_path):
 def test_what_is_written_is_read(tmp_path):
     content = {"rows": [{"a": 0.1 + 0.2, "b": None, "c": "ä", "d": True}], "nan": [1e-300, -0.0]}
     write(tmp_path / "new" / "a.json", content)
-    assert read(tmp_path / "new" / "a.json") == content and [
-        f.name for f in (tmp_path / "new").iterdir()
-    ] == ["a.json"]
+    assert read(tmp_path / "new" / "a.json") == content
+    assert [f.name for f in (tmp_path / "new").iterdir()] == ["a.json"]
     write(tmp_path / "new" / "a.json", {"rows": []})
-    assert (
-        read(tmp_path / "new" / "a.json") == {"rows": []} and read(tmp_path / "none.json") is None
-    )
+    assert read(tmp_path / "new" / "a.json") == {"rows": []}
+    assert read(tmp_path / "none.json") is None
 
 
 def edit(change):
@@ -94,11 +95,8 @@ def test_a_damaged_cell_is_set_aside_and_computed_again(damage, tmp_path, comput
     again = cell("toy", "a", WHAT, compute)
     assert compute.calls == 2 and again["rows"][0]["value"] == 2.1
     assert path.with_suffix(".damaged").read_bytes() == left and len(files(tmp_path)) == 2
-    assert (
-        cell("toy", "a", WHAT, compute) == again == cells("toy")[0]
-        and compute.calls == 2
-        and len(cells("toy")) == 1
-    )
+    assert cell("toy", "a", WHAT, compute) == again == cells("toy")[0]
+    assert compute.calls == 2 and len(cells("toy")) == 1
 
 
 def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
@@ -120,25 +118,20 @@ def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
 
 def test_a_cell_is_computed_once(tmp_path, compute):
     first = cell("toy", "a", WHAT, compute)
-    assert (
-        first["rows"] == [{"value": 1.1, "name": "ä"}]
-        and first["kept"] == [1, None]
-        and compute.calls == 1
-    )
+    assert first["rows"] == [{"value": 1.1, "name": "ä"}] and first["kept"] == [1, None]
+    assert compute.calls == 1
     assert (first["experiment"], first["version"], first["parameters"]) == ("toy", 1, WHAT)
     assert cell("toy", "a", WHAT, compute) == first and compute.calls == 1
     assert files(tmp_path) == [f"a-{key(WHAT, 1)}.json"]
 
 
 def test_a_cell_says_where_it_came_from(compute):
-    found = cell("toy", "a", WHAT, compute)["provenance"]
-    assert {"commit", "date", "python", "torch", "machine", "threads", "seconds"} <= set(found)
-    assert (
-        found["torch"] == torch.__version__
-        and found["threads"] == 1
-        and found["seconds"] >= 0
-        and found["commit"] == results.commit()
-    )
+    origin = cell("toy", "a", WHAT, compute)["provenance"]
+    assert {"commit", "date", "python", "torch", "machine", "threads", "seconds"} <= set(origin)
+    assert origin["torch"] == torch.__version__
+    assert origin["threads"] == 1
+    assert origin["seconds"] >= 0
+    assert origin["commit"] == results.commit()
 
 
 @pytest.mark.parametrize(
@@ -196,12 +189,9 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monk
 def test_table_has_parameters_and_rows_as_columns():
     cell("toy", "a", {"map": "active", "n": 3}, lambda: {"rows": [{"auc": 0.1}, {"auc": 0.2}]})
     cell("toy", "b", {"map": "inactive", "n": 3}, lambda: {"rows": [{"auc": 0.3}]})
-    found = table("toy")
-    assert list(found.columns) == ["map", "n", "auc"] and found.values.tolist() == [
-        ["active", 3, 0.1],
-        ["active", 3, 0.2],
-        ["inactive", 3, 0.3],
-    ]
+    rows = table("toy")
+    assert list(rows.columns) == ["map", "n", "auc"]
+    assert rows.values.tolist() == [["active", 3, 0.1], ["active", 3, 0.2], ["inactive", 3, 0.3]]
     assert len(table("nothing")) == 0 and cells("nothing") == []
 
 
@@ -209,7 +199,10 @@ def test_table_has_parameters_and_rows_as_columns():
 
 
 def child(folder: Path, what: str, start=None) -> None:
-    """In a process of its own: a cell that is killed half way, or one that takes a while and notes that it was computed."""
+    """In a process of its own: a cell that is killed half way, or one that takes a while.
+
+    The latter notes that it was computed.
+    """
     results.RESULTS, results.CACHE = folder / "results", folder / "cache"
     results.commit = lambda: "child"
 
@@ -235,9 +228,8 @@ def child(folder: Path, what: str, start=None) -> None:
 
 
 def processes(folder: Path, what: str, count: int) -> list[int]:
-    context = multiprocessing.get_context(
-        "fork"
-    )  # a fresh interpreter would import torch anew for each
+    # a fresh interpreter would import torch anew for each
+    context = multiprocessing.get_context("fork")
     start = context.Barrier(count)
     running = [context.Process(target=child, args=(folder, what, start)) for _ in range(count)]
     for process in running:
@@ -251,14 +243,10 @@ def processes(folder: Path, what: str, count: int) -> list[int]:
 def test_a_killed_computation_leaves_no_cell_and_no_lock(what, tmp_path, compute):
     cell("toy", "earlier", {**WHAT, "n": 4}, compute)
     assert processes(tmp_path, what, 1) == [-signal.SIGKILL] and (tmp_path / "computed").exists()
-    assert [f for f in files(tmp_path) if f.endswith(".json")] == [
-        f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"
-    ] and len(cells("toy")) == 1
-    assert (
-        cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1
-        and compute.calls == 2
-        and len(cells("toy")) == 2
-    )
+    written = [f for f in files(tmp_path) if f.endswith(".json")]
+    assert written == [f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"] and len(cells("toy")) == 1
+    assert cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1
+    assert compute.calls == 2 and len(cells("toy")) == 2
 
 
 def test_two_processes_compute_a_cell_once(tmp_path):
@@ -308,7 +296,9 @@ def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "a.py").write_text("a = 1")
-    git("init", "-q"), git("add", "."), git("commit", "-q", "-m", "first")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
     head = git("rev-parse", "--short", "HEAD")
     (tmp_path / "book.md").write_text("no code")
     assert fresh_commit() == head

@@ -1,4 +1,5 @@
-"""study.subjects.cifar10: each of CIFAR-10's layouts is found, in the order promised, and gives the same pictures; what is damaged is refused."""
+"""study.subjects.cifar10: each of CIFAR-10's layouts is found, in the order promised, and gives the
+same pictures; what is damaged is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +55,10 @@ def put_binary(base: Path, batches) -> Path:
     folder = base / cifar10.BINARY
     folder.mkdir(parents=True)
     for name, (pixels, labels) in batches.items():
-        records = [bytes([label]) + picture.tobytes() for picture, label in zip(pixels, labels)]
+        records = [
+            bytes([label]) + picture.tobytes()
+            for picture, label in zip(pixels, labels, strict=True)
+        ]
         (folder / f"{name}.bin").write_bytes(b"".join(records))
     return folder
 
@@ -74,14 +78,9 @@ def put_python(base: Path, batches) -> Path:
 
 def put_folders(base: Path, batches) -> Path:
     for name, (pixels, labels) in batches.items():
-        for n, (picture, label) in enumerate(zip(pixels, labels)):
-            file = (
-                base
-                / "cifar10"
-                / ("test" if name == "test_batch" else "train")
-                / CIFAR10_CLASSES[label]
-                / f"{name}-{n:02}.png"
-            )
+        for n, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+            split = "test" if name == "test_batch" else "train"
+            file = base / "cifar10" / split / CIFAR10_CLASSES[label] / f"{name}-{n:02}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture.transpose(1, 2, 0)).save(file)
     return base / "cifar10"
@@ -109,10 +108,8 @@ def test_official_versions_give_the_same_pictures_in_their_own_order(split, raw,
     assert torch.equal(
         binary.images, torch.from_numpy(np.concatenate([pixels for pixels, _ in parts]))
     )
-    assert (
-        binary.labels.tolist() == np.concatenate([labels for _, labels in parts]).tolist()
-        and binary.classes == CIFAR10_CLASSES
-    )
+    assert binary.labels.tolist() == np.concatenate([labels for _, labels in parts]).tolist()
+    assert binary.classes == CIFAR10_CLASSES
 
 
 def test_layouts_come_in_their_order_and_the_named_folder_before_data_raw(raw, named):
@@ -125,11 +122,11 @@ def test_layouts_come_in_their_order_and_the_named_folder_before_data_raw(raw, n
         put_python(named, batches),
         put_binary(named, batches),
     ]
-    found = []
+    used = []
     for place in reversed(places):
-        found.append(load("cifar10").source)
+        used.append(load("cifar10").source)
         place.rename(place.with_name(f"{place.name}-away"))
-    assert found == [
+    assert used == [
         f"{base}/{layout}"
         for base in ("SIGN_NOISE_DATA", "data/raw")
         for layout in ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar10/test")
@@ -171,40 +168,33 @@ def test_pictures_can_be_stretched(put, raw):
     put(raw, batches)
     wide, plain = load("cifar10", size=48), load("cifar10")
     assert wide.images.shape == (COUNT, 3, 48, 48) and torch.equal(wide.labels, plain.labels)
-    picture = Image.fromarray(plain.images[7].permute(1, 2, 0).numpy()).resize(
-        (48, 48), Image.Resampling.BILINEAR
-    )
-    assert torch.equal(wide.images[7], torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+    picture = Image.fromarray(plain.images[7].permute(1, 2, 0).numpy())
+    stretched = np.array(picture.resize((48, 48), Image.Resampling.BILINEAR))
+    assert torch.equal(wide.images[7], torch.from_numpy(stretched).permute(2, 0, 1))
 
 
 def test_pickles_of_python_2_are_read(raw):
-    """As the official files are: texts are bytes, NumPy's functions have an older module's name. Written out by hand."""
+    """As the official files are: texts are bytes, NumPy's functions have an older module's name.
+    Written out by hand."""
     batches = made()
     folder = put_python(raw, batches)
     pixels, labels = batches["test_batch"]
-    array = (
-        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # an empty array, which is given
-        + b"(K\x01"
-        + b"K"
-        + bytes([COUNT])
-        + b"M"
-        + (3072).to_bytes(2, "little")
-        + b"\x86"  # its version and shape,
-        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"  # its type,
-        + b"\x89T"
-        + pixels.size.to_bytes(4, "little")
-        + pixels.tobytes()
-        + b"tb"
-    )  # its order and bytes
+    # an empty array, which is given its version and shape, its type, its order and bytes
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    shape = b"(K\x01" + b"K" + bytes([COUNT]) + b"M" + (3072).to_bytes(2, "little") + b"\x86"
+    dtype = (
+        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    content = b"\x89T" + pixels.size.to_bytes(4, "little") + pixels.tobytes() + b"tb"
+    array = empty + shape + dtype + content
     numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
     (folder / "test_batch").write_bytes(
         b"\x80\x02}(U\x04data" + array + b"U\x06labels" + numbers + b"u."
     )
     pictures = load("cifar10")
-    assert (
-        torch.equal(pictures.images, torch.from_numpy(pixels))
-        and pictures.labels.tolist() == labels.tolist()
-    )
+    assert torch.equal(pictures.images, torch.from_numpy(pixels))
+    assert pictures.labels.tolist() == labels.tolist()
 
 
 # ---- what is not CIFAR-10
@@ -324,20 +314,18 @@ def test_all_official_versions_have_the_published_fingerprints(tmp_path, monkeyp
     published = {"train": "f3120a8fa253", "test": "815bee49b921"}
     assert {split: pictures.fingerprint for split, pictures in real.items()} == published
     parts = [
-        *zip(real["train"].images.split(10_000), real["train"].labels.split(10_000)),
+        *zip(real["train"].images.split(10_000), real["train"].labels.split(10_000), strict=True),
         (real["test"].images, real["test"].labels),
     ]
     folder = tmp_path / cifar10.PYTHON
     folder.mkdir()
-    for name, (images, labels) in zip(
-        [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"], parts
-    ):
+    names = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
+    for name, (images, labels) in zip(names, parts, strict=True):
         (folder / name).write_bytes(
             pickle.dumps({"data": images.flatten(1).numpy(), "labels": labels.tolist()}, 4)
         )
     monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path))
     for split, fingerprint in published.items():
         again = load("cifar10", split)
-        assert (
-            again.source == f"SIGN_NOISE_DATA/{cifar10.PYTHON}" and again.fingerprint == fingerprint
-        )
+        assert again.source == f"SIGN_NOISE_DATA/{cifar10.PYTHON}"
+        assert again.fingerprint == fingerprint

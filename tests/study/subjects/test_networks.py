@@ -1,4 +1,5 @@
-"""study.subjects.networks: the architectures of the papers, weights that are checked before they are used, and networks of the user's own."""
+"""study.subjects.networks: the architectures of the papers, weights that are checked before they
+are used, and networks of the user's own."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def state():
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """module(name, text): writes a Python module into the working folder; what is imported is forgotten afterwards."""
+    """module(name, text): writes a Python module into the working folder; what is imported is
+    forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -57,6 +59,26 @@ def module(tmp_path, monkeypatch):
 # ---- the networks of paper Sign
 
 
+def described(layer: nn.Module) -> list:
+    """Kind and sizes of a layer of basic_cnn."""
+    kind = type(layer).__name__
+    if isinstance(layer, nn.Conv2d):
+        assert layer.kernel_size[0] == layer.kernel_size[1]
+        assert layer.groups == 1
+        assert layer.dilation == (1, 1)
+        assert layer.bias is not None
+        return [
+            kind,
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size[0],
+            layer.stride[0],
+        ]
+    if isinstance(layer, nn.MaxPool2d):
+        return [kind, layer.kernel_size, layer.stride]
+    return [kind]
+
+
 def test_basic_cnn_layer_by_layer():
     def conv(before, after, kernel=3, stride=1):
         return ["Conv2d", before, after, kernel, stride]
@@ -71,26 +93,6 @@ def test_basic_cnn_layer_by_layer():
             ["ReLU"],
         ]
 
-    def describe(layer):
-        kind = type(layer).__name__
-        if isinstance(layer, nn.Conv2d):
-            assert (
-                layer.kernel_size[0] == layer.kernel_size[1]
-                and layer.groups == 1
-                and layer.dilation == (1, 1)
-                and layer.bias is not None
-            )
-            return [
-                kind,
-                layer.in_channels,
-                layer.out_channels,
-                layer.kernel_size[0],
-                layer.stride[0],
-            ]
-        return (
-            [kind, layer.kernel_size, layer.stride] if isinstance(layer, nn.MaxPool2d) else [kind]
-        )
-
     model = load("basic_cnn", classes=CLASSES)
     expected = [
         conv(3, 32, 7, 2),
@@ -103,7 +105,7 @@ def test_basic_cnn_layer_by_layer():
         ["Flatten"],
         ["Linear"],
     ]
-    assert [describe(layer) for layer in model] == expected
+    assert [described(layer) for layer in model] == expected
     convolutions = [
         (3, 32, 7),
         (32, 32, 3),
@@ -124,13 +126,15 @@ def test_basic_cnn_layer_by_layer():
 
 
 def test_basic_cnn_shrinks_a_small_picture_to_one_pixel():
-    """At 32 pixels the last maps are 2x2 and 1x1, as the protocol says; at 224 nothing is lost to padding."""
+    """At 32 pixels the last maps are 2x2 and 1x1, as the protocol says; at 224 nothing is lost to
+    padding."""
     sides = []
     for size in (32, 224):
         x, seen = torch.zeros(1, 3, size, size), []
         for layer in load("basic_cnn", classes=CLASSES)[:-3]:
             x = layer(x)
-            seen += [] if isinstance(layer, nn.ReLU) else [x.shape[2]]
+            if not isinstance(layer, nn.ReLU):
+                seen.append(x.shape[2])
         sides.append(seen)
     assert sides == [
         [16, 8, 8, 4, 4, 4, 2, 2, 2, 1, 1],
@@ -141,11 +145,9 @@ def test_basic_cnn_shrinks_a_small_picture_to_one_pixel():
 def test_resnet18_keeps_its_1000_outputs_and_its_stem():
     model = load("resnet18", classes=CLASSES)
     body, head = model
-    assert (
-        (body.fc.in_features, body.fc.out_features) == (512, 1000)
-        and (head.in_features, head.out_features) == (1000, 10)
-        and head.bias is not None
-    )
+    assert (body.fc.in_features, body.fc.out_features) == (512, 1000)
+    assert (head.in_features, head.out_features) == (1000, 10)
+    assert head.bias is not None
     assert (body.conv1.kernel_size, body.conv1.stride, body.maxpool.stride) == ((7, 7), (2, 2), 2)
     assert sum(p.numel() for p in model.parameters()) == 11_689_512 + 10_010
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
@@ -155,16 +157,11 @@ def test_convnext_tiny_keeps_its_1000_outputs_and_has_gelu_for_relu():
     model = load("convnext_tiny", classes=CLASSES)
     body, head = model
     kinds = [type(module).__name__ for module in body.modules()]
-    assert (kinds.count("GELU"), kinds.count("ReLU"), kinds.count("CNBlock")) == (
-        18,
-        0,
-        18,
-    )  # 3 + 3 + 9 + 3 blocks, one in each
-    assert (
-        (body.classifier[-1].in_features, body.classifier[-1].out_features) == (768, 1000)
-        and (head.in_features, head.out_features) == (1000, 10)
-        and head.bias is not None
-    )
+    # 3 + 3 + 9 + 3 blocks, one in each
+    assert (kinds.count("GELU"), kinds.count("ReLU"), kinds.count("CNBlock")) == (18, 0, 18)
+    assert (body.classifier[-1].in_features, body.classifier[-1].out_features) == (768, 1000)
+    assert (head.in_features, head.out_features) == (1000, 10)
+    assert head.bias is not None
     assert sum(p.numel() for p in model.parameters()) == 28_589_128 + 10_010
     assert (model.black, model.white, model.classes, model.name, model.training) == (
         0,
@@ -179,31 +176,21 @@ def test_convnext_tiny_keeps_its_1000_outputs_and_has_gelu_for_relu():
 
 def test_rectgrad_cnn_is_the_network_of_appendix_f2():
     model = load("rectgrad_cnn", classes=CLASSES)
-    layers = [
-        (
-            type(layer).__name__,
-            *(
-                getattr(layer, key)
-                for key in (
-                    "in_channels",
-                    "out_channels",
-                    "kernel_size",
-                    "in_features",
-                    "out_features",
-                )
-                if hasattr(layer, key)
-            ),
-        )
-        for layer in model
-    ]
-    pair = lambda before, width: [
-        ("Conv2d", before, width, (3, 3)),
-        ("ReLU",),
-        ("Conv2d", width, width, (3, 3)),
-        ("ReLU",),
-        ("MaxPool2d", 2),
-    ]
-    assert layers == [
+    sizes = ("in_channels", "out_channels", "kernel_size", "in_features", "out_features")
+
+    def describe(layer):
+        return type(layer).__name__, *(getattr(layer, key) for key in sizes if hasattr(layer, key))
+
+    def pair(before, width):
+        return [
+            ("Conv2d", before, width, (3, 3)),
+            ("ReLU",),
+            ("Conv2d", width, width, (3, 3)),
+            ("ReLU",),
+            ("MaxPool2d", 2),
+        ]
+
+    assert [describe(layer) for layer in model] == [
         *pair(3, 32),
         *pair(32, 64),
         ("Flatten",),
@@ -227,23 +214,18 @@ def test_what_every_model_says_of_itself(name):
     model = load(name, classes=CLASSES[:3])
     assert (model.black, model.white, model.classes, model.name) == (0, 1, CLASSES[:3], name)
     assert not any(module.training for module in model.modules())
-    assert (
-        model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
-        and next(model.parameters()).dtype == torch.float32
-    )
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    assert next(model.parameters()).dtype == torch.float32
 
 
 def test_a_seed_repeats_and_leaves_the_global_random_numbers_alone():
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    one = fingerprint(load("basic_cnn", classes=CLASSES, seed=3))
+    first = fingerprint(load("basic_cnn", classes=CLASSES, seed=3))
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(2)
-    assert (
-        fingerprint(load("basic_cnn", classes=CLASSES, seed=3))
-        == one
-        != fingerprint(load("basic_cnn", classes=CLASSES, seed=4))
-    )
+    assert fingerprint(load("basic_cnn", classes=CLASSES, seed=3)) == first
+    assert fingerprint(load("basic_cnn", classes=CLASSES, seed=4)) != first
 
 
 # ---- weights
@@ -254,11 +236,9 @@ def test_saved_weights_come_back(tmp_path):
     save(model, path, {"classes": list(CLASSES), "seed": 5})
     again = load("basic_cnn", str(path), seed=6)
     images = torch.rand(2, 3, 32, 32)
-    assert (
-        fingerprint(again) == fingerprint(model)
-        and again.classes == CLASSES
-        and torch.equal(again(images), model(images))
-    )
+    assert fingerprint(again) == fingerprint(model)
+    assert again.classes == CLASSES
+    assert torch.equal(again(images), model(images))
     assert networks.card("basic_cnn", str(path)) == {"classes": list(CLASSES), "seed": 5}
     assert sorted(f.name for f in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
 
@@ -292,61 +272,67 @@ def test_half_precision_halves_parameters_alone(module, tmp_path):
     module("nets_half", "build = lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))")
     model, path = load("python:nets_half:build", seed=5), tmp_path / "half.safetensors"
     for buffer in model.buffers():
-        buffer.copy_(
-            torch.rand(buffer.shape) + 1e-5 if buffer.is_floating_point() else torch.tensor(123_457)
-        )
+        if buffer.is_floating_point():
+            buffer.copy_(torch.rand(buffer.shape) + 1e-5)
+        else:
+            buffer.fill_(123_457)
     save(model, path, {}, half=True)
     parameters = dict(model.named_parameters())
     with safe_open(path, "pt") as file:
-        for key in file.keys():
-            assert file.get_tensor(key).dtype == (
-                torch.float16 if key in parameters else model.state_dict()[key].dtype
-            ), key
+        for key in file.keys():  # noqa: SIM118 (it is no dictionary and cannot be iterated over)
+            stored = torch.float16 if key in parameters else model.state_dict()[key].dtype
+            assert file.get_tensor(key).dtype == stored, key
     again = load("python:nets_half:build", str(path))
     for key, value in again.state_dict().items():
         expected = model.state_dict()[key]
-        assert value.dtype == expected.dtype and torch.equal(
-            value, expected.half().float() if key in parameters else expected
-        ), key
+        assert value.dtype == expected.dtype, key
+        if key in parameters:
+            expected = expected.half().float()
+        assert torch.equal(value, expected), key
     assert not torch.equal(again[0].weight, model[0].weight) and again[0].weight.requires_grad
     save(again, path, {}, half=True)  # rounded once, rounded for good
     assert fingerprint(load("python:nets_half:build", str(path))) == fingerprint(again)
 
 
+def damaged(kind: str, whole: bytes) -> bytes:
+    """What is left of a file."""
+    if kind == "truncated":
+        return whole[:-1000]
+    if kind == "head":
+        return whole[:30]
+    if kind == "empty":
+        return b""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (5000,), dtype=torch.uint8, generator=generator)
+    return noise.numpy().tobytes()
+
+
 def bad_weights(kind: str, folder: Path, state: dict) -> Path:
-    path = folder / ("bad.safetensors" if kind.split()[-1] != "pt" else "bad.pt")
-    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
-    if kind.startswith("truncated"):
-        path.write_bytes(path.read_bytes()[:-1000])
-    elif kind.startswith("head"):
-        path.write_bytes(path.read_bytes()[:30])
-    elif kind.startswith("noise"):
-        path.write_bytes(
-            torch.randint(
-                256, (5000,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-            )
-            .numpy()
-            .tobytes()
-        )
-    elif kind.startswith("empty"):
-        path.write_bytes(b"")
-    elif kind == "shape":
-        save_file(state | {"0.weight": torch.zeros(32, 3, 5, 5)}, path)
-    elif kind == "missing":
-        save_file({k: v for k, v in state.items() if k != "3.bias"}, path)
-    elif kind == "extra":
-        save_file(state | {"21.weight": torch.zeros(1)}, path)
-    elif kind in ("nan", "inf"):
-        state["5.weight"][1, 2, 0, 0] = float(kind)
-        save_file(state, path)
-    elif kind == "list pt":
-        torch.save(list(state.values()), path)
-    elif kind == "nested pt":
-        torch.save({"model": state, "epoch": 3}, path)
-    elif kind == "numbered pt":
-        torch.save(dict(enumerate(state.values())), path)
-    elif kind == "module pt":
-        torch.save(nn.Linear(2, 2), path)
+    what, _, ending = kind.partition(" ")
+    path = folder / ("bad.pt" if ending == "pt" else "bad.safetensors")
+    content = state
+    if what == "shape":
+        content = state | {"0.weight": torch.zeros(32, 3, 5, 5)}
+    elif what == "missing":
+        content = {k: v for k, v in state.items() if k != "3.bias"}
+    elif what == "extra":
+        content = state | {"21.weight": torch.zeros(1)}
+    elif what in ("nan", "inf"):
+        state["5.weight"][1, 2, 0, 0] = float(what)
+    elif what == "list":
+        content = list(state.values())
+    elif what == "nested":
+        content = {"model": state, "epoch": 3}
+    elif what == "numbered":
+        content = dict(enumerate(state.values()))
+    elif what == "module":
+        content = nn.Linear(2, 2)
+    if ending == "pt":
+        torch.save(content, path)
+    else:
+        save_file(content, path)
+    if what in ("truncated", "head", "noise", "empty"):
+        path.write_bytes(damaged(what, path.read_bytes()))
     return path
 
 
@@ -431,7 +417,8 @@ def test_a_damaged_card_is_named(tmp_path, state):
 
 
 def test_weights_never_stand_without_their_card(tmp_path, monkeypatch):
-    """A stop between the two files must not leave weights that pass for finished ones and have no protocol or accuracy."""
+    """A stop between the two files must not leave weights that pass for finished ones and have no
+    protocol or accuracy."""
     write = Path.write_text
 
     def full(self, *arguments, **options):
@@ -451,18 +438,17 @@ def test_weights_never_stand_without_their_card(tmp_path, monkeypatch):
 
 def test_fingerprint_sees_every_tensor():
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
-    found, before = {fingerprint(model)}, fingerprint(model)
+    before = fingerprint(model)
+    fingerprints = {before}
     for value in model.state_dict().values():
         kept = value.clone()
         value.view(-1)[-1] += 1
-        found.add(fingerprint(model))
+        fingerprints.add(fingerprint(model))
         value.copy_(kept)
-    assert (
-        len(found) == 1 + len(model.state_dict())
-        and fingerprint(model) == before
-        and re.fullmatch("[0-9a-f]{12}", before)
-    )
-    assert fingerprint(nn.Sequential(model[0], model[1])) not in found
+    assert len(fingerprints) == 1 + len(model.state_dict())
+    assert fingerprint(model) == before
+    assert re.fullmatch("[0-9a-f]{12}", before)
+    assert fingerprint(nn.Sequential(model[0], model[1])) not in fingerprints
     assert fingerprint(model.to(memory_format=torch.channels_last)) == before
 
 
@@ -489,11 +475,9 @@ def test_committed_weights_load_and_have_a_card(path):
         "licence",
         "commit",
     } <= set(about)
-    assert (
-        about["model"] == name
-        and tag.startswith(about["dataset"])
-        and len(about["epochs"]) == about["protocol"]["epochs"]
-    )
+    assert about["model"] == name
+    assert tag.startswith(about["dataset"])
+    assert len(about["epochs"]) == about["protocol"]["epochs"]
     assert tag.endswith(f"seed{about['protocol']['seed']}") or about["protocol"]["seed"] == 0
     assert ("body" in about) == (about["protocol"].get("trains", "all") != "all")
     if name not in networks.BUILDERS and not all(
@@ -527,11 +511,8 @@ def test_committed_weights_load_and_have_a_card(path):
         ("resnet", "cifar10", ["'resnet'", "accepted are"]),
         ("torchvision:resnet19", None, ["'resnet19'", "list_models"]),
         ("torchvision:", None, ["''", "list_models"]),
-        (
-            "torchvision:fcn_resnet50",
-            None,
-            ["'fcn_resnet50'"],
-        ),  # a segmentation network has no logits [N,K]
+        # a segmentation network has no logits [N,K]
+        ("torchvision:fcn_resnet50", None, ["'fcn_resnet50'"]),
         ("python:nets", None, ["'python:nets'", "python:<module>:<factory>"]),
         ("python:nets:build:it", None, ["python:<module>:<factory>"]),
         (
@@ -585,9 +566,8 @@ def test_a_factory_in_the_working_folder(module):
         "python:nets_here:build",
     )
     plain = load("python:nets_here:plain", classes=CLASSES[:2])
-    assert (plain.black, plain.white, plain.classes) == (0, 1, ("a", "b")) and load(
-        "python:nets_here:plain"
-    ).classes is None
+    assert (plain.black, plain.white, plain.classes) == (0, 1, ("a", "b"))
+    assert load("python:nets_here:plain").classes is None
     assert (
         fingerprint(own)
         == fingerprint(load("python:nets_here:build", seed=3))
@@ -656,22 +636,24 @@ def test_a_failed_download_is_one_sentence(name, monkeypatch):
 
 
 def test_pretrained_resnet18_gets_a_new_last_layer(monkeypatch):
-    small = lambda weights=None: nn.Linear(
-        12, 1000
-    )  # stands for the real one, whose 11 million weights take time to draw
+    def small(weights=None):
+        """Stands for the real one, whose 11 million weights take time to draw."""
+        return nn.Linear(12, 1000)
+
     pretrained, asked = small(), []
+
+    def get_model(*arguments, **options):
+        asked.append((arguments, options))
+        return pretrained
+
     monkeypatch.setattr("torchvision.models.resnet18", small)
-    monkeypatch.setattr(
-        "torchvision.models.get_model", lambda *a, **k: asked.append((a, k)) or pretrained
-    )
-    model, other = (
-        load("resnet18", "imagenet", classes=CLASSES, seed=1),
-        load("resnet18", "imagenet", classes=CLASSES, seed=2),
-    )
-    assert fingerprint(model[0]) == fingerprint(other[0]) == fingerprint(
-        pretrained
-    ) and fingerprint(model[1]) != fingerprint(other[1])
-    assert asked[0] == (("resnet18",), {"weights": "DEFAULT"}) and (
+    monkeypatch.setattr("torchvision.models.get_model", get_model)
+    model = load("resnet18", "imagenet", classes=CLASSES, seed=1)
+    other = load("resnet18", "imagenet", classes=CLASSES, seed=2)
+    assert fingerprint(model[0]) == fingerprint(other[0]) == fingerprint(pretrained)
+    assert fingerprint(model[1]) != fingerprint(other[1])
+    assert asked[0] == (("resnet18",), {"weights": "DEFAULT"})
+    assert (
         model.black,
         model.white,
         model.classes,
@@ -684,11 +666,9 @@ def test_pretrained_networks_take_0_to_1_and_scale_inside(monkeypatch):
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     for value in (0.0, 1.0):
         torch.testing.assert_close(model(torch.full((1, 3, 1, 1), value))[0], (value - mean) / std)
-    assert (
-        (model.black, model.white) == (0, 1)
-        and len(model.classes) == 1000
-        and model.classes[1] == "goldfish"
-    )
+    assert (model.black, model.white) == (0, 1)
+    assert len(model.classes) == 1000
+    assert model.classes[1] == "goldfish"
 
 
 # ---- weights that come with packages
@@ -718,9 +698,13 @@ def logits(model, images):
 def network():
     """network(name): with its ImageNet weights, read once."""
     kept = {}
-    return lambda name: (
-        kept[name] if name in kept else kept.setdefault(name, load(name, "imagenet"))
-    )
+
+    def read(name):
+        if name not in kept:
+            kept[name] = load(name, "imagenet")
+        return kept[name]
+
+    return read
 
 
 @needs_packages
@@ -734,12 +718,13 @@ def test_pretrained_networks_recognise_what_is_on_a_photograph(name, network):
         name,
         False,
     )
-    assert (
-        sum(p.numel() for p in model.parameters()) == PACKAGED[name]
-        and networks.card(name, "imagenet") == {}
-    )
-    found = dict(zip(imagenet.PHOTOS, logits(model, photos.images)))
-    top = lambda photo, k: {model.classes[i] for i in found[photo].topk(k).indices}
+    assert sum(p.numel() for p in model.parameters()) == PACKAGED[name]
+    assert networks.card(name, "imagenet") == {}
+    by_photo = dict(zip(imagenet.PHOTOS, logits(model, photos.images), strict=True))
+
+    def top(photo, k):
+        return {model.classes[i] for i in by_photo[photo].topk(k).indices}
+
     assert len(top("chelsea.png", 3) & CATS) == 3 and top("coffee.png", 1) == {"espresso"}
 
 
@@ -774,10 +759,11 @@ def test_pretrained_networks_recognise_imagenet(name, least, network):
     [
         (torch.full((1, 3, 1, 1), -1.0), (-103.939, -116.779, -123.68)),
         (torch.full((1, 3, 1, 1), 1.0), (255 - 103.939, 255 - 116.779, 255 - 123.68)),
+        # red: the last of BGR
         (
             torch.tensor([1.0, 0, -1]).reshape(1, 3, 1, 1),
             (-103.939, 127.5 - 116.779, 255 - 123.68),
-        ),  # red: the last of BGR
+        ),
     ],
     ids=["black", "white", "red"],
 )
@@ -813,43 +799,40 @@ def test_squeezenet_kernels_are_those_of_the_file(network):
 def test_efficientnet_is_the_packages_own_with_padding_inside_the_convolutions(size, network):
     from efficientnet_lite_pytorch import EfficientNet
 
-    model, theirs = (
-        network("efficientnet_lite0"),
-        EfficientNet.from_name("efficientnet-lite0", image_size=size).eval(),
-    )
+    model = network("efficientnet_lite0")
+    theirs = EfficientNet.from_name("efficientnet-lite0", image_size=size).eval()
     theirs.load_state_dict(torch.load(pretrained.path("efficientnet_lite0"), weights_only=True))
     images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(model(images), theirs(images))
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    assert len(convolutions) == 49 and all(
+    assert len(convolutions) == 49
+    assert all(
         m.padding == (m.kernel_size[0] // 2,) * 2 for m in convolutions if tuple(m.stride) == (1, 1)
     )
-    assert sum(isinstance(m, nn.ReLU6) for m in model.modules()) == 17 and not any(
-        m.training for m in model.modules()
-    )
-    assert theirs._conv_stem.weight.shape == (32, 3, 3, 3) and not hasattr(
-        nn.Conv2d, "static_padding"
-    )
+    assert sum(isinstance(m, nn.ReLU6) for m in model.modules()) == 17
+    assert not any(m.training for m in model.modules())
+    assert theirs._conv_stem.weight.shape == (32, 3, 3, 3)
+    assert not hasattr(nn.Conv2d, "static_padding")
 
 
 @needs_packages
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_networks_without_or_with_other_weights(name, tmp_path):
-    one = load(name, classes=CLASSES, seed=3)
+    model = load(name, classes=CLASSES, seed=3)
     with torch.no_grad():
-        assert one(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
-    assert (one.black, one.white, one.classes) == (-1, 1, CLASSES) and load(
-        name
-    ).classes == imagenet.classes()
+        assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
+    assert (model.black, model.white, model.classes) == (-1, 1, CLASSES)
+    assert load(name).classes == imagenet.classes()
     assert (
-        fingerprint(one)
+        fingerprint(model)
         == fingerprint(load(name, classes=CLASSES, seed=3))
         != fingerprint(load(name, classes=CLASSES, seed=4))
     )
-    save(one, tmp_path / "mine.safetensors", {"classes": list(CLASSES)})
+    save(model, tmp_path / "mine.safetensors", {"classes": list(CLASSES)})
     again = load(name, str(tmp_path / "mine.safetensors"), seed=5)
-    assert fingerprint(again) == fingerprint(one) and (again.black, again.classes) == (-1, CLASSES)
+    assert fingerprint(again) == fingerprint(model)
+    assert (again.black, again.classes) == (-1, CLASSES)
     refused(
         lambda: load(name, str(tmp_path / "mine.safetensors")[:-4] + "x.pkl"),
         "mine",
@@ -882,11 +865,10 @@ def downloads(monkeypatch):
         brought = {name: body() for name in networks._DOWNLOADED}
         for network in brought.values():
             for buffer in network.buffers():
-                buffer.copy_(
-                    torch.rand(buffer.shape) + 0.5
-                    if buffer.is_floating_point()
-                    else torch.tensor(7)
-                )
+                if buffer.is_floating_point():
+                    buffer.copy_(torch.rand(buffer.shape) + 0.5)
+                else:
+                    buffer.fill_(7)
     for name in brought:
         monkeypatch.setattr(f"torchvision.models.{name}", body)
     monkeypatch.setattr(networks, "_download", lambda name: brought[name])
@@ -899,10 +881,8 @@ def offline(monkeypatch):
         raise OSError("<urlopen error>\nno network")
 
     monkeypatch.setattr("torchvision.models.get_model", no_network)
-    (
-        monkeypatch.setattr("torchvision.models.resnet18", body),
-        monkeypatch.setattr("torchvision.models.convnext_tiny", body),
-    )
+    monkeypatch.setattr("torchvision.models.resnet18", body)
+    monkeypatch.setattr("torchvision.models.convnext_tiny", body)
 
 
 def same(first: nn.Module, second: nn.Module) -> bool:
@@ -914,14 +894,15 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 
 def trained(model: nn.Module, drifts=(), seed=3) -> nn.Module:
-    """`model` as if its last layer were trained and the buffers `drifts` had followed other pictures."""
+    """`model` as if its last layer were trained and the buffers `drifts` had followed other
+    pictures."""
     generator, state = torch.Generator().manual_seed(seed), model.state_dict()
     for key in ("1.weight", "1.bias", *drifts):
-        state[key] += (
-            torch.rand(state[key].shape, generator=generator).to(state[key].dtype)
-            if state[key].is_floating_point()
-            else 5
-        )
+        value = state[key]
+        if value.is_floating_point():
+            value += torch.rand(value.shape, generator=generator).to(value.dtype)
+        else:
+            value += 5
     return model
 
 
@@ -941,45 +922,35 @@ def test_a_packaged_network_keeps_its_logits_under_a_new_layer(name, network):
         1,
         CLASSES,
         name,
-    ) and not any(module.training for module in model.modules())
+    )
+    assert not any(module.training for module in model.modules())
     given = sources.to_range(images, model)
     with torch.no_grad():
-        assert (
-            torch.equal(model[0](given), network(name)(given))
-            and torch.equal(model(given), network(name)(given) @ model[1].weight.T + model[1].bias)
-            and len(model) == 2
-        )
+        assert torch.equal(model[0](given), network(name)(given))
+        assert torch.equal(model(given), network(name)(given) @ model[1].weight.T + model[1].bias)
+        assert len(model) == 2
     torch.manual_seed(3)
     assert same(model[1], nn.Linear(1000, 10))
-    again, other = (
-        networks.transferred(name, list(CLASSES), seed=3),
-        networks.transferred(name, CLASSES, seed=4),
-    )
-    assert (
-        same(model, again)
-        and again.classes == CLASSES
-        and same(model[0], other[0])
-        and not torch.equal(model[1].weight, other[1].weight)
-    )
+    again = networks.transferred(name, list(CLASSES), seed=3)
+    other = networks.transferred(name, CLASSES, seed=4)
+    assert same(model, again)
+    assert again.classes == CLASSES
+    assert same(model[0], other[0])
+    assert not torch.equal(model[1].weight, other[1].weight)
 
 
 @pytest.mark.parametrize("name", networks._DOWNLOADED)
 def test_a_downloaded_network_keeps_its_weights_under_a_new_layer(name, downloads):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    model, other = (
-        networks.transferred(name, CLASSES, seed=3),
-        networks.transferred(name, CLASSES, seed=4),
-    )
+    model = networks.transferred(name, CLASSES, seed=3)
+    other = networks.transferred(name, CLASSES, seed=4)
     assert torch.equal(before, torch.get_rng_state())
-    assert (
-        same(model[0], downloads[name])
-        and same(other[0], downloads[name])
-        and not torch.equal(model[1].weight, other[1].weight)
-    )
-    assert same(model, networks.transferred(name, CLASSES, seed=3)) and same(
-        model, load(name, "imagenet", classes=CLASSES, seed=3)
-    )
+    assert same(model[0], downloads[name])
+    assert same(other[0], downloads[name])
+    assert not torch.equal(model[1].weight, other[1].weight)
+    assert same(model, networks.transferred(name, CLASSES, seed=3))
+    assert same(model, load(name, "imagenet", classes=CLASSES, seed=3))
     assert (model.black, model.white, model.classes, model.name, model.training, len(model)) == (
         0,
         1,
@@ -1044,23 +1015,18 @@ def test_only_what_differs_from_imagenets_weights_is_stored(
     name, drifts, downloads, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
-    model, path = (
-        trained(networks.transferred(name, CLASSES, seed=2), drifts),
-        tmp_path / f"{name}-mine.safetensors",
-    )
+    model = trained(networks.transferred(name, CLASSES, seed=2), drifts)
+    path = tmp_path / f"{name}-mine.safetensors"
     save(model, path, ABOUT, base=networks.transferred(name, CLASSES))
     assert held(path) == {"1.weight", "1.bias", *drifts} and networks.card(name, "mine") == ABOUT
     for seed in (0, 6):
         again = load(name, "mine", seed=seed)
-        assert (
-            same(again, model)
-            and fingerprint(again) == fingerprint(model)
-            and (again.classes, again.name, again.training) == (CLASSES, name, False)
-        )
+        assert same(again, model)
+        assert fingerprint(again) == fingerprint(model)
+        assert (again.classes, again.name, again.training) == (CLASSES, name, False)
     assert same(model[0], downloads[name]) == (not drifts)
-    downloads[name][
-        3
-    ].weight.data += 1  # what is left out comes from the download, not from the file
+    # what is left out comes from the download, not from the file
+    downloads[name][3].weight.data += 1
     assert not same(load(name, "mine"), model)
 
 
@@ -1078,11 +1044,12 @@ def test_a_new_layer_on_a_packaged_network_comes_back(name, drifts, tmp_path):
     trained(model.eval())
     save(model, path, ABOUT, base=networks.transferred(name, CLASSES))
     moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    assert (
-        held(path) == moved and len(moved) == 2 + 3 * 49 * drifts
-    )  # mean, variance and count of 49 batch norms
+    # mean, variance and count of 49 batch norms
+    assert held(path) == moved
+    assert len(moved) == 2 + 3 * 49 * drifts
     again, images = load(name, str(path), seed=6), torch.rand(1, 3, 64, 64)
-    assert same(again, model) and (again.black, again.white, again.classes, again.name) == (
+    assert same(again, model)
+    assert (again.black, again.white, again.classes, again.name) == (
         -1,
         1,
         CLASSES,
@@ -1188,9 +1155,8 @@ def test_a_pickle_of_arrays_is_read(protocol, layers, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "path", lambda name: path)
     monkeypatch.setattr(pretrained, "check", lambda *_: None)
     model = load("squeezenet1_1", "imagenet")
-    assert not any(p.any() for p in model.parameters()) and model.mean[0].item() == pytest.approx(
-        103.939 / 127.5 - 1
-    )
+    assert not any(p.any() for p in model.parameters())
+    assert model.mean[0].item() == pytest.approx(103.939 / 127.5 - 1)
 
 
 @pytest.mark.parametrize("where", ["instead of a layer", "beside the layers", "the whole file"])
@@ -1319,7 +1285,8 @@ def test_nothing_of_ndf_is_imported(network):
 
 @pytest.fixture
 def timm(monkeypatch):
-    """A stand-in for timm whose networks are one linear layer over the pixels; `.asked` lists what was created."""
+    """A stand-in for timm whose networks are one linear layer over the pixels; `.asked` lists what
+    was created."""
 
     def create_model(name, pretrained=False, num_classes=1000):
         fake.asked.append((name, pretrained, num_classes))
@@ -1358,12 +1325,12 @@ def test_inception_v4_takes_minus_1_to_1(name, timm):
         imagenet.classes(),
         name,
     )
-    torch.testing.assert_close(
-        model(images), model.body(images)
-    )  # its mean and deviation of one half are this range
+    # its mean and deviation of one half are this range
+    torch.testing.assert_close(model(images), model.body(images))
     assert timm.asked == [(name.removeprefix("timm:"), True, 1000)]
     other = load(name, classes=CLASSES, seed=1)
-    assert (other.black, other.white, other.classes) == (-1, 1, CLASSES) and timm.asked[-1] == (
+    assert (other.black, other.white, other.classes) == (-1, 1, CLASSES)
+    assert timm.asked[-1] == (
         name.removeprefix("timm:"),
         False,
         10,
@@ -1381,7 +1348,8 @@ def test_other_networks_of_timm_take_0_to_1_and_scale_inside(timm):
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     torch.testing.assert_close(model(images), model.body((images - mean) / std))
     assert load("timm:big", "imagenet").classes is None  # ImageNet-21k has other names
-    assert load("timm:resnet18").classes == imagenet.classes() and timm.asked[-1] == (
+    assert load("timm:resnet18").classes == imagenet.classes()
+    assert timm.asked[-1] == (
         "resnet18",
         False,
         1000,

@@ -1,4 +1,5 @@
-"""study.subjects.shapes10: the same pictures from the same seed, exact masks, and nothing but the outline tells the class."""
+"""study.subjects.shapes10: the same pictures from the same seed, exact masks, and nothing but the
+outline tells the class."""
 
 import numpy as np
 import pytest
@@ -28,12 +29,8 @@ def chance(features, labels, new_features, new_labels):
     centroids = torch.stack([x[labels == k].mean(0) for k in range(10)])
     nearest = torch.cdist(z, centroids).argmin(1)
     gram = x.T @ x + 10 * torch.eye(x.shape[1], dtype=x.dtype)
-    linear = (
-        z
-        @ torch.linalg.solve(
-            gram, x.T @ (torch.nn.functional.one_hot(labels, 10).to(x.dtype) - 0.1)
-        )
-    ).argmax(1)
+    onto = torch.nn.functional.one_hot(labels, 10).to(x.dtype) - 0.1
+    linear = (z @ torch.linalg.solve(gram, x.T @ onto)).argmax(1)
     return max((guess == new_labels).double().mean().item() for guess in (nearest, linear))
 
 
@@ -71,27 +68,25 @@ def test_bytes_are_those_the_published_weights_were_trained_on():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_seed_repeats_and_another_seed_differs(split):
-    one, same, other = (
-        draw(split, count=60, seed=3),
-        draw(split, count=60, seed=3),
-        draw(split, count=60, seed=4),
-    )
+    first = draw(split, count=60, seed=3)
+    same = draw(split, count=60, seed=3)
+    other = draw(split, count=60, seed=4)
     for part in ("images", "labels", "masks"):
-        assert torch.equal(getattr(one, part), getattr(same, part))
-        assert not torch.equal(getattr(one, part), getattr(other, part))
+        assert torch.equal(getattr(first, part), getattr(same, part))
+        assert not torch.equal(getattr(first, part), getattr(other, part))
     assert other.source == "drawn, seed 4"
 
 
 def test_global_random_state_is_neither_read_nor_moved():
-    torch.manual_seed(1), np.random.seed(1)
+    torch.manual_seed(1)
+    np.random.seed(1)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    one = draw("test", count=20)
-    assert (
-        torch.equal(before[0], torch.get_rng_state())
-        and (before[1] == np.random.get_state()[1]).all()
-    )
-    torch.manual_seed(2), np.random.seed(2)
-    assert torch.equal(one.images, draw("test", count=20).images)
+    first = draw("test", count=20)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()
+    torch.manual_seed(2)
+    np.random.seed(2)
+    assert torch.equal(first.images, draw("test", count=20).images)
 
 
 @pytest.mark.parametrize("count", [1, 7, BLOCK, BLOCK + 1, 3 * BLOCK - 1])
@@ -137,9 +132,8 @@ def test_object_stands_out_in_luminance_from_everything_behind_it():
     front = np.tensordot(image / 255, GREY.double().numpy(), axes=(1, 0))
     for n in range(BLOCK):
         on = front[n][covered[n] == 1]
-        assert (
-            max(on.min() - behind[n].max(), behind[n].min() - on.max()) > CONTRAST - 0.004
-        )  # a byte's rounding
+        step = max(on.min() - behind[n].max(), behind[n].min() - on.max())
+        assert step > CONTRAST - 0.004  # a byte's rounding
 
 
 def test_mask_area_and_place(test_split):
@@ -167,16 +161,15 @@ def test_outlines_have_the_area_of_the_side_they_are_given(name, test_split):
     }
     if name in known:
         assert unit**2 == pytest.approx(known[name], rel=0.005)
-    mine = (
-        test_split.masks[test_split.labels == CLASSES.index(name)].flatten(1).sum(1).double().sqrt()
-        / 32
-    )
-    assert mine.mean().item() == pytest.approx(sum(SIDE) / 2, abs=0.01)
+    masks = test_split.masks[test_split.labels == CLASSES.index(name)]
+    sides = masks.flatten(1).sum(1).double().sqrt() / 32
+    assert sides.mean().item() == pytest.approx(sum(SIDE) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_pictures_show_the_outline_of_their_label(name, test_split):
-    """Masks of a class, moved to their centroid and averaged, look like its outline more than like any other."""
+    """Masks of a class, moved to their centroid and averaged, look like its outline more than like
+    any other."""
 
     def centred(mask):
         rows, columns = np.nonzero(mask)
@@ -194,9 +187,8 @@ def test_pictures_show_the_outline_of_their_label(name, test_split):
         for angle in np.deg2rad(np.linspace(-shapes10.TURN, shapes10.TURN, 15)):
             x, y = np.meshgrid(axis * unit, axis * unit)
             x, y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-            turned = turned + SHAPES[other](
-                (x + x0).astype(np.float32), (y + y0).astype(np.float32)
-            ).reshape(15, 9, 15, 9).sum((1, 3))
+            inside = SHAPES[other]((x + x0).astype(np.float32), (y + y0).astype(np.float32))
+            turned = turned + inside.reshape(15, 9, 15, 9).sum((1, 3))
         scores.append(np.corrcoef(mean.ravel(), turned.ravel())[0, 1])
     assert CLASSES[int(np.argmax(scores))] == name
 

@@ -1,4 +1,5 @@
-"""study.subjects.sources: pictures as they lie on a disk are found, decoded and cached, or refused in one sentence that names them."""
+"""study.subjects.sources: pictures as they lie on a disk are found, decoded and cached, or refused
+in one sentence that names them."""
 
 from __future__ import annotations
 
@@ -35,9 +36,9 @@ def refused(call, *words):
 def put(path: Path, picture=NAVY, size=(6, 4), **options) -> Path:
     """A picture of one colour, or the PIL picture given, as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    (picture if isinstance(picture, Image.Image) else Image.new("RGB", size, picture)).save(
-        path, **options
-    )
+    if not isinstance(picture, Image.Image):
+        picture = Image.new("RGB", size, picture)
+    picture.save(path, **options)
     return path
 
 
@@ -100,10 +101,8 @@ def sixteen_bit(value):
         (paletted(), NAVY),
         (transparent("RGBA", (*NAVY, 255)), NAVY),
         (transparent("RGBA", (*NAVY, 0)), WHITE),
-        (
-            transparent("RGBA", (0, 100, 200, 51)),
-            (204, 224, 244),
-        ),  # a fifth of the colour over white
+        # a fifth of the colour over white
+        (transparent("RGBA", (0, 100, 200, 51)), (204, 224, 244)),
         (transparent("LA", (77, 255)), (77, 77, 77)),
         (transparent("LA", (77, 0)), WHITE),
         (transparent("RGB", NAVY, transparency=NAVY), WHITE),  # a colour that means "nothing here"
@@ -159,11 +158,9 @@ def test_size_stretches_and_does_not_crop(tmp_path):
     array[0] = 120
     stretched = read_image(put(tmp_path / "a.png", Image.fromarray(array)), 8)
     assert stretched.shape == (8, 8, 3)
-    assert (
-        (stretched[4:, :3] == 0).all()
-        and (stretched[4:, 5:] == 240).all()
-        and (stretched[0] == 120).all()
-    )
+    assert (stretched[4:, :3] == 0).all()
+    assert (stretched[4:, 5:] == 240).all()
+    assert (stretched[0] == 120).all()
     assert (read_image(put(tmp_path / "b.png", NAVY, (8, 8)), 8) == NAVY).all()
 
 
@@ -253,16 +250,12 @@ def test_classes_are_sorted_folders_and_labels_follow(folder):
     (folder / "README.md").write_text("nor this")
     pictures = load(f"imagefolder:{folder}")
     assert pictures.classes == ("ant", "cat", "dog") and pictures.labels.tolist() == [0, 1, 1, 2, 2]
-    assert (
-        pictures.images[1:, 0, 0, 0].tolist() == [0, 1, 2, 3]
-        and pictures.images.dtype == torch.uint8
-    )
-    assert (
-        pictures.masks is None
-        and pictures.source == str(folder)
-        and pictures.split == "test"
-        and len(pictures) == 5
-    )
+    assert pictures.images[1:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert pictures.images.dtype == torch.uint8
+    assert pictures.masks is None
+    assert pictures.source == str(folder)
+    assert pictures.split == "test"
+    assert len(pictures) == 5
 
 
 def test_a_split_is_a_subfolder_where_there_is_one(tmp_path, cache):
@@ -359,11 +352,9 @@ def test_what_cannot_be_meant_is_refused_with_what_is_accepted(call, words):
 def test_check_reads_nothing(monkeypatch, folder):
     for name in ("read_folder", "_shapes10", "find"):
         monkeypatch.setattr(sources, name, lambda *_: pytest.fail("check started work"))
-    (
-        sources.check("shapes10", "train"),
-        sources.check("cifar10"),
-        sources.check(f"imagefolder:{folder}"),
-    )
+    sources.check("shapes10", "train")
+    sources.check("cifar10")
+    sources.check(f"imagefolder:{folder}")
     refused(lambda: sources.check("cifar100"), "'cifar100'")
     refused(lambda: sources.check(f"imagefolder:{folder / 'nowhere'}"), "nowhere")
 
@@ -378,11 +369,9 @@ def test_the_named_folder_comes_first_then_data_raw(tmp_path, monkeypatch, cache
     put(tmp_path / "mine" / "cifar10" / "test" / "truck" / "0002.png", size=(32, 32))
     monkeypatch.setenv("SIGN_NOISE_DATA", str(tmp_path / "mine"))
     mine = load("cifar10")
-    assert (
-        mine.source == "SIGN_NOISE_DATA/cifar10/test"
-        and len(mine) == 11
-        and mine.classes == CIFAR10_CLASSES
-    )
+    assert mine.source == "SIGN_NOISE_DATA/cifar10/test"
+    assert len(mine) == 11
+    assert mine.classes == CIFAR10_CLASSES
     assert load("cifar10", "train").images[:, 2].unique().tolist() == [100]
 
 
@@ -441,9 +430,12 @@ def test_other_class_folders_are_refused_before_any_picture_is_decoded(
 def decoded(monkeypatch):
     """The list of calls of data._decode, which still decodes."""
     calls, decode = [], sources._decode
-    monkeypatch.setattr(
-        sources, "_decode", lambda *arguments: calls.append(arguments) or decode(*arguments)
-    )
+
+    def noted(*arguments):
+        calls.append(arguments)
+        return decode(*arguments)
+
+    monkeypatch.setattr(sources, "_decode", noted)
     return calls
 
 
@@ -476,7 +468,8 @@ def test_a_changed_folder_is_decoded_again(change, folder, decoded):
 
 
 def test_classes_that_swap_names_are_decoded_again(tmp_path, cache):
-    """Uncompressed pictures unpacked from one archive all have the same size and time: only the folder tells them apart."""
+    """Uncompressed pictures unpacked from one archive all have the same size and time: only the
+    folder tells them apart."""
     for name, colour in (("cat", (1, 1, 1)), ("dog", (2, 2, 2))):
         os.utime(put(tmp_path / "p" / name / "0.bmp", colour), (10**9, 10**9))
     assert load(f"imagefolder:{tmp_path / 'p'}").images[:, 0, 0, 0].tolist() == [1, 2]
@@ -543,10 +536,10 @@ def test_a_sample_is_fixed_in_order_and_without_repeats(numbered):
     assert part.labels.tolist() == sorted(set(part.labels.tolist())) and len(part) == 12
     assert torch.equal(part.labels, numbered.sample(12, seed=3).labels)
     assert not torch.equal(part.labels, numbered.sample(12, seed=4).labels)
-    assert torch.equal(part.images[:, 0, 0, 0].long(), part.labels) and torch.equal(
-        part.masks[:, 0, 0], part.labels > 20
-    )
-    assert part.labels.tolist() != list(range(12)) and (part.name, part.classes, part.source) == (
+    assert torch.equal(part.images[:, 0, 0, 0].long(), part.labels)
+    assert torch.equal(part.masks[:, 0, 0], part.labels > 20)
+    assert part.labels.tolist() != list(range(12))
+    assert (part.name, part.classes, part.source) == (
         "numbered",
         ("a", "b"),
         "made",
@@ -578,11 +571,9 @@ def test_fingerprint_sees_every_pixel_and_label(numbered):
         replace(numbered, images=numbered.images.clone(), masks=None, name="other").fingerprint
         == numbered.fingerprint
     )
-    pixel, label, shape = (
-        numbered.images.clone(),
-        numbered.labels.clone(),
-        numbered.images.reshape(40, 3, 1, 4),
-    )
+    pixel = numbered.images.clone()
+    label = numbered.labels.clone()
+    shape = numbered.images.reshape(40, 3, 1, 4)
     pixel[17, 2, 1, 0] += 1
     label[39] = 0
     others = [
@@ -622,9 +613,8 @@ def test_bytes_in_the_range_of_the_model(black, white):
     before = pictures.clone()
     moved = to_range(pictures, SimpleNamespace(black=black, white=white))
     assert moved.dtype == torch.float32 and torch.equal(pictures, before)
-    assert moved[0, 0, 0, 0].item() == black and moved[0, 0, -1, -1].item() == pytest.approx(
-        white, abs=1e-6
-    )
+    assert moved[0, 0, 0, 0].item() == black
+    assert moved[0, 0, -1, -1].item() == pytest.approx(white, abs=1e-6)
     torch.testing.assert_close(moved, black + before.float() / 255 * (white - black))
 
 
@@ -636,21 +626,17 @@ def test_the_patch_is_one_and_in_the_corner(split, monkeypatch):
     monkeypatch.setattr(shapes10, "SPLITS", {"train": 30, "test": 30})
     plain, patched = load("shapes10", split), load("shapes10+patch", split)
     patch = patched.images[0, :, :10, :10]
-    assert (patched.images[:, :, :10, :10] == patch).all() and torch.equal(
-        patch, load("shapes10+patch", "test", count=1).images[0, :, :10, :10]
-    )
-    assert torch.equal(patched.images[:, :, 10:], plain.images[:, :, 10:]) and torch.equal(
-        patched.images[:, :, :10, 10:], plain.images[:, :, :10, 10:]
-    )
-    assert (
-        torch.equal(patched.labels, plain.labels)
-        and torch.equal(patched.masks, plain.masks)
-        and patched.classes == plain.classes
-    )
+    assert (patched.images[:, :, :10, :10] == patch).all()
+    assert torch.equal(patch, load("shapes10+patch", "test", count=1).images[0, :, :10, :10])
+    assert torch.equal(patched.images[:, :, 10:], plain.images[:, :, 10:])
+    assert torch.equal(patched.images[:, :, :10, 10:], plain.images[:, :, :10, 10:])
+    assert torch.equal(patched.labels, plain.labels)
+    assert torch.equal(patched.masks, plain.masks)
+    assert patched.classes == plain.classes
     assert patched.name == "shapes10+patch" and patched.fingerprint != plain.fingerprint
-    assert (
-        100 < patch.float().mean() < 155 and patch.unique().numel() > 150
-    )  # uniform over all bytes, each channel its own
+    # uniform over all bytes, each channel its own
+    assert 100 < patch.float().mean() < 155
+    assert patch.unique().numel() > 150
 
 
 def test_the_patch_does_not_touch_the_global_random_numbers(monkeypatch):
@@ -666,25 +652,20 @@ def test_the_patch_does_not_touch_the_global_random_numbers(monkeypatch):
 def test_the_lossy_copy_is_each_picture_through_jpeg(monkeypatch):
     monkeypatch.setattr(shapes10, "SPLITS", {"train": 5, "test": 5})
     plain, copy = load("shapes10"), load("shapes10+jpeg75")
-    assert (
-        copy.name == "shapes10+jpeg75"
-        and copy.fingerprint != plain.fingerprint
-        and copy.fingerprint == load("shapes10+jpeg75").fingerprint
-    )
-    assert (
-        torch.equal(copy.labels, plain.labels)
-        and torch.equal(copy.masks, plain.masks)
-        and copy.classes == plain.classes
-    )
+    assert copy.name == "shapes10+jpeg75"
+    assert copy.fingerprint != plain.fingerprint
+    assert copy.fingerprint == load("shapes10+jpeg75").fingerprint
+    assert torch.equal(copy.labels, plain.labels)
+    assert torch.equal(copy.masks, plain.masks)
+    assert copy.classes == plain.classes
     off = (copy.images.float() - plain.images.float()).abs().mean()
     assert 1 < off < 20  # near, and not the same
     colours = [
         pictures.images.float() - pictures.images.float().mean(1, keepdim=True)
         for pictures in (plain, copy)
     ]
-    fine = [
-        (part[..., ::2] - part[..., 1::2]).abs().mean() for part in colours
-    ]  # colours have half the resolution
+    # colours have half the resolution
+    fine = [(part[..., ::2] - part[..., 1::2]).abs().mean() for part in colours]
     assert fine[1] < 0.8 * fine[0]
 
 
@@ -692,25 +673,22 @@ def test_the_lossy_copy_is_each_picture_through_jpeg(monkeypatch):
 
 
 def masked_tree(base: Path) -> Path:
-    """Pictures of noise, two of which are also training pictures of cifar10, in JPEG; masks of a white left half."""
+    """Pictures of noise, two of which are also training pictures of cifar10, in JPEG; masks of a
+    white left half."""
     noise = np.random.default_rng(0)
     for name in CIFAR10_CLASSES:
         for n in range(3):
-            picture = Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8)).resize(
-                (32, 32), Image.Resampling.BICUBIC
-            )
+            picture = Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8))
+            picture = picture.resize((32, 32), Image.Resampling.BICUBIC)
             put(base / "cifar10" / "train" / name / f"{n}.jpg", picture, quality=75)
             put(base / "cifar10" / "test" / name / f"{n}.jpg", picture.rotate(90))
             if (name, n) in (("cat", 1), ("truck", 2)):
+                # the same picture twice, as in the real set
                 put(base / "cifar10_masks" / "images" / f"{name}_1.png", picture)
-                put(
-                    base / "cifar10_masks" / "images" / f"{name}_2.png", picture
-                )  # the same picture twice, as in the real set
+                put(base / "cifar10_masks" / "images" / f"{name}_2.png", picture)
+    half = Image.fromarray(np.repeat([[255] * 16 + [0] * 16], 32, 0).astype(np.uint8))
     for file in (base / "cifar10_masks" / "images").iterdir():
-        put(
-            base / "cifar10_masks" / "masks" / file.name,
-            Image.fromarray(np.repeat([[255] * 16 + [0] * 16], 32, 0).astype(np.uint8)),
-        )
+        put(base / "cifar10_masks" / "masks" / file.name, half)
     return base
 
 
@@ -722,33 +700,25 @@ def masked(tmp_path, monkeypatch, cache, no_data):
 
 def test_masked_pictures_have_their_masks(masked):
     pictures = load("cifar10_masks")
-    assert (
-        pictures.labels.tolist() == [3, 3, 9, 9]
-        and pictures.classes == CIFAR10_CLASSES
-        and pictures.source == "SIGN_NOISE_DATA/cifar10_masks"
-    )
-    assert (
-        pictures.masks.dtype == torch.bool
-        and pictures.masks[:, :, :16].all()
-        and not pictures.masks[:, :, 16:].any()
-    )
+    assert pictures.labels.tolist() == [3, 3, 9, 9]
+    assert pictures.classes == CIFAR10_CLASSES
+    assert pictures.source == "SIGN_NOISE_DATA/cifar10_masks"
+    assert pictures.masks.dtype == torch.bool
+    assert pictures.masks[:, :, :16].all()
+    assert not pictures.masks[:, :, 16:].any()
     wide = load("cifar10_masks", size=64)
-    assert (
-        wide.images.shape == (4, 3, 64, 64)
-        and wide.masks[:, :, :30].all()
-        and not wide.masks[:, :, 34:].any()
-    )
+    assert wide.images.shape == (4, 3, 64, 64)
+    assert wide.masks[:, :, :30].all()
+    assert not wide.masks[:, :, 34:].any()
 
 
 @pytest.mark.parametrize("size", [None, 20])
 def test_the_rest_lacks_the_masked_pictures_in_training_alone(size, masked):
     whole, rest = load("cifar10", "train", size=size), load("cifar10_rest", "train", size=size)
     stays = [n for n in range(30) if n not in (3 * 3 + 1, 9 * 3 + 2)]
-    assert (
-        torch.equal(rest.images, whole.images[stays])
-        and torch.equal(rest.labels, whole.labels[stays])
-        and rest.name == "cifar10_rest"
-    )
+    assert torch.equal(rest.images, whole.images[stays])
+    assert torch.equal(rest.labels, whole.labels[stays])
+    assert rest.name == "cifar10_rest"
     assert torch.equal(
         load("cifar10_rest", "test", size=size).images, load("cifar10", "test", size=size).images
     )
@@ -787,23 +757,21 @@ def test_pictures_that_nothing_downloads_are_asked_for(name, no_data):
 @needs_pictures
 @pytest.mark.data
 def test_the_real_masked_pictures_are_training_pictures():
-    masked, train, rest = (
-        load("cifar10_masks"),
-        load("cifar10", "train"),
-        load("cifar10_rest", "train"),
-    )
+    masked = load("cifar10_masks")
+    train = load("cifar10", "train")
+    rest = load("cifar10_rest", "train")
     near = sources._nearest(masked.images, train.images)
-    away = lambda others: (
-        (masked.images.float() - others.float()).flatten(1).square().mean(1).sqrt()
-    )
-    assert (
-        len(masked) == 204 and near.unique().numel() == 201 and away(train.images[near]).max() < 11
-    )  # bytes; what JPEG changes
+
+    def away(others):
+        return (masked.images.float() - others.float()).flatten(1).square().mean(1).sqrt()
+
+    # bytes; what JPEG changes
+    assert len(masked) == 204
+    assert near.unique().numel() == 201
+    assert away(train.images[near]).max() < 11
     assert torch.equal(train.labels[near], masked.labels)
-    assert (
-        len(rest) == 49_799
-        and away(rest.images[sources._nearest(masked.images, rest.images)]).min() > 15
-    )
+    assert len(rest) == 49_799
+    assert away(rest.images[sources._nearest(masked.images, rest.images)]).min() > 15
     share = masked.masks.double().mean((1, 2))
     assert 0 < share.min() < share.max() < 1 and 0.2 < share.mean() < 0.6
 
@@ -813,7 +781,8 @@ def test_the_real_masked_pictures_are_training_pictures():
 
 @pytest.fixture
 def imagenette(tmp_path, monkeypatch, cache, no_data):
-    """Class k has k % 3 + 1 colour pictures n of the colour (10 k, n, 100 for train and 200 for val) between two grey ones."""
+    """Class k has k % 3 + 1 colour pictures n of the colour (10 k, n, 100 for train and 200 for
+    val) between two grey ones."""
     monkeypatch.setattr(imagenet, "ROOT", sources.ROOT)
     monkeypatch.setenv("SIGN_NOISE_DATA", str(imagenette_tree(tmp_path / "mine").parent))
     return tmp_path / "mine" / "imagenette2"
@@ -831,14 +800,11 @@ def imagenette_tree(base: Path, wnids=tuple(imagenet.IMAGENETTE)) -> Path:
 
 @pytest.mark.parametrize("split, blue", [("train", 100), ("val", 200), ("test", 200)])
 def test_imagenette_is_its_colour_pictures_each_with_its_label(split, blue, imagenette):
-    pictures, expected = (
-        load("imagenette", split, size=8),
-        [(10 * k, n, blue) for k in range(10) for n in range(k % 3 + 1)],
-    )
+    pictures = load("imagenette", split, size=8)
+    expected = [(10 * k, n, blue) for k in range(10) for n in range(k % 3 + 1)]
     assert [tuple(picture[:, 0, 0].tolist()) for picture in pictures.images] == expected
-    assert (10 * pictures.labels).tolist() == [
-        red for red, _, _ in expected
-    ] and pictures.labels.dtype == torch.int64
+    assert (10 * pictures.labels).tolist() == [red for red, _, _ in expected]
+    assert pictures.labels.dtype == torch.int64
     assert (pictures.name, pictures.split, pictures.source) == (
         "imagenette",
         "train" if split == "train" else "test",
@@ -852,7 +818,8 @@ def test_imagenettes_classes_are_called_as_torchvision_and_imagenet_call_them(im
     classes = load("imagenette", size=8).classes
     assert classes == tuple(
         Imagenette._WNID_TO_CLASS[wnid][0] for wnid in sorted(Imagenette._WNID_TO_CLASS)
-    ) and set(classes) <= set(imagenet.classes())
+    )
+    assert set(classes) <= set(imagenet.classes())
 
 
 def test_imagenette_has_three_names_for_two_splits(imagenette):
@@ -908,10 +875,8 @@ def test_every_kind_of_grey_file_is_left_out_and_colour_stays(mode, stays, image
     pictures = load("imagenette", size=8)
     assert (pictures.labels == 3).sum() == 1 + stays and len(pictures) == 19 + stays
     if stays:
-        assert (
-            np.abs(pictures.images[pictures.labels == 3][-1, :, 0, 0].int().numpy() - NAVY).max()
-            <= 1
-        )
+        colour = pictures.images[pictures.labels == 3][-1, :, 0, 0].int().numpy()
+        assert np.abs(colour - NAVY).max() <= 1
 
 
 def test_imagenette_is_stretched_to_224_pixels_and_not_cut(imagenette):
@@ -919,13 +884,11 @@ def test_imagenette_is_stretched_to_224_pixels_and_not_cut(imagenette):
     wide[:, 150:] = (200, 100, 50)
     put(imagenette / "val" / "n01440764" / "1.png", Image.fromarray(wide))
     first = load("imagenette").images[0]
+    assert first.shape == (3, 224, 224)
+    assert not first[:, :, :111].any()
     assert (
-        first.shape == (3, 224, 224)
-        and not first[:, :, :111].any()
-        and (
-            first[:, :, 113:] == torch.tensor([200, 100, 50], dtype=torch.uint8)[:, None, None]
-        ).all()
-    )
+        first[:, :, 113:] == torch.tensor([200, 100, 50], dtype=torch.uint8)[:, None, None]
+    ).all()
     assert load("imagenette", "val", size=12).images.shape == (19, 3, 12, 12)
 
 
@@ -945,7 +908,7 @@ def test_imagenette_of_other_classes_is_refused_before_any_picture_is_decoded(
     monkeypatch.setattr(sources, "_decode", lambda *_: pytest.fail("decoding came first"))
     for split, part in (("train", "train"), ("test", "val")):
         refused(
-            lambda: load("imagenette", split),
+            lambda split=split: load("imagenette", split),
             tmp_path / "mine" / "imagenette2" / part,
             wnids[-1],
             "imagenette has",
@@ -968,21 +931,19 @@ def test_imagenette_is_decoded_once_and_its_grey_pictures_never(imagenette, deco
     for _ in range(2):
         for split in ("train", "val", "test"):
             load("imagenette", split)
-    assert (
-        len(decoded) == 2
-        and [len(files) for files, size in decoded] == [19, 19]
-        and {size for _, size in decoded} == {224}
-    )
+    assert len(decoded) == 2
+    assert [len(files) for files, size in decoded] == [19, 19]
+    assert {size for _, size in decoded} == {224}
     assert not {"0.png", "9.png"} & {file.name for files, _ in decoded for file in files}
 
 
 def test_a_folder_with_and_without_its_grey_pictures_is_kept_apart(folder, decoded):
     put(folder / "cat" / "grey.png", Image.new("L", (6, 4), 77))
     for colour in (False, True, False, True):
-        found = sources.read_folder("p", "test", folder, None, colour=colour)
-        assert (found.labels.tolist(), found.images[:, 0, 0, 0].tolist()) == (
-            ([0, 0, 1, 1], [0, 1, 2, 3]) if colour else ([0, 0, 0, 1, 1], [0, 1, 77, 2, 3])
-        )
+        pictures = sources.read_folder("p", "test", folder, None, colour=colour)
+        assert pictures.labels.tolist() == ([0, 0, 1, 1] if colour else [0, 0, 0, 1, 1])
+        reds = pictures.images[:, 0, 0, 0].tolist()
+        assert reds == ([0, 1, 2, 3] if colour else [0, 1, 77, 2, 3])
     assert len(decoded) == 2
 
 
@@ -998,11 +959,9 @@ def test_imagenette_is_downloaded_into_data_raw_once(split, blue, monkeypatch, c
     monkeypatch.setattr("torchvision.datasets.Imagenette", downloaded)
     for _ in range(2):
         pictures = load("imagenette", split, size=8)
-        assert (
-            pictures.source == f"data/raw/imagenette2/{'train' if split == 'train' else 'val'}"
-            and len(pictures) == 19
-            and (pictures.images[:, 2] == blue).all()
-        )
+        assert pictures.source == f"data/raw/imagenette2/{'train' if split == 'train' else 'val'}"
+        assert len(pictures) == 19
+        assert (pictures.images[:, 2] == blue).all()
     assert asked == [(no_data, "full", True)]
 
 
@@ -1026,10 +985,8 @@ def test_without_imagenette_or_network_the_remedy_is_named(monkeypatch, no_data)
 @pytest.mark.parametrize("split, count", [("test", 3_856), ("train", 9_296)])
 def test_the_real_imagenette_is_the_one_in_the_manifest(split, count):
     pictures = load("imagenette", split)
-    assert (
-        pictures.images.shape == (count, 3, 224, 224)
-        and pictures.labels.bincount(minlength=10).min() > 0.08 * count
-    )
+    assert pictures.images.shape == (count, 3, 224, 224)
+    assert pictures.labels.bincount(minlength=10).min() > 0.08 * count
     assert "224x224" in sources.described(pictures.fingerprint)
 
 
@@ -1040,9 +997,9 @@ def striped(width: int, height: int) -> Image.Image:
     """Red where a centred square of the shorter side lies, blue beside it."""
     pixels, side = np.zeros((height, width, 3), np.uint8), min(width, height)
     pixels[..., 2] = 255
-    pixels[
-        (height - side) // 2 : (height + side) // 2, (width - side) // 2 : (width + side) // 2
-    ] = (255, 0, 0)
+    rows = slice((height - side) // 2, (height + side) // 2)
+    columns = slice((width - side) // 2, (width + side) // 2)
+    pixels[rows, columns] = (255, 0, 0)
     return Image.fromarray(pixels)
 
 
@@ -1059,9 +1016,8 @@ def test_the_middle_is_cut_out_and_not_stretched(width, height, size):
 def test_the_cut_is_that_of_imagenets_evaluation():
     from torchvision.transforms.v2.functional import center_crop, resize
 
-    picture = Image.fromarray(
-        np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    ).resize((320, 240), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    picture = Image.fromarray(noise).resize((320, 240), Image.Resampling.BICUBIC)
     expected = np.asarray(center_crop(resize(picture, 256), 224)).astype(int)
     assert np.abs(imagenet.centre_crop(np.asarray(picture), 224) - expected).max() <= 8
 
@@ -1088,19 +1044,17 @@ def photographs(tmp_path, monkeypatch):
 
 def test_the_number_in_a_name_is_the_class(photographs):
     pictures = load("imagenet_samples")
-    assert (
-        pictures.labels.tolist() == [0, 7, 999]
-        and pictures.labels.dtype == torch.int64
-        and pictures.images.shape == (3, 3, 224, 224)
-    )
-    assert len(pictures.classes) == 1000 and [pictures.classes[k] for k in pictures.labels] == [
+    assert pictures.labels.tolist() == [0, 7, 999]
+    assert pictures.labels.dtype == torch.int64
+    assert pictures.images.shape == (3, 3, 224, 224)
+    assert len(pictures.classes) == 1000
+    assert [pictures.classes[k] for k in pictures.labels] == [
         "tench",
         "cock",
         "toilet tissue",
     ]
-    assert pictures.source == "SIGN_NOISE_DATA/imagenet_samples" and load(
-        "imagenet_samples", size=32
-    ).images.shape == (3, 3, 32, 32)
+    assert pictures.source == "SIGN_NOISE_DATA/imagenet_samples"
+    assert load("imagenet_samples", size=32).images.shape == (3, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["cat_1.jpg", "1000_n01_x.jpg", "-1_n01_x.jpg"])
@@ -1112,11 +1066,9 @@ def test_a_name_without_a_class_is_refused(name, photographs):
 def test_a_split_of_the_figures_is_a_subfolder(photographs):
     for k, part in enumerate(sources.FIGURES):
         pictures = load("rectgrad_samples", part)
-        assert (
-            pictures.images[:, 0, 0, 0].tolist() == [10 * k + 1, 10 * k + 2]
-            and pictures.labels.tolist() == [-1, -1]
-            and pictures.split == part
-        )
+        assert pictures.images[:, 0, 0, 0].tolist() == [10 * k + 1, 10 * k + 2]
+        assert pictures.labels.tolist() == [-1, -1]
+        assert pictures.split == part
     assert load("rectgrad_samples").images[:, 0, 0, 0].tolist() == [1, 2, 11, 12, 21, 22, 31, 32]
     for file in (photographs / "rectgrad_samples" / "intraclass").iterdir():
         file.unlink()
@@ -1133,23 +1085,20 @@ def test_a_split_of_the_figures_is_a_subfolder(photographs):
 def test_photographs_come_with_a_package_and_need_no_network(monkeypatch, no_data):
     monkeypatch.setattr("socket.socket", lambda *_, **__: pytest.fail("the network was asked"))
     photos = load("photos")
-    assert (
-        photos.images.shape == (4, 3, 224, 224)
-        and photos.images.dtype == torch.uint8
-        and photos.source == "scikit-image"
-        and len(photos.classes) == 1000
-    )
+    assert photos.images.shape == (4, 3, 224, 224)
+    assert photos.images.dtype == torch.uint8
+    assert photos.source == "scikit-image"
+    assert len(photos.classes) == 1000
     assert {
         name: photos.classes[k] if k >= 0 else None
-        for name, k in zip(imagenet.PHOTOS, photos.labels.tolist())
+        for name, k in zip(imagenet.PHOTOS, photos.labels.tolist(), strict=True)
     } == imagenet.PHOTOS
-    assert (photos.images.float().std((2, 3)) > 15).all() and photos.fingerprint == load(
-        "photos"
-    ).fingerprint
+    assert (photos.images.float().std((2, 3)) > 15).all()
+    assert photos.fingerprint == load("photos").fingerprint
     red, _, blue = photos.images.float().mean((2, 3)).T
-    assert (
-        red[2] > 2 * blue[2] and blue[3] > red[3]
-    )  # coffee on a red saucer; a rocket before the evening sky
+    # coffee on a red saucer; a rocket before the evening sky
+    assert red[2] > 2 * blue[2]
+    assert blue[3] > red[3]
 
 
 def test_absent_photographs_are_named(monkeypatch):
@@ -1161,23 +1110,19 @@ def test_absent_photographs_are_named(monkeypatch):
 @pytest.mark.data
 def test_the_real_photographs_are_those_of_the_manifest():
     samples, figures = load("imagenet_samples"), load("rectgrad_samples")
-    assert samples.labels.tolist() == list(range(0, 1000, 5)) and "224x224" in sources.described(
-        samples.fingerprint
-    )
-    assert (
-        len(figures) == 15
-        and [len(load("rectgrad_samples", part)) for part in sources.FIGURES] == [3, 4, 4, 4]
-        and "15" in sources.described(figures.fingerprint)
-    )
+    assert samples.labels.tolist() == list(range(0, 1000, 5))
+    assert "224x224" in sources.described(samples.fingerprint)
+    assert len(figures) == 15
+    assert [len(load("rectgrad_samples", part)) for part in sources.FIGURES] == [3, 4, 4, 4]
+    assert "15" in sources.described(figures.fingerprint)
 
 
 # ---- the manifest
 
 
 def test_the_manifest_names_every_dataset():
-    assert set(
-        json.loads((sources.ROOT / "data" / "manifest.json").read_text())["datasets"]
-    ) == set(sources._LOADERS)
+    manifest = json.loads((sources.ROOT / "data" / "manifest.json").read_text())
+    assert set(manifest["datasets"]) == set(sources._LOADERS)
 
 
 def test_the_manifest_describes_known_pixels_only():
@@ -1217,11 +1162,9 @@ def test_an_array_of_the_cache_is_computed_once_and_again_where_it_is_damaged(tm
         sources.kept_array(path, compute).tolist()
         == sources.kept_array(path, compute).tolist()
         == [0, 1, 2]
-        and len(made) == 1
     )
+    assert len(made) == 1
     path.write_bytes(b"half")
-    assert (
-        sources.kept_array(path, compute).tolist() == [0, 1, 2]
-        and len(made) == 2
-        and [f.name for f in path.parent.iterdir()] == ["a.npy"]
-    )
+    assert sources.kept_array(path, compute).tolist() == [0, 1, 2]
+    assert len(made) == 2
+    assert [f.name for f in path.parent.iterdir()] == ["a.npy"]

@@ -1,4 +1,5 @@
-"""study.subjects.subject: a network and its pictures fit each other, and whatever cannot be meant is refused before anything is loaded."""
+"""study.subjects.subject: a network and its pictures fit each other, and whatever cannot be meant
+is refused before anything is loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ needs_packages = pytest.mark.skipif(
     reason="the packages of the extra `book` are not installed",
 )
 
-# a factory's own network of three outputs whose range is [-1,1]; the test module is on the import path
+# a factory's own network of three outputs whose range is [-1,1]; the test module is on the import
+# path
 NETS = """
 from torch import nn
 class Net(nn.Sequential):
@@ -60,7 +62,8 @@ def few(monkeypatch):
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A folder of weights with a basic_cnn trained (so its card says) on shapes10, and one on ten other classes."""
+    """A folder of weights with a basic_cnn trained (so its card says) on shapes10, and one on ten
+    other classes."""
     monkeypatch.setattr(networks, "WEIGHTS", tmp_path / "weights")
     network = networks.load("basic_cnn", classes=shapes10.CLASSES, seed=1)
     networks.save(
@@ -112,11 +115,10 @@ def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
         len(who.pictures),
     ) == ("basic_cnn", "shapes10", "shapes10", "test", 10)
     assert torch.equal(who.pictures.images, sources.load("shapes10", count=10, seed=3).images)
-    assert (
-        networks.fingerprint(who.model)
-        == networks.fingerprint(networks.load("basic_cnn", "shapes10"))
-        and who.model.classes == shapes10.CLASSES
+    assert networks.fingerprint(who.model) == networks.fingerprint(
+        networks.load("basic_cnn", "shapes10")
     )
+    assert who.model.classes == shapes10.CLASSES
     assert who.title == "basic_cnn, shapes10 test, n = 10"
 
 
@@ -141,11 +143,10 @@ def test_a_label_names_the_folder_and_not_the_way_to_it(name):
 
 
 def test_none_takes_weights_drawn_from_the_seed(few, weights):
-    one, two = (subject("shapes10", "basic_cnn", None, count=5, seed=seed) for seed in (1, 2))
-    assert one.weights == "none" and networks.fingerprint(one.model) != networks.fingerprint(
-        two.model
-    )
-    assert networks.fingerprint(one.model) == networks.fingerprint(
+    first, second = (subject("shapes10", "basic_cnn", None, count=5, seed=seed) for seed in (1, 2))
+    assert first.weights == "none"
+    assert networks.fingerprint(first.model) != networks.fingerprint(second.model)
+    assert networks.fingerprint(first.model) == networks.fingerprint(
         networks.load("basic_cnn", classes=shapes10.CLASSES, seed=1)
     )
 
@@ -162,26 +163,20 @@ def test_identity_names_all_that_decides_a_result(few, weights):
         "weights_hash": networks.fingerprint(who.model),
     }
     other = subject("shapes10", "basic_cnn", split="train", count=10, seed=1).identity
-    assert (
-        other["data"] != who.identity["data"]
-        and other["weights_hash"] == who.identity["weights_hash"]
-    )
+    assert other["data"] != who.identity["data"]
+    assert other["weights_hash"] == who.identity["weights_hash"]
     with torch.no_grad():
         next(who.model.parameters()).view(-1)[0] += 1
     assert who.identity["weights_hash"] != other["weights_hash"]
 
 
 def test_subjects_makes_every_pair(few, weights):
-    found = module.subjects("shapes10", ["basic_cnn"], ["shapes10", None], count=5)
-    assert [who.weights for who in found] == ["shapes10", "none"]
-    found = module.subjects("shapes10", "basic_cnn", count=5, seed=2, split="train")
-    assert (
-        len(found) == 1
-        and found[0].pictures.split == "train"
-        and torch.equal(
-            found[0].pictures.images, sources.load("shapes10", "train", count=5, seed=2).images
-        )
-    )
+    pairs = module.subjects("shapes10", ["basic_cnn"], ["shapes10", None], count=5)
+    assert [who.weights for who in pairs] == ["shapes10", "none"]
+    (who,) = module.subjects("shapes10", "basic_cnn", count=5, seed=2, split="train")
+    assert who.pictures.split == "train"
+    expected = sources.load("shapes10", "train", count=5, seed=2)
+    assert torch.equal(who.pictures.images, expected.images)
 
 
 def test_a_factory_keeps_its_range(few, nets, tmp_path):
@@ -195,7 +190,8 @@ def test_a_factory_keeps_its_range(few, nets, tmp_path):
     assert (fill_value(who, "black"), fill_value(who, "white")) == (
         -1,
         1,
-    ) and who.model.classes == ("ant", "bee", "cat")
+    )
+    assert who.model.classes == ("ant", "bee", "cat")
     with pytest.raises(KeyError):
         fill_value(who, "grey")
 
@@ -214,15 +210,13 @@ def test_a_factory_keeps_its_range(few, nets, tmp_path):
     ],
 )
 def test_auto_takes_imagenet_for_pretrained_networks(name, expected):
-    assert (
-        module._tag("photos", name, "auto") == expected
-        and module._tag("photos", name, None) is None
-    )
+    assert module._tag("photos", name, "auto") == expected
+    assert module._tag("photos", name, None) is None
 
 
 @pytest.fixture
 def last_layer(weights):
-    """squeezenet1_1 with a new layer for shapes10, as if it were trained: `weights` with one more."""
+    """squeezenet1_1 with a new layer for shapes10, as if it were trained; one more in `weights`."""
     network = networks.transferred("squeezenet1_1", shapes10.CLASSES, seed=7)
     networks.save(
         network,
@@ -241,34 +235,30 @@ def test_auto_takes_the_new_last_layer_of_the_dataset(few, last_layer):
         shapes10.CLASSES,
         "squeezenet1_1, shapes10",
     )
-    assert networks.fingerprint(who.model) == networks.fingerprint(last_layer) and (
+    assert networks.fingerprint(who.model) == networks.fingerprint(last_layer)
+    assert (
         who.model.black,
         who.model.white,
     ) == (-1, 1)
     assert subject("shapes10", "squeezenet1_1", None, size=64, count=5).weights == "none"
     one = picture("shapes10:3", "squeezenet1_1", size=64)
-    assert one.weights == "shapes10" and one.pictures.labels.tolist() == [
-        int(sources.load("shapes10").labels[3])
-    ]
+    assert one.weights == "shapes10"
+    assert one.pictures.labels.tolist() == [int(sources.load("shapes10").labels[3])]
 
 
 @needs_packages
 def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(
     few, last_layer, weights, png
 ):
-    assert (
-        subject("photos", "squeezenet1_1", size=64).weights == "imagenet"
-        and picture(png, "squeezenet1_1", size=64).weights == "imagenet"
-    )
+    assert subject("photos", "squeezenet1_1", size=64).weights == "imagenet"
+    assert picture(png, "squeezenet1_1", size=64).weights == "imagenet"
     assert (
         module._tag("shapes10+patch", "squeezenet1_1", "auto")
         == "imagenet"
         == module._tag("shapes10", "efficientnet_lite0", "auto")
     )
-    assert (
-        module._tag("shapes10", "squeezenet1_1", "auto") == "shapes10"
-        and module._tag("shapes10", "squeezenet1_1", "imagenet") == "imagenet"
-    )
+    assert module._tag("shapes10", "squeezenet1_1", "auto") == "shapes10"
+    assert module._tag("shapes10", "squeezenet1_1", "imagenet") == "imagenet"
     (weights / "squeezenet1_1-shapes10.json").unlink()  # the file alone does not say what it holds
     assert module._tag("shapes10", "squeezenet1_1", "auto") == "imagenet"
     refused(
@@ -282,16 +272,12 @@ def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(
 @needs_packages
 def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
     who = subject("photos", "squeezenet1_1")
-    assert (
-        who.weights == "imagenet"
-        and who.title == "squeezenet1_1 (imagenet), photos test, n = 4"
-        and who.model.classes == who.pictures.classes
-    )
-    assert (
-        batch(who, slice(0, 1)).amin() >= -1
-        and batch(who, slice(0, 5)).amin() < -0.9
-        and (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1)
-    )
+    assert who.weights == "imagenet"
+    assert who.title == "squeezenet1_1 (imagenet), photos test, n = 4"
+    assert who.model.classes == who.pictures.classes
+    assert batch(who, slice(0, 1)).amin() >= -1
+    assert batch(who, slice(0, 5)).amin() < -0.9
+    assert (fill_value(who, "black"), fill_value(who, "white")) == (-1, 1)
     refused(
         lambda: subject("shapes10", "squeezenet1_1", size=64),
         "class mismatch",
@@ -363,6 +349,14 @@ def test_auto_means_nothing_for_a_folder(tmp_path, nothing_loaded):
     )
 
 
+def short(value) -> str:
+    """What is given to a test, as the part of its name; the words it looks for are none."""
+    if not isinstance(value, dict):
+        return ""
+    shown = {k: os.path.basename(v) if isinstance(v, str) else v for k, v in value.items()}
+    return "-".join(f"{k}={v}" for k, v in shown.items())
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -397,23 +391,13 @@ def test_auto_means_nothing_for_a_folder(tmp_path, nothing_loaded):
         ({"device": None}, ["None", "cpu"]),
         ({"device": 0}, ["0", "cpu"]),
     ],
-    ids=lambda value: (
-        "-".join(
-            f"{k}={os.path.basename(v) if isinstance(v, str) else v}" for k, v in value.items()
-        )
-        if isinstance(value, dict)
-        else ""
-    ),
+    ids=short,
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_loaded(
     arguments, words, weights, nothing_loaded
 ):
-    refused(
-        lambda: module.subjects(
-            **({"dataset": "shapes10", "model": "basic_cnn", "weights": "auto"} | arguments)
-        ),
-        *words,
-    )
+    given = {"dataset": "shapes10", "model": "basic_cnn", "weights": "auto"} | arguments
+    refused(lambda: module.subjects(**given), *words)
 
 
 @pytest.mark.parametrize(
@@ -488,19 +472,15 @@ def png(tmp_path):
 
 def test_a_file_is_scaled_and_cut_and_has_no_label(png, nets):
     who = picture(png, "python:subject_nets:named", size=14)
-    assert (
-        who.pictures.images.shape == (1, 3, 14, 14)
-        and who.pictures.images.dtype == torch.uint8
-        and who.pictures.labels.tolist() == [-1]
-    )
-    assert (
-        who.pictures.images[0, :, :6].max() < 20 and who.pictures.images[0, :, 8:].min() > 235
-    )  # the middle: half black, half white
-    assert (
-        who.pictures.classes == ("disc", "ring", "half-disc")
-        and who.label == "python:subject_nets:named, mine.png"
-        and who.weights == "none"
-    )
+    assert who.pictures.images.shape == (1, 3, 14, 14)
+    assert who.pictures.images.dtype == torch.uint8
+    assert who.pictures.labels.tolist() == [-1]
+    # the middle: half black, half white
+    assert who.pictures.images[0, :, :6].max() < 20
+    assert who.pictures.images[0, :, 8:].min() > 235
+    assert who.pictures.classes == ("disc", "ring", "half-disc")
+    assert who.label == "python:subject_nets:named, mine.png"
+    assert who.weights == "none"
     assert batch(who, slice(None))[0, 0, 0, 0] == -1
     assert torch.equal(
         picture(str(png), "python:subject_nets:named", size=14).pictures.images, who.pictures.images
@@ -517,11 +497,8 @@ def test_a_picture_that_its_camera_held_sideways_stands_upright(tmp_path, png, n
         for path in (tmp_path / "sideways.png", png)
     )
     assert torch.equal(turned, straight)
-    assert sources.read_image(tmp_path / "sideways.png").shape == (
-        30,
-        60,
-        3,
-    )  # a dataset's pictures stay as they are stored
+    # a dataset's pictures stay as they are stored
+    assert sources.read_image(tmp_path / "sideways.png").shape == (30, 60, 3)
 
 
 def test_outputs_without_names_are_numbered(png, nets):
@@ -536,16 +513,14 @@ def test_a_picture_of_a_dataset_keeps_its_label_where_the_classes_are_the_networ
     few, weights, nets
 ):
     who, whole = picture("shapes10:3", "basic_cnn", size=32), sources.load("shapes10")
-    assert torch.equal(who.pictures.images, whole.images[3:4]) and who.pictures.labels.tolist() == [
-        int(whole.labels[3])
-    ]
-    assert (
-        who.label == "basic_cnn (shapes10), shapes10:3"
-        and who.weights == "shapes10"
-        and who.pictures.classes == shapes10.CLASSES
-    )
+    assert torch.equal(who.pictures.images, whole.images[3:4])
+    assert who.pictures.labels.tolist() == [int(whole.labels[3])]
+    assert who.label == "basic_cnn (shapes10), shapes10:3"
+    assert who.weights == "shapes10"
+    assert who.pictures.classes == shapes10.CLASSES
     other = picture("shapes10:3", "python:subject_nets:named", size=32)
-    assert other.pictures.labels.tolist() == [-1] and other.pictures.classes == (
+    assert other.pictures.labels.tolist() == [-1]
+    assert other.pictures.classes == (
         "disc",
         "ring",
         "half-disc",
@@ -558,11 +533,9 @@ def test_a_picture_of_a_dataset_keeps_its_label_where_the_classes_are_the_networ
 @needs_packages
 def test_a_photograph_and_a_pretrained_network():
     who = picture("photos:1", "squeezenet1_1")
-    assert (
-        torch.equal(who.pictures.images, sources.load("photos").images[1:2])
-        and who.pictures.labels.tolist() == [-1]
-        and len(who.pictures.classes) == 1000
-    )
+    assert torch.equal(who.pictures.images, sources.load("photos").images[1:2])
+    assert who.pictures.labels.tolist() == [-1]
+    assert len(who.pictures.classes) == 1000
     assert batch(who, slice(None)).shape == (1, 3, 224, 224)
 
 
@@ -633,10 +606,10 @@ def animals():
 
 
 @pytest.mark.parametrize(
-    "target, found", [(None, None), (0, 0), (5, 5), ("ant", 0), ("egyptian CAT", 1), ("1", 5)]
+    "target, expected", [(None, None), (0, 0), (5, 5), ("ant", 0), ("egyptian CAT", 1), ("1", 5)]
 )
-def test_a_class_by_name_or_number(target, found, animals):
-    assert class_of(animals, target) == found
+def test_a_class_by_name_or_number(target, expected, animals):
+    assert class_of(animals, target) == expected
 
 
 @pytest.mark.parametrize(
@@ -661,25 +634,18 @@ def test_a_class_that_is_none_is_refused_with_those_near(target, words, animals)
 
 def test_an_altered_subject_differs_in_what_was_named_alone():
     who = subject("shapes10", "basic_cnn", None, count=6)
-    bare, black = (
-        who.altered(masks=None),
-        who.altered(images=0 * who.pictures.images, labels=who.pictures.labels.flip(0)),
-    )
-    assert (
-        who.pictures.masks is not None
-        and bare.pictures.masks is None
-        and bare.pictures.images is who.pictures.images
-    )
-    assert (
-        bare.identity == who.identity and black.identity["data"] != who.identity["data"]
-    )  # masks are no part of what a result is keyed by
-    assert (
-        black.model is who.model
-        and (black.model_name, black.weights) == (who.model_name, who.weights)
-        and not black.pictures.images.any()
-    )
-    assert who.pictures.images.any() and torch.equal(
-        black.pictures.labels.flip(0), who.pictures.labels
-    )
+    bare = who.altered(masks=None)
+    black = who.altered(images=0 * who.pictures.images, labels=who.pictures.labels.flip(0))
+    assert who.pictures.masks is not None
+    assert bare.pictures.masks is None
+    assert bare.pictures.images is who.pictures.images
+    # masks are no part of what a result is keyed by
+    assert bare.identity == who.identity
+    assert black.identity["data"] != who.identity["data"]
+    assert black.model is who.model
+    assert (black.model_name, black.weights) == (who.model_name, who.weights)
+    assert not black.pictures.images.any()
+    assert who.pictures.images.any()
+    assert torch.equal(black.pictures.labels.flip(0), who.pictures.labels)
     with pytest.raises(TypeError):
         who.altered(mask=None)

@@ -1,4 +1,5 @@
-"""study.subjects.training: the loop of both papers, of a whole network and of a last layer; a run that was stopped ends as if it never had been."""
+"""study.subjects.training: the loop of both papers, of a whole network and of a last layer; a run
+that was stopped ends as if it never had been."""
 
 from __future__ import annotations
 
@@ -20,10 +21,12 @@ from tests.refusal import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-QUICK = Protocol(
-    epochs=4, lr=2e-2, batch_size=12
-)  # nine batches an epoch, the last of four pictures
-silent = lambda line: None
+# nine batches an epoch, the last of four pictures
+QUICK = Protocol(epochs=4, lr=2e-2, batch_size=12)
+
+
+def silent(line):
+    """Takes the lines of a run and shows none."""
 
 
 def toy(count=100, seed=0) -> Dataset:
@@ -80,7 +83,8 @@ def test_the_default_is_paper_signs_protocol():
 def test_the_loss_falls_and_the_task_is_learnt(straight):
     model, rows = straight
     losses = [row["loss"] for row in rows]
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and set(rows[0]) == {
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert set(rows[0]) == {
         "epoch",
         "loss",
         "accuracy",
@@ -92,26 +96,25 @@ def test_the_loss_falls_and_the_task_is_learnt(straight):
 
 
 def test_against_the_loop_written_out(straight):
-    """AdamW as torch has it, all pictures once an epoch in an order of seed and epoch, loss of the raw logits, in the model's range."""
+    """AdamW as torch has it, all pictures once an epoch in an order of seed and epoch, loss of the
+    raw logits, in the model's range."""
     pictures, model = toy(), net().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
     losses, accuracies = [], []
     for epoch in range(4):
-        order, total, right = (
-            torch.randperm(100, generator=torch.Generator().manual_seed(epoch)),
-            0.0,
-            0,
-        )
+        order = torch.randperm(100, generator=torch.Generator().manual_seed(epoch))
+        total, right = 0.0, 0
         for start in range(0, 100, 12):
             index = order[start : start + 12]
             logits = model(pictures.images[index] / 127.5 - 1)
             loss = cross_entropy(logits, pictures.labels[index])
-            optimizer.zero_grad(), loss.backward(), optimizer.step()
-            total, right = (
-                total + loss.item() * len(index),
-                right + (logits.argmax(1) == pictures.labels[index]).sum().item(),
-            )
-        losses.append(total / 100), accuracies.append(right / 100)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(index)
+            right += (logits.argmax(1) == pictures.labels[index]).sum().item()
+        losses.append(total / 100)
+        accuracies.append(right / 100)
     assert [row["loss"] for row in straight[1]] == pytest.approx(losses, rel=1e-3)
     assert [row["accuracy"] for row in straight[1]] == pytest.approx(accuracies, abs=0.02)
     for key, value in model.state_dict().items():
@@ -133,11 +136,8 @@ class Watching(nn.Module):
 
 
 def test_every_picture_once_an_epoch_in_a_new_order():
-    pictures = toy(40)
-    pictures = replace(
-        pictures,
-        images=torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 3, 2, 2).clone(),
-    )
+    numbers = torch.arange(40, dtype=torch.uint8)[:, None, None, None]
+    pictures = replace(toy(40), images=numbers.expand(40, 3, 2, 2).clone())
     seen = {}
     for seed in (0, 1):
         model = Watching()
@@ -145,10 +145,8 @@ def test_every_picture_once_an_epoch_in_a_new_order():
         assert [len(batch) for batch in model.seen] == [16, 16, 8] * 2
         seen[seed] = [sum(model.seen[:3], []), sum(model.seen[3:], [])]
     orders = [order for both in seen.values() for order in both]
-    assert (
-        all(sorted(order) == list(range(40)) != order for order in orders)
-        and len(set(map(tuple, orders))) == 4
-    )
+    assert all(sorted(order) == list(range(40)) != order for order in orders)
+    assert len(set(map(tuple, orders))) == 4
 
 
 def test_the_global_random_numbers_do_not_matter(straight):
@@ -178,35 +176,37 @@ def test_every_field_of_the_protocol_counts(change, straight):
 
 def rates(protocol, monkeypatch, **options):
     """The learning rate of every step of a run."""
-    found, step = [], torch.optim.AdamW.step
+    noted_rates, step = [], torch.optim.AdamW.step
 
     def noted(self, *args, **kwargs):
-        found.append(self.param_groups[0]["lr"])
+        noted_rates.append(self.param_groups[0]["lr"])
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", noted)
     fit(net(), toy(36), protocol, log=silent, **options)
-    return found
+    return noted_rates
 
 
 @pytest.mark.parametrize("epochs, rest", [(4, 1), (20, 2)])
 def test_a_cooldown_leaves_the_rate_alone_and_then_goes_straight_to_nothing(
     epochs, rest, monkeypatch
 ):
-    found, steps = rates(replace(QUICK, epochs=epochs, schedule="cooldown"), monkeypatch), 3 * rest
-    assert found == pytest.approx(
-        [2e-2] * (3 * epochs - steps) + [2e-2 * (steps - k) / steps for k in range(steps)]
-    )
+    steps = 3 * rest
+    before = [2e-2] * (3 * epochs - steps)
+    down = [2e-2 * (steps - k) / steps for k in range(steps)]
+    protocol = replace(QUICK, epochs=epochs, schedule="cooldown")
+    assert rates(protocol, monkeypatch) == pytest.approx(before + down)
 
 
 def test_one_cycle_is_torchs(monkeypatch):
     expected = torch.optim.lr_scheduler.OneCycleLR(
         torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0), 2e-2, total_steps=12
     )
-    found = rates(replace(QUICK, schedule="one cycle"), monkeypatch)
-    for rate in found:
+    for rate in rates(replace(QUICK, schedule="one cycle"), monkeypatch):
         assert rate == pytest.approx(expected.get_last_lr()[0])
-        expected.optimizer.step(), expected.step() if expected.last_epoch < 11 else None
+        expected.optimizer.step()
+        if expected.last_epoch < 11:
+            expected.step()
 
 
 def test_an_unknown_schedule_is_refused():
@@ -267,19 +267,16 @@ def test_a_constant_run_goes_on_under_a_cooldown_as_if_it_had_begun_so(tmp_path)
 @pytest.mark.parametrize("stops", [[1], [3], [1, 2, 3], [4]], ids=str)
 def test_a_stopped_run_ends_as_one_that_never_was(stops, tmp_path, straight):
     checkpoint = tmp_path / "new" / "c.pt"
-    for seed, epoch in enumerate(
-        stops
-    ):  # whatever weights a later part starts from, the checkpoint counts
+    # whatever weights a later part starts from, the checkpoint counts
+    for seed, epoch in enumerate(stops):
         with pytest.raises(Stopped):
             fit(net(seed), toy(), QUICK, checkpoint=checkpoint, log=stop_after(epoch))
     model, lines = net(9), []
     rows = fit(model, toy(), QUICK, checkpoint=checkpoint, log=lines.append)
     assert same(model, straight[0]) and without_time(rows) == without_time(straight[1])
-    assert (
-        len(lines) == 4 - stops[-1]
-        and not model.training
-        and [f.name for f in checkpoint.parent.iterdir()] == ["c.pt"]
-    )
+    assert len(lines) == 4 - stops[-1]
+    assert not model.training
+    assert [f.name for f in checkpoint.parent.iterdir()] == ["c.pt"]
 
 
 KILLED = """
@@ -316,11 +313,9 @@ def test_a_run_killed_within_an_epoch_ends_as_one_that_never_was(tmp_path, strai
     assert done.stdout.count("epoch ") == 2 and (tmp_path / "c.pt").exists()
     model, lines = net(), []
     rows = fit(model, toy(), QUICK, checkpoint=tmp_path / "c.pt", log=lines.append)
-    assert (
-        same(model, straight[0])
-        and without_time(rows) == without_time(straight[1])
-        and len(lines) == 2
-    )
+    assert same(model, straight[0])
+    assert without_time(rows) == without_time(straight[1])
+    assert len(lines) == 2
 
 
 def rewrite(change):
@@ -361,11 +356,9 @@ def test_a_checkpoint_of_another_protocol_is_refused_and_kept(tmp_path):
     for other in (QUICK, replace(QUICK, epochs=1, lr=1e-3), replace(QUICK, epochs=1, seed=1)):
         with pytest.raises(ValueError, match="another protocol") as caught:
             fit(net(), toy(), other, checkpoint=tmp_path / "c.pt", log=silent)
-        assert (
-            str(tmp_path / "c.pt") in str(caught.value)
-            and "\n" not in str(caught.value)
-            and str(caught.value).endswith(".")
-        )
+        assert str(tmp_path / "c.pt") in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).endswith(".")
     assert (tmp_path / "c.pt").read_bytes() == kept
 
 
@@ -375,36 +368,29 @@ def test_a_checkpoint_of_another_network_is_refused_and_kept(tmp_path):
     other.black, other.white = 0.0, 1.0
     with pytest.raises(ValueError) as caught:
         fit(other, toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
-    assert (
-        str(tmp_path / "c.pt") in str(caught.value)
-        and "\n" not in str(caught.value)
-        and str(caught.value).endswith(".")
-    )
+    assert str(tmp_path / "c.pt") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
     assert (tmp_path / "c.pt").read_bytes() == kept
 
 
 def test_a_loss_that_is_not_finite_stops_and_is_not_kept(tmp_path):
     with pytest.raises(Stopped):
         fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=stop_after(1))
-    rewrite(
-        lambda state: (
-            state
-            | {
-                "model": {
-                    k: v * torch.nan if v.is_floating_point() else v
-                    for k, v in state["model"].items()
-                }
-            }
-        )
-    )(tmp_path / "c.pt")
+
+    def with_nan(state):
+        weights = {
+            k: v * torch.nan if v.is_floating_point() else v for k, v in state["model"].items()
+        }
+        return state | {"model": weights}
+
+    rewrite(with_nan)(tmp_path / "c.pt")
     before = (tmp_path / "c.pt").read_bytes()
     with pytest.raises(FloatingPointError) as caught:
         fit(net(), toy(), QUICK, checkpoint=tmp_path / "c.pt", log=silent)
-    assert (
-        "epoch 2" in str(caught.value)
-        and "learning rate" in str(caught.value)
-        and str(caught.value).endswith(".")
-    )
+    assert "epoch 2" in str(caught.value)
+    assert "learning rate" in str(caught.value)
+    assert str(caught.value).endswith(".")
     assert (tmp_path / "c.pt").read_bytes() == before
 
 
@@ -428,21 +414,17 @@ class Brightest(nn.Module):
 
 def test_predict_and_accuracy_by_hand():
     pictures, model = toy(23), Brightest().eval()
-    assert (
-        torch.equal(predict(model, pictures), pictures.labels)
-        and predict(model, pictures).dtype == torch.int64
-    )
+    assert torch.equal(predict(model, pictures), pictures.labels)
+    assert predict(model, pictures).dtype == torch.int64
     wrong = replace(
         pictures,
         labels=torch.where(torch.arange(23) < 4, (pictures.labels + 1) % 3, pictures.labels),
     )
-    assert accuracy(model, pictures) == 1 and accuracy(model, wrong) == pytest.approx(
-        19 / 23, abs=1e-12
-    )
+    assert accuracy(model, pictures) == 1
+    assert accuracy(model, wrong) == pytest.approx(19 / 23, abs=1e-12)
     model.batches.clear()
-    assert accuracy(model, wrong, batch_size=10) == pytest.approx(
-        19 / 23, abs=1e-12
-    ) and model.batches == [10, 10, 3]
+    assert accuracy(model, wrong, batch_size=10) == pytest.approx(19 / 23, abs=1e-12)
+    assert model.batches == [10, 10, 3]
 
 
 def test_predictions_are_those_of_eval_mode():
@@ -451,12 +433,8 @@ def test_predictions_are_those_of_eval_mode():
 
 
 def test_bytes_reach_the_network_in_its_range():
-    pictures = replace(
-        toy(2),
-        images=torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None]
-        .expand(2, 3, 6, 6)
-        .clone(),
-    )
+    black_and_white = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None]
+    pictures = replace(toy(2), images=black_and_white.expand(2, 3, 6, 6).clone())
     assert to_range(pictures.images, Brightest()).flatten(1)[:, 0].tolist() == [-1, 1]
 
 
@@ -467,11 +445,10 @@ def test_bytes_reach_the_network_in_its_range():
 def test_outputs_come_in_the_order_of_the_pictures_whatever_the_batch(batch_size, sizes):
     pictures, model = toy(23), Brightest().train()
     expected = (pictures.images / 127.5 - 1).mean((2, 3))
-    found = outputs(model, pictures, batch_size=batch_size)
-    assert model.batches == sizes and found.dtype == torch.float32 and not found.requires_grad
-    assert_close(
-        found, expected, rtol=0, atol=1e-6
-    )  # eval mode: in train mode the channels are rolled
+    given = outputs(model, pictures, batch_size=batch_size)
+    assert model.batches == sizes and given.dtype == torch.float32 and not given.requires_grad
+    # eval mode: in train mode the channels are rolled
+    assert_close(given, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -481,21 +458,22 @@ def test_outputs_of_a_part_are_the_values_there_in_eval_mode(places):
     """The part has no range of its own: it is given pictures in that of the whole network."""
     model, pictures = net().train(), toy(7)
     with torch.no_grad():
-        model[1].running_mean.normal_(), model[1].running_var.uniform_(0.5, 2)
+        model[1].running_mean.normal_()
+        model[1].running_var.uniform_(0.5, 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = outputs(model, pictures, None if places is None else model[:places], batch_size=3)
+    mean = before["1.running_mean"][:, None, None]
+    deviation = (before["1.running_var"][:, None, None] + 1e-5).sqrt()
+    given = outputs(model, pictures, None if places is None else model[:places], batch_size=3)
     for n in range(7):
         x = (pictures.images[n : n + 1] / 255) * 2 - 1
         x = nn.functional.conv2d(x, before["0.weight"], padding=1)
-        x = (
-            x
-            if places == 1
-            else (x - before["1.running_mean"][:, None, None])
-            / (before["1.running_var"][:, None, None] + 1e-5).sqrt()
-        )
-        x = x if places in (1, 2) else nn.functional.avg_pool2d(x.clamp(min=0), 3)
-        x = x if places else x.flatten(1) @ before["5.weight"].T + before["5.bias"]
-        assert_close(found[n : n + 1], x, rtol=1e-4, atol=1e-5)
+        if places != 1:
+            x = (x - mean) / deviation
+        if places not in (1, 2):
+            x = nn.functional.avg_pool2d(x.clamp(min=0), 3)
+        if places is None:
+            x = x.flatten(1) @ before["5.weight"].T + before["5.bias"]
+        assert_close(given[n : n + 1], x, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
@@ -503,7 +481,8 @@ def test_outputs_of_a_part_are_the_values_there_in_eval_mode(places):
 
 
 def headed(seed=0, dropout=0.0) -> nn.Sequential:
-    """`net` as the body, the same for all seeds, and a new layer on its three outputs; dropout in both."""
+    """`net` as the body, the same for all seeds, and a new layer on its three outputs; dropout in
+    both."""
     body = net()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -525,14 +504,17 @@ BOTH = pytest.mark.parametrize("protocol", [FROZEN, RELEASED], ids=["frozen", "r
 
 
 def written_out(model: nn.Sequential, forward) -> list[float]:
-    """Four epochs of AdamW on the second part of `model` alone, batches of 12; `forward` maps places to logits. Losses."""
+    """Four epochs of AdamW on the second part of `model` alone, batches of 12; `forward` maps
+    places to logits. Losses."""
     pictures, optimizer, losses = toy(), torch.optim.AdamW(model[1].parameters(), lr=2e-2), []
     for epoch in range(4):
         order, total = torch.randperm(100, generator=torch.Generator().manual_seed(epoch)), 0.0
         for start in range(0, 100, 12):
             index = order[start : start + 12]
             loss = cross_entropy(forward(index), pictures.labels[index])
-            optimizer.zero_grad(), loss.backward(), optimizer.step()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
             total += loss.item() * len(index)
         losses.append(total / 100)
     return losses
@@ -545,11 +527,9 @@ def test_a_frozen_body_stays_as_it_is_to_the_bit_and_is_run_once():
     )
     rows = fit_last_layer(model, toy(), FROZEN, log=silent)
     assert seen == [(100, False)] and same(model[0], fresh[0]) and not same(model[1], fresh[1])
-    assert (
-        [row["epoch"] for row in rows] == [1, 2, 3, 4]
-        and rows[-1]["loss"] < rows[0]["loss"]
-        and all(p.grad is None for p in model[0].parameters())
-    )
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert all(p.grad is None for p in model[0].parameters())
 
 
 def test_a_layer_on_a_frozen_body_against_the_loop_over_its_outputs():
@@ -579,9 +559,8 @@ def test_as_released_against_the_loop_in_train_mode():
         "1.weight",
         "1.bias",
     }
-    assert model[0][1].num_batches_tracked == 4 * 9 and not any(
-        module.training for module in model.modules()
-    )
+    assert model[0][1].num_batches_tracked == 4 * 9
+    assert not any(module.training for module in model.modules())
 
 
 @BOTH
@@ -642,11 +621,9 @@ def test_a_run_with_dropout_ends_as_one_that_was_never_stopped(
     torch.manual_seed(77)
     model, lines = build(9), []
     rows = train(model, toy(), protocol, checkpoint=tmp_path / "c.pt", log=lines.append)
-    assert (
-        same(model, whole)
-        and without_time(rows) == without_time(expected)
-        and len(lines) == 4 - stops[-1]
-    )
+    assert same(model, whole)
+    assert without_time(rows) == without_time(expected)
+    assert len(lines) == 4 - stops[-1]
 
 
 @DROPOUT
@@ -663,8 +640,8 @@ def test_dropout_is_at_work(train, build, protocol):
     for module in without.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    for one in (model, without):
-        train(one, toy(), protocol, log=silent)
+    for network in (model, without):
+        train(network, toy(), protocol, log=silent)
     assert not same(model, without)
 
 
