@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,8 +53,32 @@ def f64(values):
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    return shapes10.draw("test", count=100)
+def drawn(one_thread):
+    """A hundred pictures, one of them blended with the next until a small random step, too,
+    changes its prediction: pictures as they are drawn lie too far from any boundary."""
+    pictures = shapes10.draw("test", count=100)
+    place, blend = near_a_boundary(pictures)
+    images = pictures.images.clone()
+    images[place] = blend
+    return replace(pictures, images=images)
+
+
+def near_a_boundary(pictures):
+    """The first picture whose class survives a blend that both smallest steps change, and it."""
+    model = networks.load("rectgrad_cnn", "shapes10")
+    shares = torch.linspace(0, 1, 65)[:, None, None, None]
+    for place in range(len(pictures) - 1):
+        here, there = pictures.images[place : place + 2].float()
+        blends = (here + shares * (there - here)).round().to(torch.uint8)
+        images = to_range(blends, model)
+        direction, predicted = against(model, images)
+        wanted = predicted == pictures.labels[place]
+        for step in (direction, RANDOM_STEP[1]):
+            with torch.no_grad():
+                wanted &= model((images + STEPS[0] * step).clamp(-1, 1)).argmax(1) != predicted
+        if wanted.any():
+            return place, blends[wanted][0]
+    raise AssertionError("no blend of two pictures lies near enough to a boundary")
 
 
 def against(model, images):
@@ -715,7 +740,7 @@ def test_responses_against_a_slow_reading(name, one, responses):
     if name in METHODS:
         assert len({round(v, 6) for v in sanity[:, 0]}) == 3  # weights are drawn three times
         assert (
-            abs(sanity[:, [0, 2]]).min() > 0.01 and abs(attack[[0, 2]]).min() > 0.001
+            abs(sanity[:, [0, 2]]).min() > 0.004 and abs(attack[[0, 2]]).min() > 0.001
         )  # far from what tolerance allows
 
 
