@@ -1,22 +1,28 @@
-"""RectGrad and its relatives against a plain gradient of the same network, and DeepLIFT against Captum's.
+"""RectGrad and its relatives against a plain gradient of the same network.
 
-    python benchmarks/backward_rules.py [--size 224] [--batch 4] [--repeats 7] [--threads 1] [--models squeezenet1_1 resnet18]
+DeepLIFT and guided backpropagation also against Captum's.
 
-The plain gradient is `saliency`: one forward pass, one backward pass to the input. Ratios of interleaved repeats.
+    python benchmarks/backward_rules.py [--size 224] [--batch 4] [--repeats 7] [--threads 1]
+                                        [--models squeezenet1_1 resnet18]
+
+The plain gradient is `saliency`: one forward pass, one backward pass to the input. Ratios of
+interleaved repeats.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
-import timing  # noqa: E402
 import torch
 
-from lib import attribution
-from study.subjects import networks, sources
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where lib and study are
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import timing  # noqa: E402
+
+from lib import attribution  # noqa: E402
+from study.subjects import networks, sources  # noqa: E402
 
 METHODS = {
     "guided_backprop": {},
@@ -35,18 +41,15 @@ def main():
     for name in chosen.models:
         model = networks.load(name, chosen.weights, classes=pictures.classes)
         images = sources.to_range(pictures.images, model)
-        runs = {"saliency": lambda: attribution.saliency(model, images)}
+        runs = {"saliency": partial(attribution.saliency, model, images)}
         for label, options in METHODS.items():
             function = attribution.METHODS[label.split()[0]].function
-            runs[label] = lambda function=function, options=options: function(
-                model, images, **options
-            )
+            runs[label] = partial(function, model, images, **options)
         runs |= peers(model, images)
         seconds = timing.interleaved(runs, chosen.repeats, clock)
         for label in list(runs)[1:]:
-            print(
-                f"{name}  {label} over saliency: {timing.ratio(seconds[label], seconds['saliency'])}"
-            )
+            ratio = timing.ratio(seconds[label], seconds["saliency"])
+            print(f"{name}  {label} over saliency: {ratio}")
 
 
 def peers(model, images):
@@ -55,7 +58,7 @@ def peers(model, images):
 
     with torch.no_grad():
         target = model(images).argmax(1)
-    found = {}
+    runs = {}
     for label, peer in (("captum guided_backprop", GuidedBackprop), ("captum deeplift", DeepLift)):
 
         def run(peer=peer):
@@ -66,8 +69,8 @@ def peers(model, images):
         except (AssertionError, RuntimeError) as error:
             print(f"{label} refuses this network: {str(error).splitlines()[0][:120]}")
             continue
-        found[label] = run
-    return found
+        runs[label] = run
+    return runs
 
 
 if __name__ == "__main__":

@@ -1,31 +1,38 @@
-"""A deletion curve: `lib.metrics.allegiance` against its bare forward passes and against sorting anew for every fraction.
+"""A deletion curve: `lib.metrics.allegiance` against two other ways.
 
-    python benchmarks/deletion.py [--size 32] [--batch 256] [--repeats 5] [--threads 1] [--models basic_cnn resnet18]
+They are its bare forward passes, and sorting anew for every fraction.
 
-*Bare* is the model alone, under no_grad, on exactly the batches that `allegiance` gave it, made ready beforehand: what
-sorting, selecting, filling and comparing cost on top. *Naive* follows the released code of paper Sign: for every fraction
-it sorts the maps again, copies the images, fills and runs the model on all of them, also where no further pixel has gone
-(but under no_grad, which the released code does not have). Repeats are interleaved; ratios are medians with their range.
+    python benchmarks/deletion.py [--size 32] [--batch 256] [--repeats 5] [--threads 1]
+                                  [--models basic_cnn resnet18]
+
+*Bare* is the model alone, under no_grad, on exactly the batches that `allegiance` gave it, made
+ready beforehand: what sorting, selecting, filling and comparing cost on top. *Naive* follows the
+released code of paper Sign: for every fraction it sorts the maps again, copies the images, fills
+and runs the model on all of them, also where no further pixel has gone (but under no_grad, which
+the released code does not have). Repeats are interleaved; ratios are medians with their range.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
-import timing  # noqa: E402
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where lib and study are
+
+import timing  # noqa: E402
 
 from lib.attribution import signed_maps  # noqa: E402
 from lib.metrics import PAPER_FRACTIONS, allegiance  # noqa: E402
-from study.subjects import networks, sources
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from study.subjects import networks, sources  # noqa: E402
 
 
 @torch.no_grad()
 def naive(model, images, maps, fill):
-    original, rows = model(images).argmax(1), []
+    original = model(images).argmax(1)
+    rows = []
     for fraction in PAPER_FRACTIONS:
         ordered = maps.flatten(1).sort(descending=True).values
         threshold = ordered[:, round(fraction * ordered.shape[1])].view(-1, 1, 1)
@@ -63,18 +70,19 @@ def main():
             maps = getattr(maps_of, kind)
             batches = batches_of(model, images, maps, model.black, chosen.batch)
             runs = {
-                "allegiance": lambda: allegiance(
-                    model, images, maps, fill=model.black, batch_size=chosen.batch
+                "allegiance": partial(
+                    allegiance, model, images, maps, fill=model.black, batch_size=chosen.batch
                 ),
-                "bare": lambda: bare(model, batches),
-                "naive": lambda: naive(model, images, maps, model.black),
+                "bare": partial(bare, model, batches),
+                "naive": partial(naive, model, images, maps, model.black),
             }
             same = (runs["allegiance"]() == runs["naive"]()).double().mean().item()  # warm-up
             bare(model, batches)
             seconds = timing.interleaved(runs, chosen.repeats, clock)
             images_seen = sum(len(batch) for batch in batches) / len(images)
             print(
-                f"\n{name}, {kind} map: {images_seen:.1f} forward passes an image (naive {1 + len(PAPER_FRACTIONS)}); {same:.2%} of entries equal to naive"
+                f"\n{name}, {kind} map: {images_seen:.1f} forward passes an image "
+                f"(naive {1 + len(PAPER_FRACTIONS)}); {same:.2%} of entries equal to naive"
             )
             print(f"  allegiance over bare  {timing.ratio(seconds['allegiance'], seconds['bare'])}")
             print(

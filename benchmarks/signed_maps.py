@@ -1,15 +1,19 @@
-"""Five signed maps of a batch: `lib.attribution.signed_maps` against the naive algorithm, in one run, repeats interleaved.
+"""Five signed maps of a batch: `lib.attribution.signed_maps` against the naive algorithm.
 
-    python benchmarks/signed_maps.py [--size 32] [--batch 64] [--repeats 5] [--threads 1] [--models basic_cnn resnet18]
+    python benchmarks/signed_maps.py [--size 32] [--batch 64] [--repeats 5] [--threads 1]
+                                     [--models basic_cnn resnet18]
 
-The naive algorithm has the passes of paper Sign's released code: each map on its own, every pass a forward and a backward
-that also fills the gradients of the weights. Original, positive and negative take one such pass each, active and inactive
-K + 1 each and two more forwards to look up the number of classes and the prediction: 2K + 5 = 25 passes for ten classes.
+Both in one run, repeats interleaved. The naive algorithm has the passes of paper Sign's released
+code: each map on its own, every pass a forward and a backward that also fills the gradients of the
+weights. Original, positive and negative take one such pass each, active and inactive K + 1 each and
+two more forwards to look up the number of classes and the prediction: 2K + 5 = 25 passes for ten
+classes.
 
-Prints the ratio of times, above 1 if `signed_maps` is faster: the median over the repeats and their range, in float32 and
-under bfloat16 autocast; how far the float32 maps are from the naive ones; and Spearman's rank correlation of the bfloat16
-maps with the float32 ones, averaged over the images. Only ratios within a run mean anything on a busy machine; `--clock
-cpu` with one thread counts the processor's time instead of the wall clock's.
+Prints the ratio of times, above 1 if `signed_maps` is faster: the median over the repeats and their
+range, in float32 and under bfloat16 autocast; how far the float32 maps are from the naive ones; and
+Spearman's rank correlation of the bfloat16 maps with the float32 ones, averaged over the images.
+Only ratios within a run mean anything on a busy machine; `--clock cpu` with one thread counts the
+processor's time instead of the wall clock's.
 """
 
 from __future__ import annotations
@@ -19,18 +23,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import timing  # noqa: E402
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where lib and study are
+
+import timing  # noqa: E402
 
 from lib.attribution import SignedMaps, signed_maps  # noqa: E402
 from lib.metrics import rank_correlation  # noqa: E402
-from study.subjects import networks, sources
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from study.subjects import networks, sources  # noqa: E402
 
 
 def full_pass(model, images, label=None):
-    """Gradient [N,C,H,W] of one class, or of the predicted one, by a forward and a backward through everything."""
+    """Gradient [N,C,H,W] of one class, or of the predicted one, by a forward and a backward through
+    everything.
+    """
     images = images.clone().requires_grad_()
     logits = model(images)
     score = logits.amax(1) if label is None else logits[:, label]
@@ -88,7 +95,8 @@ def main():
             far = ((slow - fast).abs() > 1e-4 * slow.abs().amax()).double().mean().item()
             correlation = rank_correlation(half.float(), fast).mean().item()
             print(
-                f"  {field:9} {far:.3%} of pixels differ from naive by over 1e-4 of the maximum; bfloat16 rank correlation {correlation:.3f}"
+                f"  {field:9} {far:.3%} of pixels differ from naive by over 1e-4 of the maximum; "
+                f"bfloat16 rank correlation {correlation:.3f}"
             )
 
 

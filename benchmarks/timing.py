@@ -31,7 +31,8 @@ def options(
     torch.set_num_threads(chosen.threads)
     pictures = sources.load("shapes10", "test", size=chosen.size, count=chosen.batch)
     print(
-        f"{chosen.batch} pictures of {chosen.size} pixels, {chosen.threads} thread(s), {chosen.repeats} repeats, {chosen.clock} clock, "
+        f"{chosen.batch} pictures of {chosen.size} pixels, {chosen.threads} thread(s), "
+        f"{chosen.repeats} repeats, {chosen.clock} clock, "
         f"weights {chosen.weights or 'freshly drawn'}, PyTorch {torch.__version__}"
     )
     return chosen, time.perf_counter if chosen.clock == "wall" else time.process_time, pictures
@@ -52,5 +53,5 @@ def interleaved(
 
 def ratio(slow: list[float], fast: list[float]) -> str:
     """Median and range of the ratios of paired repeats."""
-    ratios = [a / b for a, b in zip(slow, fast)]
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
     return f"{statistics.median(ratios):.2f} times  (from {min(ratios):.2f} to {max(ratios):.2f})"

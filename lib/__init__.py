@@ -1,1 +1,4 @@
-"""The kernels of *Sign & Noise*, tensors in and tensors out: saliency maps (`attribution`) and what is measured of them (`metrics`)."""
+"""The kernels of *Sign & Noise*, tensors in and tensors out.
+
+Saliency maps are in `attribution`, and what is measured of them in `metrics`.
+"""

@@ -1,9 +1,10 @@
 """Attribution methods: what each input value does to a class score.
 
-Every method is `f(model, images, target=None, *, ...) -> Tensor[N,C,H,W]`, and one line in `METHODS`. Images are
-[N,C,H,W] in the model's own input range; `target` is None (the predicted class), an int, or an int64 tensor [N]. Nothing
-is made absolute, reduced or normalised behind the caller's back: `to_map` and `normalize` do that. No method changes the
-model, its mode, its gradients or the images.
+Every method is `f(model, images, target=None, *, ...) -> Tensor[N,C,H,W]`, and one line in
+`METHODS`. Images are [N,C,H,W] in the model's own input range; `target` is None (the predicted
+class), an int, or an int64 tensor [N]. Nothing is made absolute, reduced or normalised behind the
+caller's back: `to_map` and `normalize` do that. No method changes the model, its mode, its
+gradients or the images.
 """
 
 from .crosses import label

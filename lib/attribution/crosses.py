@@ -1,7 +1,9 @@
-"""Methods that cross the two papers, and controls that look at no network: what the synthesis tries beside `METHODS`.
+"""Methods that cross the two papers, and controls that look at no network.
 
-The signs of paper Sign are taken of paper Noise's gradients: of RectGrad's, and of integrated gradients. Each function is
-`f(model, images, target=None, *, ...) -> [N,C,H,W]` as in lib.attribution; controls are `f(images, generator) -> [N,H,W]`.
+What the synthesis tries beside `METHODS`. The signs of paper Sign are taken of paper Noise's
+gradients: of RectGrad's, and of integrated gradients. Each function is
+`f(model, images, target=None, *, ...) -> [N,C,H,W]` as in lib.attribution; controls are
+`f(images, generator) -> [N,H,W]`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
-from torch import Tensor
+from scipy import ndimage
+from torch import Tensor, nn
 
 from . import rules
 from .engine import Engine
@@ -23,26 +27,35 @@ PARTS = ("positive", "negative", "active", "inactive")
 
 
 def both_tails(g: Tensor, unit: rules.Activation, *, q: float = 98.0) -> Tensor:
-    """RectGrad with a signed percentile: R passes where a R is among the highest or the lowest (100 - q) / 2 % of its layer, per image.
+    """RectGrad with a signed percentile.
 
-    Paper Noise's rule (section 4.1) lets through evidence for the class alone; this one, as many units, for and against.
+    R passes where a R is among the highest or the lowest (100 - q) / 2 % of its layer, per image.
+    Paper Noise's rule (section 4.1) lets through evidence for the class alone; this one, as many
+    units, for and against.
     """
     score = unit.a * g
-    low, high = (
-        rules.percentile(score, at).view(-1, *[1] * (g.ndim - 1))
-        for at in ((100 - q) / 2, (100 + q) / 2)
-    )
+    shape = (-1, *[1] * (g.ndim - 1))
+    low = rules.percentile(score, (100 - q) / 2).view(shape)
+    high = rules.percentile(score, (100 + q) / 2).view(shape)
     return torch.where((score > high) | (score < low), unit.ungated(g), 0)
 
 
-def rectgrad_both_tails(model, images: Tensor, target=None, *, q: float = 98.0) -> Tensor:
-    """The input times what comes back through the most important units of either sign (`both_tails`), with the padding trick."""
+def rectgrad_both_tails(
+    model: nn.Module, images: Tensor, target: Tensor | int | None = None, *, q: float = 98.0
+) -> Tensor:
+    """The input times what comes back through the most important units of either sign.
+
+    As in `both_tails`, with the padding trick.
+    """
     engine = Engine(partial(both_tails, q=q), smooth=True, border="padded")
     return images.detach() * ruled_gradient(model, images, target, "RectGrad", engine)
 
 
 def _part(own: Tensor, largest: Tensor, smallest: Tensor, part: str) -> Tensor:
-    """Paper Sign's eqs. 3 to 6 of any attribution, before the channel maximum; active and inactive as released."""
+    """Paper Sign's eqs. 3 to 6 of any attribution, before the channel maximum.
+
+    Active and inactive are as released.
+    """
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; accepted are {', '.join(PARTS)}.")
     if part == "positive":
@@ -52,8 +65,18 @@ def _part(own: Tensor, largest: Tensor, smallest: Tensor, part: str) -> Tensor:
     return own * ((own > largest) if part == "active" else (own < smallest))
 
 
-def rectgrad_part(model, images: Tensor, target=None, *, part: str, q: float = 98.0) -> Tensor:
-    """The positive, negative, active or inactive `part` of RectGrad's gradient, not multiplied by the input."""
+def rectgrad_part(
+    model: nn.Module,
+    images: Tensor,
+    target: Tensor | int | None = None,
+    *,
+    part: str,
+    q: float = 98.0,
+) -> Tensor:
+    """The positive, negative, active or inactive `part` of RectGrad's gradient.
+
+    It is not multiplied by the input.
+    """
     engine = Engine(partial(rules.rectgrad, q=q), smooth=True, border="padded")
     if part in ("positive", "negative"):
         own = ruled_gradient(model, images, target, "RectGrad", engine)
@@ -61,19 +84,27 @@ def rectgrad_part(model, images: Tensor, target=None, *, part: str, q: float = 9
     return _part(*against_rivals(model, images, target, None, "RectGrad", engine), part)
 
 
-def integrated_part(model, images: Tensor, target=None, *, part: str, steps: int = 25) -> Tensor:
-    """The active or inactive `part` of integrated gradients: kept where the class gains more, or less, than every rival.
+def integrated_part(
+    model: nn.Module,
+    images: Tensor,
+    target: Tensor | int | None = None,
+    *,
+    part: str,
+    steps: int = 25,
+) -> Tensor:
+    """The active or inactive `part` of integrated gradients.
 
-    Baseline 0, a right Riemann sum of `steps`: half of lib.attribution's, for all classes at once.
+    Kept where the class gains more, or less, than every rival. Baseline 0, a right Riemann sum of
+    `steps`: half of lib.attribution's, for all classes at once.
     """
     images = images.detach()
     with torch.no_grad(), evaluating(model):
-        target = as_targets(model(images.clone()), target)
+        targets = as_targets(model(images.clone()), target)
     total = sum(class_gradients(model, k / steps * images)[1] for k in range(1, steps + 1))
     gained = images[:, None] * total / steps
     classes = torch.arange(gained.shape[1], device=images.device)
-    own = gained[torch.arange(len(images), device=images.device), target]
-    rival = (classes != target[:, None])[:, :, None, None, None]
+    own = gained[torch.arange(len(images), device=images.device), targets]
+    rival = (classes != targets[:, None])[:, :, None, None, None]
     return _part(
         own,
         gained.masked_fill(~rival, -torch.inf).amax(1),
@@ -82,7 +113,8 @@ def integrated_part(model, images: Tensor, target=None, *, part: str, steps: int
     )
 
 
-_SUM, _SIZE = {"sign": "absmax", "noise": "sum"}, {"sign": "absmax", "noise": "absmax"}
+_SUM = {"sign": "absmax", "noise": "sum"}
+_SIZE = {"sign": "absmax", "noise": "absmax"}
 
 
 NEW: dict[str, Method] = {
@@ -120,10 +152,8 @@ NEW: dict[str, Method] = {
 
 PARENTS = {
     **{f"rectgrad_{part}": ("rectgrad", part) for part in PARTS},
-    "rectgrad_both_tails": (
-        "rectgrad",
-        "input_x_gradient",
-    ),  # which is what is left of it at q = 0, but for the border
+    # input * gradient is what is left of it at q = 0, but for the border
+    "rectgrad_both_tails": ("rectgrad", "input_x_gradient"),
     "integrated_active": ("integrated_gradients", "active"),
     "integrated_inactive": ("integrated_gradients", "inactive"),
 }
@@ -135,22 +165,28 @@ def noise(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def edges(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Sobel's edges of the grey picture."""
-    from skimage.filters import sobel
+    """Sobel's edges of the grey picture: the root of the mean square of both slopes."""
+    grey = images.mean(1).cpu().numpy()
+    if grey.dtype != np.float64:
+        grey = grey.astype(np.float32)  # SciPy filters nothing narrower
+    down = np.outer([1, 0, -1], [0.25, 0.5, 0.25])
+    square = np.zeros_like(grey)
+    for kernel in (down, down.T):
+        square += ndimage.convolve(grey, kernel[None]) ** 2  # the picture mirrored at its border
+    return torch.from_numpy(np.sqrt(square) / np.sqrt(2, dtype=square.dtype)).to(images.dtype)
 
-    return torch.stack([torch.from_numpy(sobel(grey)) for grey in images.mean(1).cpu().numpy()]).to(
-        images.dtype
-    )
 
-
-CONTROLS: dict[str, tuple[Callable, str]] = {
+CONTROLS: dict[str, tuple[Callable[[Tensor, torch.Generator], Tensor], str]] = {
     "random": (noise, "Random"),
     "edges": (edges, "Edge detector"),
 }
 
 
 def shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
-    """Maps [...,N,H,W] whose pixels change places at random, alike in all leading dimensions: a random map as sparse as each."""
+    """Maps [...,N,H,W] whose pixels change places at random: a random map as sparse as each.
+
+    The places are alike in all leading dimensions.
+    """
     flat = maps.flatten(-2)
     places = torch.stack(
         [torch.randperm(flat.shape[-1], generator=generator) for _ in range(flat.shape[-2])]
@@ -159,10 +195,10 @@ def shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def label(name: str) -> str:
-    """The name of a method, a cross or a control as tables and figures show it; "<treatment>:<name>" names its map as treated."""
+    """The name of a method, a cross or a control as tables and figures show it.
+
+    "<treatment>:<name>" names its map as treated.
+    """
     treatment, _, name = name.rpartition(":")
-    if name in CONTROLS:
-        shown = CONTROLS[name][1]
-    else:
-        shown = (METHODS | NEW)[name].label
+    shown = CONTROLS[name][1] if name in CONTROLS else (METHODS | NEW)[name].label
     return f"{shown}, {treatment}" if treatment else shown

@@ -1,8 +1,11 @@
-"""One forward pass and gradients with respect to the input alone; what may be asked of it: images, targets, classes."""
+"""One forward pass and gradients with respect to the input alone.
+
+Also what may be asked of that pass: images, targets, classes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -12,7 +15,7 @@ from .engine import Engine, alone, replaced
 
 
 @contextmanager
-def evaluating(model: nn.Module):
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in eval mode; every submodule gets its own mode back, also after an exception."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -23,21 +26,23 @@ def evaluating(model: nn.Module):
             module.training = mode
 
 
-def _check_images(images) -> None:
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        what = (
-            f"{images.dtype} of shape {tuple(images.shape)}"
-            if isinstance(images, Tensor)
-            else type(images).__name__
-        )
-        raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
+def _check_images(images: object) -> None:
+    if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
+        return
+    what = type(images).__name__
+    if isinstance(images, Tensor):
+        what = f"{images.dtype} of shape {tuple(images.shape)}"
+    raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
 
 
 @contextmanager
-def input_graph(model: nn.Module, images: Tensor, method: str = "", engine: Engine | None = None):
-    """One forward pass that remembers how to go back to the input: yields (leaf [N,C,H,W], logits [N,K]).
+def input_graph(
+    model: nn.Module, images: Tensor, method: str = "", engine: Engine | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One forward pass that remembers how to go back to the input.
 
-    With an `engine`, operations met on the way get its backward rules; `method` names who asks for them.
+    Yields (leaf [N,C,H,W], logits [N,K]). With an `engine`, operations met on the way get its
+    backward rules; `method` names who asks for them.
     """
     _check_images(images)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
@@ -47,41 +52,41 @@ def input_graph(model: nn.Module, images: Tensor, method: str = "", engine: Engi
         yield leaf, _check_logits(logits, len(images))
 
 
-def _check_logits(logits, count: int) -> Tensor:
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count:
-        what = (
-            f"shape {tuple(logits.shape)}"
-            if isinstance(logits, Tensor)
-            else f"a {type(logits).__name__}"
-        )
-        raise ValueError(
-            f"the model must return logits [N,K]; for {count} images it returned {what}."
-        )
-    return logits
+def _check_logits(logits: object, count: int) -> Tensor:
+    if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == count:
+        return logits
+    what = f"a {type(logits).__name__}"
+    if isinstance(logits, Tensor):
+        what = f"shape {tuple(logits.shape)}"
+    raise ValueError(f"the model must return logits [N,K]; for {count} images it returned {what}.")
 
 
-def as_targets(logits: Tensor, target) -> Tensor:
+def as_targets(logits: Tensor, target: Tensor | int | None) -> Tensor:
     """`target` as an int64 tensor [N] on the device of the logits [N,K]."""
     count, classes = logits.shape
     if target is None:
         return logits.detach().argmax(1)
-    if isinstance(target, bool) or not (
-        isinstance(target, int) or isinstance(target, Tensor) and target.dtype == torch.int64
-    ):
-        what = target.dtype if isinstance(target, Tensor) else repr(target)
-        raise ValueError(f"target must be None, an int or an int64 tensor [N]; got {what}.")
-    if isinstance(target, Tensor) and target.ndim and target.shape != (count,):
-        raise ValueError(
-            f"target has shape {tuple(target.shape)}; for {count} images it must be [{count}]."
-        )
-    target = (
-        torch.as_tensor(target, device=logits.device).expand(count).clone()
-    )  # the caller's may be an inference tensor
-    if count and not (0 <= int(target.min()) and int(target.max()) < classes):
-        raise ValueError(
-            f"target names class {int(target.min() if target.min() < 0 else target.max())}; the model has classes 0 to {classes - 1}."
-        )
-    return target
+    if isinstance(target, Tensor):
+        if target.dtype != torch.int64:
+            raise ValueError(
+                f"target must be None, an int or an int64 tensor [N]; got {target.dtype}."
+            )
+        if target.ndim and target.shape != (count,):
+            raise ValueError(
+                f"target has shape {tuple(target.shape)}; for {count} images it must be [{count}]."
+            )
+    elif isinstance(target, bool) or not isinstance(target, int):
+        raise ValueError(f"target must be None, an int or an int64 tensor [N]; got {target!r}.")
+    # a clone, for the caller's may be an inference tensor
+    targets = torch.as_tensor(target, device=logits.device).expand(count).clone()
+    if count:
+        lowest, highest = int(targets.min()), int(targets.max())
+        if lowest < 0 or highest >= classes:
+            raise ValueError(
+                f"target names class {lowest if lowest < 0 else highest}; "
+                f"the model has classes 0 to {classes - 1}."
+            )
+    return targets
 
 
 def _class_list(logits: Tensor, classes: Sequence[int] | None) -> list[int]:
@@ -96,5 +101,5 @@ def _class_list(logits: Tensor, classes: Sequence[int] | None) -> list[int]:
 
 
 def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
-    """Gradient of the summed scores with respect to the input alone, in the layout of the images."""
+    """Gradient of the summed scores with respect to the input alone, laid out as the images."""
     return torch.autograd.grad(scores.sum(), leaf, retain_graph=keep)[0]

@@ -22,7 +22,10 @@ from .ruled import deconvolution, deeplift, epsilon_lrp, guided_backprop, rectgr
 
 
 class Method(NamedTuple):
-    """An entry of `METHODS`: the function, its label in figures, its source, and how each paper turns it into a map."""
+    """An entry of `METHODS`: the function, its label in figures and its source.
+
+    `reduce` is how each paper turns the attribution into a map.
+    """
 
     function: Callable[..., Tensor]
     label: str
@@ -31,8 +34,6 @@ class Method(NamedTuple):
 
 
 _REDUCE = {"sign": "absmax", "noise": "sum"}
-
-
 _ALWAYS_ABSMAX = {"sign": "absmax", "noise": "absmax"}
 
 
@@ -64,7 +65,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-_REDUCERS = {
+_REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "absmax": lambda a: a.abs().amax(1),
     "sum": lambda a: a.sum(1),
     "max": lambda a: a.amax(1),
@@ -72,7 +73,10 @@ _REDUCERS = {
 
 
 def to_map(attributions: Tensor, reduce: str) -> Tensor:
-    """Attributions [N,C,H,W] as maps [N,H,W]: "absmax" (paper Sign), "sum" (paper Noise) or "max" over the channels."""
+    """Attributions [N,C,H,W] as maps [N,H,W], reduced over the channels.
+
+    `reduce` is "absmax" (paper Sign), "sum" (paper Noise) or "max".
+    """
     if reduce not in _REDUCERS:
         raise ValueError(f"unknown reduce {reduce!r}; accepted are {', '.join(_REDUCERS)}.")
     if attributions.ndim != 4:
@@ -81,10 +85,12 @@ def to_map(attributions: Tensor, reduce: str) -> Tensor:
 
 
 def normalize(maps: Tensor) -> Tensor:
-    """Each map [N,H,W] stretched to [0,1] for display; a constant map becomes zeros (the released code makes it NaN)."""
+    """Each map [N,H,W] stretched to [0,1] for display.
+
+    A constant map becomes zeros (the released code makes it NaN).
+    """
     if maps.ndim != 3:
         raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return torch.where(
-        high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0
-    )
+    width = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
+    return torch.where(high > low, (maps - low) / width, 0)

@@ -1,7 +1,7 @@
 """Metrics of attribution maps, and the intervals that go with them.
 
-Images are [N,C,H,W], maps [N,H,W], per-image scores [N], curves [F,N] over fractions. A fill is a value in the units of
-the images, a scalar or one a channel.
+Images are [N,C,H,W], maps [N,H,W], per-image scores [N], curves [F,N] over fractions. A fill is a
+value in the units of the images, a scalar or one a channel.
 """
 
 from .deletion import (

@@ -1,4 +1,7 @@
-"""Deleting, revealing and occluding the pixels that a map ranks first (paper Sign, section 4.2; ROAR and KAR)."""
+"""Deleting, revealing and occluding the pixels that a map ranks first.
+
+Paper Sign, section 4.2; ROAR and KAR.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,12 @@ from ..attribution.graph import evaluating
 PAPER_FRACTIONS = (0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def _check(images: Tensor, maps: Tensor, fractions: Sequence[float], fill) -> Tensor:
+def _check(
+    images: Tensor,
+    maps: Tensor,
+    fractions: Sequence[float],
+    fill: Tensor | float | Sequence[float],
+) -> Tensor:
     """The fill as a tensor [1,C|1,1,1], or ValueError for what does not fit together."""
     if images.ndim != 4:
         raise ValueError(f"images must be [N,C,H,W]; got shape {tuple(images.shape)}.")
@@ -25,25 +33,26 @@ def _check(images: Tensor, maps: Tensor, fractions: Sequence[float], fill) -> Te
     if maps.isnan().any():
         raise ValueError("maps contain NaN; a map needs a number for every pixel.")
     values = [float(f) for f in fractions]
-    if (
-        not values or not all(0 <= v <= 1 for v in values) or values != sorted(values)
-    ):  # NaN fails the first
+    within = all(0 <= v <= 1 for v in values)  # NaN is not
+    if not values or not within or values != sorted(values):
         raise ValueError(f"fractions must ascend within 0 and 1; got {tuple(fractions)}.")
     fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
-    if fill.ndim > 1 or fill.ndim == 1 and len(fill) != images.shape[1]:
+    if fill.ndim > 1 or (fill.ndim == 1 and len(fill) != images.shape[1]):
         raise ValueError(
-            f"fill has shape {tuple(fill.shape)}; it must be a scalar or one value for each of {images.shape[1]} channels."
+            f"fill has shape {tuple(fill.shape)}; it must be a scalar or one value for each of "
+            f"{images.shape[1]} channels."
         )
     return fill.reshape(1, -1, 1, 1)
 
 
 def _thresholds(maps: Tensor, fractions: Sequence[float]) -> Tensor:
-    """[F,N]: the value at rank round(p*H*W) of each map in descending order; -inf where the rank is past the last pixel."""
+    """[F,N]: the value at rank round(p*H*W) of each map in descending order.
+
+    -inf where the rank is past the last pixel.
+    """
     ordered = maps.detach().flatten(1)
-    if ordered.device.type == "cpu" and ordered.dtype in (
-        torch.float32,
-        torch.float64,
-    ):  # NumPy sorts thirty times faster there
+    if ordered.device.type == "cpu" and ordered.dtype in (torch.float32, torch.float64):
+        # NumPy sorts thirty times faster there
         ordered = torch.from_numpy(np.sort(ordered.numpy(), axis=1)).flip(1)
     else:
         ordered = ordered.sort(1, descending=True).values
@@ -54,17 +63,28 @@ def _thresholds(maps: Tensor, fractions: Sequence[float]) -> Tensor:
 
 
 def _blend(images: Tensor, chosen: Tensor, fill: Tensor, insert: bool, strength: float) -> Tensor:
-    """Images whose `chosen` [N,H,W] pixels move to the fill (insert: all but those), all the way if `strength` is 1."""
+    """Images whose `chosen` [N,H,W] pixels move to the fill (insert: all but those).
+
+    All the way if `strength` is 1.
+    """
     altered = fill if strength == 1 else images + strength * (fill - images)
     chosen = chosen[:, None]
     return torch.where(~chosen if insert else chosen, altered, images)
 
 
-def delete(images: Tensor, maps: Tensor, fraction: float, fill, *, strength: float = 1.0) -> Tensor:
-    """Images [N,C,H,W] without the `fraction` most important pixels: the released rule of paper Sign, section 4.2.
+def delete(
+    images: Tensor,
+    maps: Tensor,
+    fraction: float,
+    fill: Tensor | float | Sequence[float],
+    *,
+    strength: float = 1.0,
+) -> Tensor:
+    """Images [N,C,H,W] without the `fraction` most important pixels.
 
-    The threshold is the map's value at rank round(fraction * H*W) in descending order; pixels strictly above it and not
-    zero take the fill in all channels, so ties at the threshold stay and fraction 1 deletes all that is not zero. Maps
+    The released rule of paper Sign, section 4.2. The threshold is the map's value at rank
+    round(fraction * H*W) in descending order; pixels strictly above it and not zero take the fill
+    in all channels, so ties at the threshold stay and fraction 1 deletes all that is not zero. Maps
     are taken as they come. `strength` below 1 moves a pixel only that share of the way to the fill.
     """
     fill = _check(images, maps, (fraction,), fill)
@@ -77,17 +97,17 @@ def altered_logits(
     images: Tensor,
     maps: Tensor,
     *,
-    fill,
+    fill: Tensor | float | Sequence[float],
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each batch: its place, the logits [n,K] of the images, and those of the altered images [F,n,K].
+    """For each batch: its place, the logits [n,K] of the images, and [F,n,K] of the altered images.
 
-    What `allegiance` and `class_scores` are computed from, with their options. Each map is sorted once. The sets of chosen
-    pixels are nested, so an image whose set has not grown since the last fraction keeps its logits without another
-    forward pass.
+    What `allegiance` and `class_scores` are computed from, with their options. Each map is sorted
+    once. The sets of chosen pixels are nested, so an image whose set has not grown since the last
+    fraction keeps its logits without another forward pass.
     """
     fill = _check(images, maps, fractions, fill)
     if batch_size < 1:
@@ -99,16 +119,25 @@ def altered_logits(
 
 
 @torch.no_grad()
-def _curve(model, batch, scores, fill, fractions, insert, strength) -> tuple[Tensor, Tensor]:
-    """Logits of one batch [n,K] and along its curve [F,n,K]; at return the model's mode and the caller's grad mode are back."""
+def _curve(
+    model: nn.Module,
+    batch: Tensor,
+    scores: Tensor,
+    fill: Tensor,
+    fractions: Sequence[float],
+    insert: bool,
+    strength: float,
+) -> tuple[Tensor, Tensor]:
+    """Logits of one batch [n,K] and along its curve [F,n,K].
+
+    At return the model's mode and the caller's grad mode are back.
+    """
     with evaluating(model):
-        original = current = model(
-            batch.clone()
-        )  # the copy lets a model begin with an in-place operation
-        rows, before = (
-            [],
-            -1 if insert else 0,
-        )  # pixels chosen so far: a canvas is always new, an untouched image is not
+        # the copy lets a model begin with an in-place operation
+        original = current = model(batch.clone())
+        rows = []
+        # pixels chosen so far: a canvas is always new, an untouched image is not
+        before: Tensor | int = -1 if insert else 0
         for threshold in _thresholds(scores, fractions):
             chosen = (scores > threshold[:, None, None]) & (scores != 0)
             count = chosen.flatten(1).sum(1)
@@ -128,15 +157,16 @@ def allegiance(
     images: Tensor,
     maps: Tensor,
     *,
-    fill,
+    fill: Tensor | float | Sequence[float],
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> Tensor:
-    """Bool [F,N]: is the predicted class still that of the unaltered image (paper Sign, section 4.2, Figs. 3 and 4)?
+    """Bool [F,N]: is the predicted class still that of the unaltered image?
 
-    `insert=True` starts from a canvas of `fill` and reveals the same pixels in the same order; `strength` as in `delete`.
+    Paper Sign, section 4.2, Figs. 3 and 4. `insert=True` starts from a canvas of `fill` and reveals
+    the same pixels in the same order; `strength` as in `delete`.
     """
     out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
     for place, original, altered in altered_logits(
@@ -158,13 +188,16 @@ def class_scores(
     images: Tensor,
     maps: Tensor,
     *,
-    fill,
+    fill: Tensor | float | Sequence[float],
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax probability and logit, each [F,N], of the class predicted for the unaltered image; options as in `allegiance`."""
+    """Softmax probability and logit, each [F,N], of the class predicted for the unaltered image.
+
+    Options as in `allegiance`.
+    """
     probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
     logit = torch.empty_like(probability)
     for place, original, altered in altered_logits(
@@ -183,19 +216,22 @@ def class_scores(
     return probability, logit
 
 
-def auc(fractions: Sequence[float], values: Tensor):
-    """Area under values [F] (a float) or [F,N] (a tensor [N]) by the trapezoid rule, neither rescaled nor extended to 1."""
+def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
+    """Area under values [F] (a float) or [F,N] (a tensor [N]) by the trapezoid rule.
+
+    Neither rescaled nor extended to 1.
+    """
     values = torch.as_tensor(values)
     if values.ndim not in (1, 2) or len(values) != len(fractions):
         raise ValueError(
-            f"values have shape {tuple(values.shape)}; they must be [F] or [F,N] with F = {len(fractions)} fractions."
+            f"values have shape {tuple(values.shape)}; they must be [F] or [F,N] with "
+            f"F = {len(fractions)} fractions."
         )
     if sorted(fractions) != list(fractions):
         raise ValueError(f"fractions must ascend; got {tuple(fractions)}.")
     values = values if values.is_floating_point() else values.double()
-    area = torch.trapezoid(
-        values, torch.as_tensor(fractions, dtype=values.dtype, device=values.device), dim=0
-    )
+    places = torch.as_tensor(fractions, dtype=values.dtype, device=values.device)
+    area = torch.trapezoid(values, places, dim=0)
     return area.item() if values.ndim == 1 else area
 
 
@@ -203,22 +239,21 @@ def occlude_pixels(
     images: Tensor,
     maps: Tensor,
     fraction: float,
-    fill,
+    fill: Tensor | float | Sequence[float],
     *,
     keep: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Images whose round(fraction * H*W) most important pixels take the fill (ROAR), or keep alone their own values (KAR, `keep`).
+    """Images whose round(fraction * H*W) most important pixels take the fill (ROAR).
 
-    Paper Noise, section 5.3. As released, noise of scale 1e-4 from `generator` (None: a fresh one with seed 0) is added to
-    the maps, so that equal values fall in a random order.
+    With `keep`, they alone keep their own values (KAR). Paper Noise, section 5.3. As released,
+    noise of scale 1e-4 from `generator` (None: a fresh one with seed 0) is added to the maps, so
+    that equal values fall in a random order.
     """
     fill = _check(images, maps, (fraction,), fill)
     generator = generator or torch.Generator().manual_seed(0)
     noise = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps)
     order = (maps + 1e-4 * noise).flatten(1).argsort(1, descending=True)
     count = round(float(fraction) * order.shape[1])
-    chosen = (
-        torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :count], True).view_as(maps)
-    )
-    return _blend(images, chosen, fill, keep, 1.0)
+    chosen = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :count], True)
+    return _blend(images, chosen.view_as(maps), fill, keep, 1.0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import binom, rankdata
 from torch import Tensor
 
 
@@ -20,9 +22,11 @@ def bootstrap(
 ) -> tuple[float, float]:
     """95 % percentile interval of the mean of values [N], resampled over images.
 
-    Equal values are drawn together, by one multinomial count a resample: the same distribution, and far fewer draws.
+    Equal values are drawn together, by one multinomial count a resample: the same distribution, and
+    far fewer draws.
     """
-    seed = torch.randint(2**31, (), generator=generator or torch.Generator().manual_seed(0)).item()
+    generator = generator or torch.Generator().manual_seed(0)
+    seed = int(torch.randint(2**31, (), generator=generator))
     distinct, counts = np.unique(torch.as_tensor(values).double().cpu().numpy(), return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(
         counts.sum(), counts / counts.sum(), size=resamples
@@ -32,24 +36,27 @@ def bootstrap(
 
 
 def median_interval(values: Tensor) -> tuple[float, float]:
-    """95 % interval of the median of values [N], from its order statistics: free of any distribution."""
-    from scipy.stats import binom
+    """95 % interval of the median of values [N], from its order statistics.
 
+    Free of any distribution.
+    """
     ordered = np.sort(torch.as_tensor(values).double().cpu().numpy())
     low, high = binom.ppf([0.025, 0.975], len(ordered), 0.5).astype(int)
     return float(ordered[max(low - 1, 0)]), float(ordered[min(high, len(ordered) - 1)])
 
 
 def bootstrap_of(
-    statistic, *columns: Tensor, resamples: int = 2000, seed: int = 0
+    statistic: Callable[..., float], *columns: Tensor, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Value and 95 % percentile interval of `statistic(*columns)`, a number, over images resampled jointly.
+    """Value and 95 % percentile interval of `statistic(*columns)`, a number.
 
-    Each column is [...,N] with the images last; `statistic` takes NumPy arrays of that shape, so a minimum over methods is
-    taken within each resample. Columns of another N are other images, resampled by themselves.
+    Images are resampled jointly. Each column is [...,N] with the images last; `statistic` takes
+    NumPy arrays of that shape, so a minimum over methods is taken within each resample. Columns of
+    another N are other images, resampled by themselves.
     """
     arrays = [torch.as_tensor(c).double().cpu().numpy() for c in columns]
-    counts, rng = dict.fromkeys(a.shape[-1] for a in arrays), np.random.default_rng(seed)
+    counts = dict.fromkeys(a.shape[-1] for a in arrays)
+    rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
         index = {count: rng.integers(count, size=count) for count in counts}
@@ -59,6 +66,9 @@ def bootstrap_of(
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two rows of numbers; ties share their mean rank, NaN where one row is constant."""
+    """Spearman's rank correlation of two rows of numbers.
+
+    Ties share their mean rank, NaN where one row is constant.
+    """
     a, b = rankdata(first), rankdata(second)
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")

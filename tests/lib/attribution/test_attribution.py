@@ -1,4 +1,6 @@
-"""The signed maps three ways: worked by hand, against a slow reading of the paper's equations, and against Captum."""
+"""The signed maps three ways: worked by hand, against a slow reading of the paper's equations, and
+against Captum.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,13 @@ CALLS = {name: method.function for name, method in METHODS.items()} | {
     "class_gradients": lambda m, x: class_gradients(m, x),
 }
 TARGETED = {name: call for name, call in CALLS.items() if name != "class_gradients"}
+# no max pooling; no ReLU
 NOTHING_TO_CHANGE = {
     ("rectgrad_prr", "residual"),
     ("rectgrad_prr", "smooth"),
     ("deconvolution", "smooth"),
     ("guided_backprop", "smooth"),
-}  # no max pooling; no ReLU
+}
 
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 each_targeted = pytest.mark.parametrize("call", TARGETED.values(), ids=TARGETED)
@@ -71,7 +74,9 @@ def on_each_net(calls):
 
 
 def residual_or_pooled(call):
-    """The network with a skip connection, batch norm and dropout, or one with max pooling for the method that is about that."""
+    """The network with a skip connection, batch norm and dropout, or one with max pooling for the
+    method that is about that.
+    """
     return "functional" if call is METHODS["rectgrad_prr"].function else "residual"
 
 
@@ -83,7 +88,8 @@ def tensors(result):
     return [result] if isinstance(result, torch.Tensor) else list(result)
 
 
-# ---- (a) worked by hand: three classes, two channels, a 2x2 image. The model is linear, so gradients are its weights.
+# ---- (a) worked by hand: three classes, two channels, a 2x2 image
+#               The model is linear, so gradients are its weights.
 #               upper left     upper right    lower left     lower right
 WEIGHT = [
     [[[3, -4], [0, 2]], [[-1, 1], [-2, 1]]],  # class 0, the predicted one
@@ -94,10 +100,13 @@ BY_HAND = {
     "original": [[3, 4], [2, 2]],
     "positive": [[3, 1], [0, 2]],
     "negative": [[1, 4], [2, 0]],
-    # lower left: channel 1 is active with a negative gradient, -2 > -3 > -4, and counts by its size: eq. (5) as printed gives 0.
-    # lower right: channel 0 ties with class 1, 2 = 2, so the released rule drops it: eq. (5) as printed gives 2.
+    # lower left: channel 1 is active with a negative gradient, -2 > -3 > -4, and counts by its
+    # size: eq. (5) as printed gives 0.
+    # lower right: channel 0 ties with class 1, 2 = 2, so the released rule drops it: eq. (5) as
+    # printed gives 2.
     "active": [[3, 0], [2, 0]],
-    # upper left: channel 1, -1 < 0 < 1: eq. (6) as printed gives 0; upper right: -4 and 1 are both inactive: as printed 1;
+    # upper left: channel 1, -1 < 0 < 1: eq. (6) as printed gives 0; upper right: -4 and 1 are both
+    # inactive: as printed 1;
     # lower right: channel 1 is inactive with a positive gradient, 1 < 4 < 5.
     "inactive": [[1, 4], [0, 1]],
 }
@@ -134,7 +143,10 @@ def test_attributions_by_hand(call, kept, linear):
     ],
 )
 def test_a_tied_nonzero_gradient_is_neither_active_nor_inactive(name, kept, tied, linear):
-    """Released rule: strictly above (below) every rival; `ties=True`: none above (below) it. A row: own gradient, then the two rivals'."""
+    """Released rule: strictly above (below) every rival; `ties=True`: none above (below) it.
+
+    A row: own gradient, then the two rivals'.
+    """
     rows = [
         (2, 2, 1),
         (2, 1, 2),
@@ -148,10 +160,8 @@ def test_a_tied_nonzero_gradient_is_neither_active_nor_inactive(name, kept, tied
         (-1, -2, -2),
         (1, 2, 2),
     ]
-    model, images = (
-        linear(f64(rows).T.reshape(3, 1, 1, len(rows))),
-        torch.ones(1, 1, 1, len(rows), dtype=torch.float64),
-    )
+    model = linear(f64(rows).T.reshape(3, 1, 1, len(rows)))
+    images = torch.ones(1, 1, 1, len(rows), dtype=torch.float64)
     assert getattr(signed_maps(model, images, 0), name).flatten().tolist() == kept
     assert to_map(SEPARATE[name](model, images, 0), "absmax").flatten().tolist() == kept
     assert to_map(SEPARATE[name](model, images, 0, ties=True), "absmax").flatten().tolist() == tied
@@ -161,7 +171,9 @@ def test_a_tied_nonzero_gradient_is_neither_active_nor_inactive(name, kept, tied
     "call, printed", [(active, [[3, 0], [0, 2]]), (inactive, [[0, 1], [0, 1]])]
 )
 def test_the_equations_as_printed(call, printed, linear):
-    """Eqs. (5) and (6) to the letter: ties kept, and the channel maximum of signed values; compare BY_HAND."""
+    """Eqs. (5) and (6) to the letter: ties kept, and the channel maximum of signed values; compare
+    BY_HAND.
+    """
     kept = call(linear(WEIGHT), torch.ones(1, 2, 2, 2, dtype=torch.float64), 0, ties=True)
     assert to_map(kept, "max").tolist() == [printed]
 
@@ -197,7 +209,8 @@ def test_target_none_is_the_predicted_class(linear):
     assert maps.original.item() == 1
 
 
-# ---- (b) slow and independent: one forward and one full backward for each image and class, then Python loops over pixels
+# ---- (b) slow and independent: one forward and one full backward for each image and class, then
+#               Python loops over pixels
 
 
 def slow_gradient(model, image, label):
@@ -217,10 +230,8 @@ def slow_maps(model, images, targets=None, classes=None):
         for i, j in itertools.product(*map(range, image.shape[1:])):
             values = {name: [] for name in EQUATIONS}
             for k in range(image.shape[0]):
-                own, others = (
-                    gradients[target][k, i, j].item(),
-                    [gradients[c][k, i, j].item() for c in rivals],
-                )
+                own = gradients[target][k, i, j].item()
+                others = [gradients[c][k, i, j].item() for c in rivals]
                 values["original"].append(abs(own))
                 values["positive"].append(own if own > 0 else 0)
                 values["negative"].append(-own if own < 0 else 0)
@@ -238,16 +249,15 @@ def test_maps_against_the_slow_reading_of_the_equations(net, images, targets):
     asked = torch.tensor(targets) if isinstance(targets, list) else targets
     expected = slow_maps(net, images, [targets] * 5 if isinstance(targets, int) else targets)
     maps = signed_maps(net, images, asked)
-    for name in EQUATIONS:
-        assert_close(
-            getattr(maps, name),
-            expected[name],
-            msg=lambda text: f"eq. {EQUATIONS[name]}, {name}: {text}",
-        )
+    for name, equation in EQUATIONS.items():
+
+        def with_equation(text, name=name, equation=equation):
+            return f"eq. {equation}, {name}: {text}"
+
+        assert_close(getattr(maps, name), expected[name], msg=with_equation)
         assert_close(to_map(SEPARATE[name](net, images, asked), "absmax"), expected[name])
-    assert (
-        0 < (maps.active > 0).double().mean() < 1 and 0 < (maps.inactive > 0).double().mean() < 1
-    )  # else the test shows nothing
+    # else the test shows nothing
+    assert 0 < (maps.active > 0).double().mean() < 1 and 0 < (maps.inactive > 0).double().mean() < 1
 
 
 @pytest.mark.parametrize("classes", [None, [0, 1, 2, 3], [3, 1], [2], [1, 1, 0, 1]])
@@ -285,18 +295,15 @@ def test_classes_restrict_the_rivals_and_a_target_is_no_rival_of_itself(make_net
             assert_close(
                 to_map(SEPARATE[name](net, images, 0, classes=classes), "absmax"), expected[name]
             )
-    assert (maps.active > 0).sum() > (
-        signed_maps(net, images, 0).active > 0
-    ).sum()  # fewer rivals, more pixels
+    # fewer rivals, more pixels
+    assert (maps.active > 0).sum() > (signed_maps(net, images, 0).active > 0).sum()
 
 
 def test_rivals_per_image(make_net, images):
     """One batch in which some targets are among `classes` and some are not."""
     net, targets = make_net("residual"), torch.tensor([0, 1, 2, 3, 1])
-    expected, maps = (
-        slow_maps(net, images, targets, classes=[1, 2]),
-        signed_maps(net, images, targets, classes=[1, 2]),
-    )
+    expected = slow_maps(net, images, targets, classes=[1, 2])
+    maps = signed_maps(net, images, targets, classes=[1, 2])
     for name in EQUATIONS:
         assert_close(getattr(maps, name), expected[name])
 
@@ -311,11 +318,9 @@ def test_with_no_rival_every_gradient_is_kept(make_net, linear, images, classes)
         )
     )
     maps = signed_maps(model, images, 0, classes=classes)
-    assert (
-        torch.equal(maps.active, maps.original)
-        and torch.equal(maps.inactive, maps.original)
-        and maps.original.max() > 0
-    )
+    assert torch.equal(maps.active, maps.original)
+    assert torch.equal(maps.inactive, maps.original)
+    assert maps.original.max() > 0
 
 
 def test_saliency_is_the_derivative(make_net, images):
@@ -338,9 +343,11 @@ def test_saliency_is_the_derivative(make_net, images):
 
 def test_captum_agrees(net, images):
     targets = torch.tensor([3, 0, 1, 2, 0])
-    captum = lambda label: (
-        Saliency(net).attribute(images.clone().requires_grad_(), target=label, abs=False).detach()
-    )
+
+    def captum(label):
+        leaf = images.clone().requires_grad_()
+        return Saliency(net).attribute(leaf, target=label, abs=False).detach()
+
     own, everyone = captum(targets), torch.stack([captum(label) for label in range(4)])
     assert_close(saliency(net, images, targets), own)
     assert_close(to_map(saliency(net, images, targets), "absmax"), own.abs().amax(1))
@@ -405,7 +412,9 @@ def test_renaming_the_classes_changes_nothing(net, images):
         def forward(self, x):
             return net(x)[:, order]
 
-    for renamed, plain in zip(signed_maps(Renamed(), images, 1), signed_maps(net, images, 0)):
+    for renamed, plain in zip(
+        signed_maps(Renamed(), images, 1), signed_maps(net, images, 0), strict=True
+    ):
         assert_close(renamed, plain)
 
 
@@ -457,13 +466,10 @@ def peak_bytes(function):
 @pytest.mark.parametrize("call", [signed_maps, active, inactive])
 def test_memory_does_not_grow_with_the_number_of_classes(call):
     """At K = 400 far fewer gradients are alive than classes."""
-    model, images = (
-        nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 400)).eval(),
-        torch.rand(2, 3, 16, 16),
-    )
-    assert (
-        peak_bytes(lambda: torch.zeros(100, *images.shape)) == 100 * images.nbytes
-    )  # the gauge works
+    model = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 400)).eval()
+    images = torch.rand(2, 3, 16, 16)
+    # the gauge works
+    assert peak_bytes(lambda: torch.zeros(100, *images.shape)) == 100 * images.nbytes
     assert peak_bytes(lambda: call(model, images, 7)) < 100 * images.nbytes
 
 
@@ -486,21 +492,22 @@ def test_the_registry_describes_each_method():
 @each_method
 def test_signature(method):
     first, *rest = inspect.signature(method.function).parameters.values()
-    assert [first.name] + [p.name for p in rest[:2]] == ["model", "images", "target"] and rest[
-        1
-    ].default is None
-    assert all(
-        p.kind is p.KEYWORD_ONLY and p.default is not p.empty or p.kind is p.VAR_KEYWORD
-        for p in rest[2:]
-    )
+    assert [first.name] + [p.name for p in rest[:2]] == ["model", "images", "target"]
+    assert rest[1].default is None
+    for p in rest[2:]:
+        if p.kind is not p.VAR_KEYWORD:
+            assert p.kind is p.KEYWORD_ONLY
+            assert p.default is not p.empty
 
 
 def test_signatures_beside_the_registry():
-    names = lambda function: {
-        p.name: p.default
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is not p.KEYWORD_ONLY
-    }
+    def names(function):
+        return {
+            p.name: p.default
+            for p in inspect.signature(function).parameters.values()
+            if p.kind is not p.KEYWORD_ONLY
+        }
+
     assert names(class_gradients) == {
         "model": inspect._empty,
         "images": inspect._empty,
@@ -513,16 +520,16 @@ def test_signatures_beside_the_registry():
 @on_each_net({name: method.function for name, method in METHODS.items()})
 def test_shape_dtype_and_a_batch_equals_its_images(call, net, images):
     whole = call(net, images)
-    assert (
-        whole.shape == images.shape
-        and whole.dtype == torch.float64
-        and not whole.requires_grad
-        and whole.isfinite().all()
-        and whole.any()
-    )
+    assert whole.shape == images.shape
+    assert whole.dtype == torch.float64
+    assert not whole.requires_grad
+    assert whole.isfinite().all()
+    assert whole.any()
     assert_close(whole, torch.cat([call(net, image[None]) for image in images]))
     targets = torch.tensor([3, 0, 1, 2, 0])
-    ones = [call(net, image[None], int(target)) for image, target in zip(images, targets)]
+    ones = [
+        call(net, image[None], int(target)) for image, target in zip(images, targets, strict=True)
+    ]
     assert_close(call(net, images, targets), torch.cat(ones))
 
 
@@ -530,7 +537,7 @@ def test_shape_dtype_and_a_batch_equals_its_images(call, net, images):
 def test_single_precision_stays_single(call, make_net, images):
     net = make_net("functional")
     for single, double in zip(
-        tensors(call(net.float(), images.float())), tensors(call(net.double(), images))
+        tensors(call(net.float(), images.float())), tensors(call(net.double(), images)), strict=True
     ):
         assert single.dtype == torch.float32
         assert_close(single.double(), double, rtol=1e-3, atol=1e-4)
@@ -546,29 +553,27 @@ def test_any_memory_layout(call, make_net, images):
         wide[..., ::2],
         images.flip(0).flip(0),
     ):
-        for result, reference in zip(tensors(call(net, same)), expected):
+        for result, reference in zip(tensors(call(net, same)), expected, strict=True):
             assert_close(result, reference)
 
 
 @each_call
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_works_under_the_callers_grad_mode(call, mode, make_net, images, unchanged):
-    net, expected = (
-        make_net(residual_or_pooled(call)),
-        tensors(call(make_net(residual_or_pooled(call)), images)),
-    )
-    with mode():
-        with unchanged(net):
-            result = call(
-                net, images.clone()
-            )  # under inference_mode the clone is an inference tensor
-    for got, reference in zip(tensors(result), expected):
+    net = make_net(residual_or_pooled(call))
+    expected = tensors(call(make_net(residual_or_pooled(call)), images))
+    with mode(), unchanged(net):
+        # under inference_mode the clone is an inference tensor
+        result = call(net, images.clone())
+    for got, reference in zip(tensors(result), expected, strict=True):
         assert torch.equal(got.clone(), reference) and not got.requires_grad
 
 
 @each_call
 def test_a_model_may_begin_in_place(call, shifting, make_net, images, unchanged):
-    """The caller's images stay as they are, and the result is that of the same shift out of place; by the chain rule gradients double."""
+    """The caller's images stay as they are, and the result is that of the same shift out of place;
+    by the chain rule gradients double.
+    """
     net = make_net("functional")
 
     class Shifted(nn.Module):
@@ -578,15 +583,16 @@ def test_a_model_may_begin_in_place(call, shifting, make_net, images, unchanged)
     for same in (images, images.contiguous(memory_format=torch.channels_last)):
         with unchanged(net, same):
             results = tensors(call(shifting(net), same))
-        for got, reference in zip(results, tensors(call(Shifted(), same))):
+        for got, reference in zip(results, tensors(call(Shifted(), same)), strict=True):
             assert_close(got, reference)
     assert_close(saliency(shifting(net), images), 2 * saliency(net, (images - 0.5) * 2))
 
 
 def mixed(net):
-    """Frozen and trainable parameters, a gradient already there, train and eval modules, a hook, all at once."""
-    for index, (parameter, module) in enumerate(zip(net.parameters(), list(net.modules())[1:])):
+    """Frozen and trainable parameters, a gradient already there, train and eval modules, a hook."""
+    for index, parameter in enumerate(net.parameters()):
         parameter.requires_grad_(index % 2 == 0)
+    for index, module in enumerate(list(net.modules())[1:]):
         module.train(index % 2 == 0)
     first = next(net.parameters())
     first.grad = torch.ones_like(first)
@@ -610,22 +616,22 @@ def test_a_frozen_model_works_as_a_trainable_one(call, net, images, unchanged):
     net.requires_grad_(False)
     with unchanged(net, images):
         result = tensors(call(net, images))
-    for got, reference in zip(result, expected):
+    for got, reference in zip(result, expected, strict=True):
         assert torch.equal(got, reference)
 
 
 @each_call
 def test_a_model_left_in_train_mode_gives_the_same(call, make_net, images, unchanged):
-    """Dropout off, running statistics of batch norm used and not moved, no global random number drawn."""
-    expected, net = (
-        tensors(call(make_net(residual_or_pooled(call)), images)),
-        make_net(residual_or_pooled(call)).train(),
-    )
+    """Dropout off, running statistics of batch norm used and not moved, no global random number
+    drawn.
+    """
+    expected = tensors(call(make_net(residual_or_pooled(call)), images))
+    net = make_net(residual_or_pooled(call)).train()
     if hasattr(net, "norm"):
         net.norm.eval()
     with unchanged(net, images):
         result = tensors(call(net, images))
-    for got, reference in zip(result, expected):
+    for got, reference in zip(result, expected, strict=True):
         assert_close(got, reference)
 
 
@@ -722,9 +728,9 @@ def test_to_map_by_hand(reduce, expected):
 
 
 @pytest.mark.parametrize(
-    "reduce, one", [("absmax", lambda v: max(abs(x) for x in v)), ("sum", sum), ("max", max)]
+    "reduce, of_pixel", [("absmax", lambda v: max(abs(x) for x in v)), ("sum", sum), ("max", max)]
 )
-def test_to_map_pixel_by_pixel(reduce, one):
+def test_to_map_pixel_by_pixel(reduce, of_pixel):
     attributions = torch.randn(
         2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
@@ -732,7 +738,7 @@ def test_to_map_pixel_by_pixel(reduce, one):
     assert maps.shape == (2, 4, 5) and maps.dtype == torch.float64
     for n, i, j in itertools.product(range(2), range(4), range(5)):
         assert maps[n, i, j].item() == pytest.approx(
-            one(attributions[n, :, i, j].tolist()), abs=1e-12
+            of_pixel(attributions[n, :, i, j].tolist()), abs=1e-12
         )
 
 
@@ -771,9 +777,8 @@ def test_normalize_at_any_scale(dtype, scale, shift):
     ).to(dtype)
     result = normalize(maps)
     assert result.dtype == dtype and result.shape == maps.shape
-    assert torch.equal(result.amin((1, 2)), torch.zeros(3, dtype=dtype)) and torch.equal(
-        result.amax((1, 2)), torch.ones(3, dtype=dtype)
-    )
+    assert torch.equal(result.amin((1, 2)), torch.zeros(3, dtype=dtype))
+    assert torch.equal(result.amax((1, 2)), torch.ones(3, dtype=dtype))
     order = maps.flatten(1).argsort(1)
     assert (result.flatten(1).gather(1, order).diff(dim=1) >= 0).all()
 

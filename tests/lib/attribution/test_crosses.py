@@ -1,4 +1,6 @@
-"""lib.attribution.crosses: RectGrad's both tails and its signed parts against a slow backward pass, integrated parts class by class, controls by hand."""
+"""lib.attribution.crosses: RectGrad's both tails and its signed parts against a slow backward pass,
+integrated parts class by class, controls by hand.
+"""
 
 from __future__ import annotations
 
@@ -57,24 +59,23 @@ def unit(a, upper=math.inf, function=None):
 
 
 def test_both_tails_of_known_scores():
-    """Eleven units, q = 60: places 2 and 8 of the ascending order are the thresholds, -3 and 3; both stay out, and so does what lies between."""
+    """Eleven units, q = 60: places 2 and 8 of the ascending order are the thresholds, -3 and 3;
+    both stay out, and so does what lies between.
+    """
     scores = f64([[3, -5, 0, 4, -1, 5, -3, 1, -4, 2, -2]])
     for a in (torch.ones_like(scores), f64([[2, 1, 4, 0.5, 1, 2, 3, 5, 0.25, 1, 1]])):
         R = scores / a
         assert torch.equal(both_tails(R, unit(a), q=60), torch.where(scores.abs() > 3, R, 0))
-    assert not both_tails(
-        scores, unit(torch.ones_like(scores)), q=98
-    ).any()  # the thresholds are the extremes, and they are strict
-    assert (
-        both_tails(scores, unit(torch.ones_like(scores)), q=0).count_nonzero() == 10
-    )  # both are the median, 0: everything else passes
+    # the thresholds are the extremes, and they are strict
+    assert not both_tails(scores, unit(torch.ones_like(scores)), q=98).any()
+    # both are the median, 0: everything else passes
+    assert both_tails(scores, unit(torch.ones_like(scores)), q=0).count_nonzero() == 10
 
 
 def test_it_is_the_score_that_is_ranked_and_the_gradient_that_passes():
-    a, R = (
-        f64([[10, 0.1, 1, 1, 1]]),
-        f64([[0.5, 9, 1, -1, 2]]),
-    )  # scores 5, .9, 1, -1, 2: thresholds at places 1 and 3
+    # scores 5, .9, 1, -1, 2: thresholds at places 1 and 3
+    a = f64([[10, 0.1, 1, 1, 1]])
+    R = f64([[0.5, 9, 1, -1, 2]])
     assert both_tails(R, unit(a), q=50).tolist() == [[0.5, 0, 0, -1, 0]]
 
 
@@ -131,25 +132,22 @@ def test_percentiles_are_those_of_rectgrad(q, layout):
 
 
 def test_the_upper_tail_is_rectgrads():
-    """As many units for the class as RectGrad at (100 + q) / 2, and of the mirrored gradient the same units, mirrored."""
+    """As many units for the class as RectGrad at (100 + q) / 2, and of the mirrored gradient the
+    same units, mirrored.
+    """
     generator = torch.Generator().manual_seed(0)
-    a, R = (
-        torch.rand(2, 60, dtype=torch.float64, generator=generator),
-        torch.randn(2, 60, dtype=torch.float64, generator=generator),
-    )
+    a = torch.rand(2, 60, dtype=torch.float64, generator=generator)
+    R = torch.randn(2, 60, dtype=torch.float64, generator=generator)
     both = both_tails(R, unit(a), q=80)
-    assert (
-        torch.equal(both.clamp(min=0), rules.rectgrad(R, unit(a), q=90).clamp(min=0))
-        and (both < 0).any()
-    )
+    assert torch.equal(both.clamp(min=0), rules.rectgrad(R, unit(a), q=90).clamp(min=0))
+    assert (both < 0).any()
     assert torch.equal(both_tails(-R, unit(a), q=80), -both)
 
 
 def test_a_bound_and_a_slope_multiply_what_passes():
     a, R = f64([[1, 2, 6, 6, 1]]), f64([[-9, 1, 1, 9, 1]])
-    assert both_tails(R, unit(a, upper=6.0), q=50).tolist() == [
-        [-9, 0, 0, 0, 0]
-    ]  # z = 6 is at the bound of ReLU6
+    # z = 6 is at the bound of ReLU6
+    assert both_tails(R, unit(a, upper=6.0), q=50).tolist() == [[-9, 0, 0, 0, 0]]
     z = f64([[-1, 0.5, 2, -0.2, 1]])
     smooth = rules.Activation(z, F.gelu(z), 0, True, math.inf, F.gelu)
     leaf = z.clone().requires_grad_()
@@ -186,20 +184,25 @@ def chain():
 
 
 def slow(net, image, label, keep):
-    """What comes back to one image; `keep(score, ordered)` says whether a unit with this a R passes its R, `ordered` the layer's."""
+    """What comes back to one image; `keep(score, ordered)` says whether a unit with this a R passes
+    its R, `ordered` the layer's.
+    """
     inputs, x = [], image
     for layer in net:
         inputs.append(x)
         x = layer(x[None])[0].detach()
     g = torch.zeros_like(x)
     g[label] = 1
-    for layer, x in zip(reversed(net), reversed(inputs)):
+    for layer, x in zip(reversed(net), reversed(inputs), strict=True):
         if isinstance(layer, nn.ReLU):
             a = [max(z, 0.0) for z in x.flatten().tolist()]
-            score = [u * R for u, R in zip(a, g.flatten().tolist())]
+            score = [u * R for u, R in zip(a, g.flatten().tolist(), strict=True)]
             ordered = sorted(score)
             g = f64(
-                [R if keep(s, ordered) else 0.0 for R, s in zip(g.flatten().tolist(), score)]
+                [
+                    R if keep(s, ordered) else 0.0
+                    for R, s in zip(g.flatten().tolist(), score, strict=True)
+                ]
             ).view_as(x)
             continue
         if isinstance(layer, nn.Conv2d):
@@ -218,19 +221,18 @@ def at(ordered, q):
 
 @pytest.mark.parametrize("q", [20, 60])
 def test_rectgrad_of_both_tails_against_the_slow_pass(q, images):
-    net, keep = (
-        chain(),
-        lambda s, ordered: s > at(ordered, (100 + q) / 2) or s < at(ordered, (100 - q) / 2),
-    )
+    net = chain()
+
+    def keep(score, ordered):
+        return score > at(ordered, (100 + q) / 2) or score < at(ordered, (100 - q) / 2)
+
     for label in range(4):
         found = rectgrad_both_tails(net, images[:2], label, q=q)
-        for image, mine in zip(images, found):
+        for image, mine in zip(images[:2], found, strict=True):
             assert_close(mine, image * slow(net, image, label, keep), rtol=1e-9, atol=1e-12)
-        assert (
-            (found > 0).any()
-            and (found < 0).any()
-            and not torch.equal(found, rectgrad(net, images[:2], label, q=q, final_threshold=False))
-        )
+        assert (found > 0).any()
+        assert (found < 0).any()
+        assert not torch.equal(found, rectgrad(net, images[:2], label, q=q, final_threshold=False))
 
 
 @each_part
@@ -247,10 +249,8 @@ def test_parts_of_rectgrad_against_the_slow_pass(part, q, images):
         )
         expected = torch.zeros(3, 6, 5, dtype=torch.float64)
         for place in itertools.product(range(3), range(6), range(5)):
-            own, others = (
-                gradients[(target, *place)].item(),
-                [gradients[(k, *place)].item() for k in range(4) if k != target],
-            )
+            own = gradients[(target, *place)].item()
+            others = [gradients[(k, *place)].item() for k in range(4) if k != target]
             expected[place] = {
                 "positive": max(own, 0),
                 "negative": max(-own, 0),
@@ -270,14 +270,12 @@ def test_parts_of_rectgrad_against_the_slow_pass(part, q, images):
 @each_part
 def test_parts_of_rectgrad_against_every_class_by_itself(part, net, images):
     targets = torch.tensor([3, 0, 1, 2, 0])
-    engine = lambda: Engine(partial(rules.rectgrad, q=60.0), smooth=True, border="padded")
-    gradients = torch.stack(
-        [
-            attribution.ruled_gradient(net, images, label, "RectGrad", engine())
-            for label in range(4)
-        ],
-        1,
-    )
+    rule = partial(rules.rectgrad, q=60.0)
+    gradients = []
+    for label in range(4):
+        engine = Engine(rule, smooth=True, border="padded")
+        gradients.append(attribution.ruled_gradient(net, images, label, "RectGrad", engine))
+    gradients = torch.stack(gradients, 1)
     found = rectgrad_part(net, images, targets, part=part, q=60.0)
     for n, target in enumerate(targets.tolist()):
         own, others = gradients[n, target], gradients[n, [k for k in range(4) if k != target]]
@@ -292,7 +290,9 @@ def test_parts_of_rectgrad_against_every_class_by_itself(part, net, images):
 
 
 def test_the_parts_are_of_rectgrad_itself(net, images):
-    """Positive less negative, times the input, is RectGrad; active and inactive keep values of that difference and exclude each other."""
+    """Positive less negative, times the input, is RectGrad; active and inactive keep values of that
+    difference and exclude each other.
+    """
     parts = {part: rectgrad_part(net, images, 1, part=part, q=60) for part in PARTS}
     gradient = parts["positive"] - parts["negative"]
     assert_close(images * gradient, rectgrad(net, images, 1, q=60, final_threshold=False))
@@ -300,9 +300,8 @@ def test_the_parts_are_of_rectgrad_itself(net, images):
     for part in ("active", "inactive"):
         assert_close(parts[part], gradient * (parts[part] != 0))
     assert not ((parts["active"] != 0) & (parts["inactive"] != 0)).any()
-    assert not torch.equal(
-        rectgrad_part(net, images, 1, part="positive"), parts["positive"]
-    )  # q is not forgotten
+    # q is not forgotten
+    assert not torch.equal(rectgrad_part(net, images, 1, part="positive"), parts["positive"])
 
 
 # ---- integrated gradients
@@ -312,27 +311,21 @@ def test_the_parts_are_of_rectgrad_itself(net, images):
 @pytest.mark.parametrize("targets", [None, 2, [3, 0, 1, 2, 0]], ids=["predicted", "int", "tensor"])
 def test_integrated_parts_against_a_loop_over_classes(part, targets, net, images):
     """With the input shifted, so that the baseline of 0 lies inside its range."""
-    images, asked = images - 0.4, torch.tensor(targets) if isinstance(targets, list) else targets
-    each = torch.stack(
-        [integrated_gradients(net, images, label, steps=25) for label in range(4)]
-    )  # [4,N,C,H,W]
-    chosen = (
-        net(images).argmax(1).tolist()
-        if targets is None
-        else [targets] * 5
-        if isinstance(targets, int)
-        else targets
-    )
-    found = integrated_part(net, images, asked, part=part)
+    images = images - 0.4
+    # [4,N,C,H,W]
+    each = torch.stack([integrated_gradients(net, images, label, steps=25) for label in range(4)])
+    if targets is None:
+        chosen = net(images).argmax(1).tolist()
+    elif isinstance(targets, int):
+        chosen = [targets] * 5
+    else:
+        chosen, targets = targets, torch.tensor(targets)
+    parts = integrated_part(net, images, targets, part=part)
     for n, target in enumerate(chosen):
         own, others = each[target, n], each[[k for k in range(4) if k != target], n]
-        assert_close(
-            found[n],
-            own * ((own > others) if part == "active" else (own < others)).all(0),
-            rtol=1e-9,
-            atol=1e-12,
-        )
-    assert found.any()
+        beats = (own > others) if part == "active" else (own < others)
+        assert_close(parts[n], own * beats.all(0), rtol=1e-9, atol=1e-12)
+    assert parts.any()
 
 
 def test_the_number_of_steps_is_counted(make_net, images):
@@ -351,9 +344,13 @@ def test_the_number_of_steps_is_counted(make_net, images):
 
 @each_rival_part
 def test_integrated_parts_of_a_linear_model_by_hand(part, linear):
-    """A class gains x w. Where x is negative, the class with the smallest weight gains most; ties are dropped, and x = 0 ties everything."""
-    #              own, rivals     gains           active  inactive
+    """A class gains x w.
+
+    Where x is negative, the class with the smallest weight gains most; ties are dropped, and x = 0
+    ties everything.
+    """
     rows = [
+        # x, weight of the class and of its rivals; in the comments the gains, active, inactive
         (1, 3, 1, 2),  #   3   1   2      3       0
         (-1, 3, 1, 2),  #  -3  -1  -2      0      -3
         (2, -3, 1, 2),  #  -6   2   4      0      -6
@@ -361,12 +358,10 @@ def test_integrated_parts_of_a_linear_model_by_hand(part, linear):
         (1, 3, 3, 2),  #   3   3   2      0       0
         (1, -3, -3, 2),  #  -3  -3   2      0       0
         (1, 2, 1, 3),  #   2   1   3      0       0
-        (0, 3, 1, 2),
-    ]  #   0   0   0      0       0
-    x, weight = (
-        f64([r[0] for r in rows]).view(1, 1, 1, 8),
-        f64([r[1:] for r in rows]).T.reshape(3, 1, 1, 8),
-    )
+        (0, 3, 1, 2),  #   0   0   0      0       0
+    ]
+    x = f64([r[0] for r in rows]).view(1, 1, 1, 8)
+    weight = f64([r[1:] for r in rows]).T.reshape(3, 1, 1, 8)
     expected = [3, 0, 0, 6, 0, 0, 0, 0] if part == "active" else [0, -3, -6, 0, 0, 0, 0, 0]
     assert integrated_part(linear(weight), x, 0, part=part).flatten().tolist() == pytest.approx(
         expected
@@ -387,10 +382,13 @@ class First(nn.Module):
         return self.body(images)[:, : self.count]
 
 
-signed = lambda net, images, k: (
-    rectgrad_part(net, images, k, part="positive", q=60)
-    - rectgrad_part(net, images, k, part="negative", q=60)
-)
+def signed(net, images, k):
+    """RectGrad's gradient put together again from its two signs."""
+    positive = rectgrad_part(net, images, k, part="positive", q=60)
+    negative = rectgrad_part(net, images, k, part="negative", q=60)
+    return positive - negative
+
+
 FAMILIES = {
     "rectgrad": (partial(rectgrad_part, q=60), signed),
     "integrated": (partial(integrated_part, steps=4), partial(integrated_gradients, steps=4)),
@@ -416,13 +414,11 @@ def test_of_two_classes_everything_that_differs_is_one_or_the_other(
     up, down = (family(net, images, 1, part=part) for part in ("active", "inactive"))
     assert up.any() and down.any() and not ((up != 0) & (down != 0)).any()
     assert_close(up + down, own * (own != rival))
-    mirrored = [
-        family(net, images, 0, part=part) != 0 for part in ("inactive", "active")
-    ]  # what is active for one is inactive for the other
+    # what is active for one is inactive for the other
+    mirrored = [family(net, images, 0, part=part) != 0 for part in ("inactive", "active")]
     nonzero = (own != 0) & (rival != 0)
-    assert torch.equal(mirrored[0] & nonzero, (up != 0) & nonzero) and torch.equal(
-        mirrored[1] & nonzero, (down != 0) & nonzero
-    )
+    assert torch.equal(mirrored[0] & nonzero, (up != 0) & nonzero)
+    assert torch.equal(mirrored[1] & nonzero, (down != 0) & nonzero)
 
 
 # ---- the contract of a method
@@ -431,19 +427,22 @@ def test_of_two_classes_everything_that_differs_is_one_or_the_other(
 @each_call
 def test_shape_dtype_and_a_batch_equals_its_images(call, net, images):
     whole = call(net, images)
-    assert (
-        whole.shape == images.shape
-        and whole.dtype == torch.float64
-        and not whole.requires_grad
-        and whole.isfinite().all()
-        and whole.any()
-    )
+    assert whole.shape == images.shape
+    assert whole.dtype == torch.float64
+    assert not whole.requires_grad
+    assert whole.isfinite().all()
+    assert whole.any()
     assert_close(whole, torch.cat([call(net, image[None]) for image in images]))
     assert_close(whole, call(net, images, net(images).argmax(1)))
     targets = torch.tensor([3, 0, 1, 2, 0])
     assert_close(
         call(net, images, targets),
-        torch.cat([call(net, image[None], int(target)) for image, target in zip(images, targets)]),
+        torch.cat(
+            [
+                call(net, image[None], int(target))
+                for image, target in zip(images, targets, strict=True)
+            ]
+        ),
     )
 
 
@@ -497,8 +496,10 @@ def test_a_network_without_an_activation_is_refused(call, linear, images):
 
 @pytest.mark.parametrize("name", ["functional", "inplace"])
 def test_without_a_threshold_both_tails_are_the_input_times_the_gradient(name, make_net, images):
-    """At q = 0 both thresholds are the median score: where more than half of a layer is silent it is 0, every unit that fires passes and no silent one
-    does, as in a plain gradient. What the padding trick clears at the border is left aside."""
+    """At q = 0 both thresholds are the median score: where more than half of a layer is silent it
+    is 0, every unit that fires passes and no silent one does, as in a plain gradient. What the
+    padding trick clears at the border is left aside.
+    """
     net = make_net(name)
     with torch.no_grad():
         for module in net.modules():
@@ -521,11 +522,9 @@ def test_without_a_threshold_both_tails_are_the_input_times_the_gradient(name, m
 
 
 def test_every_new_method_is_described_and_has_two_parents():
-    assert (
-        set(NEW) == set(PARENTS)
-        and not set(NEW) & set(METHODS)
-        and not set(CONTROLS) & (set(NEW) | set(METHODS))
-    )
+    assert set(NEW) == set(PARENTS)
+    assert not set(NEW) & set(METHODS)
+    assert not set(CONTROLS) & (set(NEW) | set(METHODS))
     assert all(len(set(pair)) == 2 and set(pair) <= set(METHODS) for pair in PARENTS.values())
     assert PARENTS == {
         "rectgrad_positive": ("rectgrad", "positive"),
@@ -541,7 +540,8 @@ def test_every_new_method_is_described_and_has_two_parents():
         | {label for _, label in CONTROLS.values()}
     ) == len(NEW) + len(METHODS) + len(CONTROLS)
     for name, method in NEW.items():
-        assert method.reference and method.reduce == (
+        assert method.reference
+        assert method.reduce == (
             {"sign": "absmax", "noise": "absmax"}
             if "active" in name
             else {"sign": "absmax", "noise": "sum"}
@@ -575,9 +575,9 @@ def test_no_new_method_is_empty_on_the_committed_network(unchanged):
     images, seen = to_range(pictures.images, net), []
     for name, method in NEW.items():
         found = method.function(net, images)
-        assert (
-            found.shape == images.shape and found.isfinite().all() and found.flatten(1).any(1).all()
-        ), name
+        assert found.shape == images.shape, name
+        assert found.isfinite().all(), name
+        assert found.flatten(1).any(1).all(), name
         seen.append(
             torch.stack([to_map(found, method.reduce[paper]) for paper in ("sign", "noise")])
         )
@@ -591,46 +591,39 @@ def test_no_new_method_is_empty_on_the_committed_network(unchanged):
 def test_noise_is_uniform_and_drawn_anew_at_every_call(images):
     big, generator = images.new_zeros(40, 3, 16, 12), torch.Generator().manual_seed(0)
     first, second = crosses.noise(big, generator), crosses.noise(big, generator)
-    assert (
-        first.shape == (40, 16, 12)
-        and not torch.equal(first, second)
-        and torch.equal(first, crosses.noise(big + 1, torch.Generator().manual_seed(0)))
-    )
-    assert (
-        first.min() >= 0
-        and first.max() < 1
-        and abs(first.mean() - 0.5) < 0.02
-        and abs(first.var() - 1 / 12) < 0.005
-    )
+    assert first.shape == (40, 16, 12)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, crosses.noise(big + 1, torch.Generator().manual_seed(0)))
+    assert first.min() >= 0
+    assert first.max() < 1
+    assert abs(first.mean() - 0.5) < 0.02
+    assert abs(first.var() - 1 / 12) < 0.005
     parts = torch.Generator().manual_seed(0)
-    assert torch.equal(
-        torch.cat([crosses.noise(part, parts) for part in big.split(7)]), first
-    )  # batches do not show
+    # batches do not show
+    assert torch.equal(torch.cat([crosses.noise(part, parts) for part in big.split(7)]), first)
 
 
 def slow_sobel(grey):
-    """Differences across, weighted 1 2 1 along and over 4, both ways; the root of their mean square; the picture mirrored at its border."""
+    """Differences across, weighted 1 2 1 along and over 4, both ways; the root of their mean
+    square; the picture mirrored at its border.
+    """
     wide, (height, width) = np.pad(grey, 1, mode="symmetric"), grey.shape
     out = np.empty_like(grey)
     for i, j in itertools.product(range(height), range(width)):
         around = wide[i : i + 3, j : j + 3]
-        across, down = (
-            (1, 2, 1) @ (around[:, 0] - around[:, 2]) / 4,
-            (around[0] - around[2]) @ (1, 2, 1) / 4,
-        )
+        across = (1, 2, 1) @ (around[:, 0] - around[:, 2]) / 4
+        down = (around[0] - around[2]) @ (1, 2, 1) / 4
         out[i, j] = ((across**2 + down**2) / 2) ** 0.5
     return out
 
 
 def test_edges_against_a_slow_sobel(images):
     found = crosses.edges(images, torch.Generator())
-    assert (
-        found.shape == (5, 6, 5)
-        and found.dtype == images.dtype
-        and found.any()
-        and crosses.edges(images.float(), torch.Generator()).dtype == torch.float32
-    )
-    for image, mine in zip(images.numpy(), found.numpy()):
+    assert found.shape == (5, 6, 5)
+    assert found.dtype == images.dtype
+    assert found.any()
+    assert crosses.edges(images.float(), torch.Generator()).dtype == torch.float32
+    for image, mine in zip(images.numpy(), found.numpy(), strict=True):
         np.testing.assert_allclose(
             mine, slow_sobel((image[0] + image[1] + image[2]) / 3), atol=1e-12
         )
@@ -654,20 +647,17 @@ def test_shuffling_keeps_every_value_and_moves_it(shape):
     assert found.shape == shape and torch.equal(maps, before)
     assert torch.equal(found.flatten(-2).sort(-1).values, maps.flatten(-2).sort(-1).values)
     assert not (found == maps).flatten(-2).all(-1).any()
-    assert torch.equal(
-        crosses.shuffled(maps, torch.Generator().manual_seed(0)), found
-    ) and not torch.equal(crosses.shuffled(maps, torch.Generator().manual_seed(1)), found)
+    assert torch.equal(crosses.shuffled(maps, torch.Generator().manual_seed(0)), found)
+    assert not torch.equal(crosses.shuffled(maps, torch.Generator().manual_seed(1)), found)
 
 
 def test_shuffling_moves_both_reductions_alike_and_every_picture_by_itself():
     places = torch.arange(30.0).view(6, 5).expand(4, 6, 5)
-    one, two = crosses.shuffled(
-        torch.stack([places, -2 * places]), torch.Generator().manual_seed(0)
-    )
-    assert torch.equal(two, -2 * one) and all(
-        not torch.equal(one[i], one[j]) for i, j in itertools.combinations(range(4), 2)
-    )
-    assert torch.equal(one, crosses.shuffled(places, torch.Generator().manual_seed(0)))
+    both = torch.stack([places, -2 * places])
+    first, second = crosses.shuffled(both, torch.Generator().manual_seed(0))
+    assert torch.equal(second, -2 * first)
+    assert all(not torch.equal(first[i], first[j]) for i, j in itertools.combinations(range(4), 2))
+    assert torch.equal(first, crosses.shuffled(places, torch.Generator().manual_seed(0)))
 
 
 def test_every_place_is_as_likely():

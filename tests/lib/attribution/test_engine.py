@@ -1,4 +1,6 @@
-"""Backward rules three ways: worked by hand, against a slow reading of the papers' equations, and against Captum and zennit."""
+"""Backward rules three ways: worked by hand, against a slow reading of the papers' equations, and
+against Captum and zennit.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ from tests.refusal import refused
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 NO_TRICK = {"padding_trick": False}
-RULED = {  # every way to swap a backward rule; q is low enough that something passes in nets this small
+# every way to swap a backward rule; q is low enough that something passes in nets this small
+RULED = {
     "deconvolution": deconvolution,
     "guided_backprop": guided_backprop,
     "epsilon_lrp": epsilon_lrp,
@@ -73,7 +76,10 @@ def drawn(net, seed=0, std=0.5):
 
 
 def plain(activation=nn.ReLU):
-    """Sequential, for pictures of 3x6x5. The 1x1 convolution has no padding, the 3x3 convolution after the pool no interior."""
+    """Sequential, for pictures of 3x6x5.
+
+    The 1x1 convolution has no padding, the 3x3 convolution after the pool no interior.
+    """
     return drawn(
         nn.Sequential(
             nn.Conv2d(3, 4, 5, padding=2),
@@ -94,7 +100,9 @@ def plain(activation=nn.ReLU):
 
 
 def overlapping():
-    """Windows that overlap, hang over the border (padding, ceil_mode) and stride by less than the kernel; a strided, a dilated and an unpadded convolution."""
+    """Windows that overlap, hang over the border (padding, ceil_mode) and stride by less than the
+    kernel; a strided, a dilated and an unpadded convolution.
+    """
     return drawn(
         nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=(1, 2), dilation=(1, 2)),
@@ -120,7 +128,9 @@ each_chain = pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
 
 
 def slow(chain, image, label, relu, pool=None, border=None, baseline=None):
-    """What comes back to `image` [C,H,W] from logit `label`; `relu` and `pool` as the functions below, `border(layer)` -> (rows, columns)."""
+    """What comes back to `image` [C,H,W] from logit `label`; `relu` and `pool` as the functions
+    below, `border(layer)` -> (rows, columns).
+    """
     pool = pool or slow_max_pool
     layers = list(chain)
     last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
@@ -148,9 +158,8 @@ def slow(chain, image, label, relu, pool=None, border=None, baseline=None):
                     inside = torch.zeros_like(g)
                     inside[:, rows : g.shape[1] - rows, columns : g.shape[2] - columns] = 1
                     g = g * inside
-                basis = torch.eye(x.numel(), dtype=torch.float64).view(
-                    -1, *x.shape
-                )  # the layer is affine: its matrix, column by column
+                # the layer is affine: its matrix, column by column
+                basis = torch.eye(x.numel(), dtype=torch.float64).view(-1, *x.shape)
                 matrix = (layer(basis) - layer(torch.zeros_like(basis))).flatten(1)
                 g = (matrix @ g.flatten()).view_as(x)
     return g
@@ -158,7 +167,7 @@ def slow(chain, image, label, relu, pool=None, border=None, baseline=None):
 
 def each_unit(rule):
     """A layer's rule from one unit's: rule(R, z) -> R."""
-    return lambda g, z, z0, last: [rule(*both) for both in zip(g, z)]
+    return lambda g, z, z0, last: [rule(*both) for both in zip(g, z, strict=True)]
 
 
 def slow_rectgrad(rule, q=None, tau=None, eps=0.0):
@@ -170,25 +179,29 @@ def slow_rectgrad(rule, q=None, tau=None, eps=0.0):
     }
 
     def relu(g, z, z0, last):
-        score = [
-            scores[("PR1" if last else "PR2") if rule == "PR1+PR2" else rule](max(u, 0.0), R)
-            for R, u in zip(g, z)
-        ]
+        name = rule
+        if rule == "PR1+PR2":
+            name = "PR1" if last else "PR2"
+        score = [scores[name](max(u, 0.0), R) for R, u in zip(g, z, strict=True)]
         threshold = sorted(score)[round((len(score) - 1) * q / 100)] if tau is None else tau
-        return [R if s > threshold else 0.0 for R, s in zip(g, score)]
+        return [R if s > threshold else 0.0 for R, s in zip(g, score, strict=True)]
 
     return relu
 
 
 def slow_rescale(g, z, z0, last):
-    change = lambda u, u0: (
-        (max(u, 0) - max(u0, 0)) / (u - u0) if abs(u - u0) > 1e-14 else float(u > 0)
-    )
-    return [R * change(u, u0) for R, u, u0 in zip(g, z, z0)]
+    def change(u, u0):
+        if abs(u - u0) > 1e-14:
+            return (max(u, 0) - max(u0, 0)) / (u - u0)
+        return float(u > 0)
+
+    return [R * change(u, u0) for R, u, u0 in zip(g, z, z0, strict=True)]
 
 
 def windows(layer, x, g):
-    """(channel, place of the output, places of the input inside the picture) of every pooling window."""
+    """(channel, place of the output, places of the input inside the picture) of every pooling
+    window.
+    """
     (kh, kw), (sh, sw), (ph, pw) = (
         v if isinstance(v, tuple) else (v, v)
         for v in (layer.kernel_size, layer.stride, layer.padding)
@@ -215,7 +228,9 @@ def slow_max_pool(g, x, x0, layer):
 
 
 def slow_prr(g, x, x0, layer):
-    """Appendix D.3: z = avg_pool(x) + 1e-10, s = R / z, R_in = x times what avg_pool's own gradient makes of s."""
+    """Appendix D.3: z = avg_pool(x) + 1e-10, s = R / z, R_in = x times what avg_pool's own gradient
+    makes of s.
+    """
     back = torch.zeros_like(x)
     for _, out, places in windows(layer, x, g):
         z = sum(x[p].item() for p in places) / len(places) + 1e-10
@@ -225,7 +240,9 @@ def slow_prr(g, x, x0, layer):
 
 
 def slow_rescale_max_pool(g, x, x0, layer):
-    """The difference of two maxima, as a share of the difference at one place: the image's maximum if it rose, else the baseline's."""
+    """The difference of two maxima, as a share of the difference at one place: the image's maximum
+    if it rose, else the baseline's.
+    """
     back = torch.zeros_like(x)
     for _, out, places in windows(layer, x, g):
         high, low = max(places, key=lambda p: x[p].item()), max(places, key=lambda p: x0[p].item())
@@ -237,24 +254,32 @@ def slow_rescale_max_pool(g, x, x0, layer):
 
 
 def slow_border(reading):
-    """The trick at a convolution by the three readings of appendix C.1; padding by hand for the layers of CHAINS."""
+    """The trick at a convolution by the three readings of appendix C.1; padding by hand for the
+    layers of CHAINS.
+    """
 
     def border(layer):
-        half = tuple(d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size))
+        half = tuple(
+            d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+        )
         padded = layer.padding == "same" or any(layer.padding)
         if reading == "released":
             return (1, 1) if layer.padding in ("same", half) else (0, 0)
-        return (0, 0) if not padded else (1, 1) if reading == "padded" else half
+        if not padded:
+            return 0, 0
+        return (1, 1) if reading == "padded" else half
 
     return border
 
 
 def against(chain, images, call, relu, *, times_input=True, **options):
-    """`call` on a batch equals the slow pass image by image, for every class; and some of it is not zero."""
+    """`call` on a batch equals the slow pass image by image, for every class; and some of it is not
+    zero.
+    """
     start = options.get("baseline")
     for label in range(4):
         got, total = call(chain, images, label), 0
-        for image, mine in zip(images, got):
+        for image, mine in zip(images, got, strict=True):
             expected = slow(chain, image, label, relu, **options)
             if times_input:
                 expected = (image - (0 if start is None else start)) * expected
@@ -295,11 +320,11 @@ def test_against_the_slow_pass(name, chain, images):
 @each_chain
 @pytest.mark.parametrize("max_pool", ["gradient", "rescale"])
 def test_deeplift_from_a_baseline_against_the_slow_pass(max_pool, chain, images):
-    """The baseline equals the image in part, so that differences vanish and the derivative takes the quotient's place."""
-    pair, start = (
-        images[:2].clone(),
-        torch.rand(3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)),
-    )
+    """The baseline equals the image in part, so that differences vanish and the derivative takes
+    the quotient's place.
+    """
+    pair = images[:2].clone()
+    start = torch.rand(3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     pair[:, :, :4] = start[:, :4]
     pool = slow_rescale_max_pool if max_pool == "rescale" else slow_max_pool
     against(
@@ -381,13 +406,15 @@ def test_the_final_threshold_keeps_the_positive_part(net, images):
 def test_claims_1_and_2_are_identities(name, label, make_net, images):
     """With the input shifted, so that not all of it is positive; without the padding trick."""
     net, images = make_net(name), images - 0.4
-    one = rectgrad(net, images, label, tau=0, eps=1e-3, **NO_TRICK)
-    two = rectgrad(net, images, label, tau=0, **NO_TRICK)
-    assert torch.equal(one, (images * deconvolution(net, images, label)).clamp(min=0)) and one.any()
+    first = rectgrad(net, images, label, tau=0, eps=1e-3, **NO_TRICK)
+    second = rectgrad(net, images, label, tau=0, **NO_TRICK)
     assert (
-        torch.equal(two, (images * guided_backprop(net, images, label)).clamp(min=0)) and two.any()
+        torch.equal(first, (images * deconvolution(net, images, label)).clamp(min=0))
+        and first.any()
     )
-    assert not torch.equal(one, two)
+    assert torch.equal(second, (images * guided_backprop(net, images, label)).clamp(min=0))
+    assert second.any()
+    assert not torch.equal(first, second)
 
 
 @each_chain
@@ -415,7 +442,10 @@ def test_claims_on_chains_and_bounded_relus(chain, images):
 
 @pytest.mark.parametrize("rule, picked", [("PR1", 1), ("PR2", 2), ("PR3", 0), ("PR4", 3)])
 def test_the_example_of_appendix_b2(rule, picked, linear):
-    """f = a1 + 10 a2 - 100 a3 + 1000 a4 at a = (3,2,1,0), q = 74: each rule passes one unit alone."""
+    """f = a1 + 10 a2 - 100 a3 + 1000 a4 at a = (3,2,1,0), q = 74.
+
+    Each rule passes one unit alone.
+    """
     a, R = f64([[3, 2, 1, 0]]), f64([[1, 10, -100, 1000]])
     kept = rules.rectgrad(R, unit(a), q=74, rule=rule)
     expected = torch.zeros(1, 4, dtype=torch.float64)
@@ -436,7 +466,10 @@ def test_pr1_where_it_is_last_and_pr2_elsewhere():
 
 
 def test_q_0_passes_silent_units_once_a_score_is_negative():
-    """The noise of q = 0: a zero score is above the smallest, and so silent units pass. Without a negative score they do not."""
+    """The noise of q = 0: a zero score is above the smallest, and so silent units pass.
+
+    Without a negative score they do not.
+    """
     z, R = f64([[2, -1, 3, -2]]), f64([[1, 5, -1, 7]])
     assert rules.rectgrad(R, unit(z), q=0).tolist() == [[1, 5, 0, 7]]
     assert rules.rectgrad(R.abs(), unit(z), q=0).tolist() == [[1, 0, 1, 0]]
@@ -486,23 +519,23 @@ def test_percentile_by_hand():
         [4, 0],
         [5, 7],
     ]
-    assert (
-        rules.percentile(f64([[3, 1, 2, 0]]), 50).item() == 2
-        and rules.percentile(f64([[1, 0]]), 50).item() == 0
-    )  # 1.5 and .5, to even
+    # 1.5 and .5, to even
+    assert rules.percentile(f64([[3, 1, 2, 0]]), 50).item() == 2
+    assert rules.percentile(f64([[1, 0]]), 50).item() == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_percentile_keeps_the_dtype(dtype):
     values = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
     found = rules.percentile(values.contiguous(memory_format=torch.channels_last), 80)
-    assert found.dtype == dtype and found.tolist() == [
-        by_sorting(row, 80) for row in values.flatten(1).tolist()
-    ]
+    assert found.dtype == dtype
+    assert found.tolist() == [by_sorting(row, 80) for row in values.flatten(1).tolist()]
 
 
 def test_the_threshold_is_strict_and_each_images_own():
-    """Ties with the threshold do not pass; a large score in one image does not raise another's threshold; one unit never passes."""
+    """Ties with the threshold do not pass; a large score in one image does not raise another's
+    threshold; one unit never passes.
+    """
     a, R = f64([[1, 1, 1, 2], [100, 200, 300, 400]]), torch.ones(2, 4, dtype=torch.float64)
     assert rules.rectgrad(R, unit(a), q=50).tolist() == [[0, 0, 0, 1], [0, 0, 0, 1]]
     assert rules.rectgrad(R, unit(a), q=30).tolist() == [[0, 0, 0, 1], [0, 0, 1, 1]]
@@ -515,16 +548,16 @@ def test_the_threshold_is_strict_and_each_images_own():
 
 
 class Forms(nn.Module):
-    """Convolution, activation, max pool, convolution, activation: `act` as a function of a tensor, so that any form of a call fits."""
+    """Convolution, activation, max pool, convolution, activation: `act` as a function of a tensor,
+    so that any form of a call fits.
+    """
 
     def __init__(self, act):
         super().__init__()
-        self.act, self.first, self.second, self.head = (
-            act,
-            nn.Conv2d(3, 4, 3, padding=1),
-            nn.Conv2d(4, 4, 3, padding=1),
-            nn.Linear(4, 4),
-        )
+        self.act = act
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4, 4)
         drawn(self, seed=3, std=1.5)
 
     def forward(self, x):
@@ -533,7 +566,9 @@ class Forms(nn.Module):
 
 
 class Reusing(Forms):
-    """Goes on with the tensor that an activation read: its pre-activation, or, in place, what the activation made of it (DenseNet)."""
+    """Goes on with the tensor that an activation read: its pre-activation, or, in place, what the
+    activation made of it (DenseNet).
+    """
 
     def forward(self, x):
         z = self.first(x)
@@ -615,9 +650,9 @@ each_form = pytest.mark.parametrize("name", FORMS)
 def test_the_engine_sees_each_form(name, images):
     form, reference = FORMS[name]
     with torch.no_grad():
-        assert (Forms(nn.Identity()).first(images) > 6).any() == 1 and (
-            Forms(nn.Identity()).first(images) < 0
-        ).any()  # else bounds are not tried
+        # else bounds are not tried
+        assert (Forms(nn.Identity()).first(images) > 6).any() == 1
+        assert (Forms(nn.Identity()).first(images) < 0).any()
     for call in RULED.values():
         expected = call(Forms(reference), images, 1)
         assert_close(call(Forms(form), images, 1), expected, rtol=1e-12, atol=1e-14)
@@ -626,7 +661,9 @@ def test_the_engine_sees_each_form(name, images):
 
 @each_form
 def test_forms_write_where_they_should(name, images):
-    """Logits inside the engine are those outside, where a network goes on with the tensor that the activation was given."""
+    """Logits inside the engine are those outside, where a network goes on with the tensor that the
+    activation was given.
+    """
     net = Reusing(FORMS[name][0])
     for engine in (
         Engine(rules.guided),
@@ -670,7 +707,9 @@ def test_in_place_on_a_view(name, images):
 
 
 def test_a_reused_and_a_residual_relu_by_hand(linear):
-    """One ReLU used twice and a skip: f = 3 relu(x) - 2 relu(relu(x) - 1), x = (2, .5, -1), R = 1 where x > 1 gets 3 - 2."""
+    """One ReLU used twice and a skip: f = 3 relu(x) - 2 relu(relu(x) - 1), x = (2, .5, -1), R = 1
+    where x > 1 gets 3 - 2.
+    """
 
     class Skip(nn.Module):
         def __init__(self):
@@ -688,7 +727,9 @@ def test_a_reused_and_a_residual_relu_by_hand(linear):
 
 
 def test_bounded_relu_by_hand():
-    """ReLU6: nothing passes at or above the bound, as in the plain gradient; with eps and at q = 0 neither."""
+    """ReLU6: nothing passes at or above the bound, as in the plain gradient; with eps and at q = 0
+    neither.
+    """
     z, R = f64([[-1, 0, 3, 6, 7]]), f64([[1, 2, 3, 4, 5]])
     six = unit(z, upper=6)
     assert rules.deconvolution(R, six).tolist() == [[1, 2, 3, 0, 0]]
@@ -813,9 +854,8 @@ def test_the_slope_of_softplus_is_the_sigmoid_and_of_relu_a_step():
         unit(z, function=F.gelu).slope,
         torch.special.ndtr(z) + z * (-(z**2) / 2).exp() / math.sqrt(2 * math.pi),
     )
-    assert torch.equal(unit(z).slope, (z > 0).double()) and torch.equal(
-        unit(z, upper=2).slope, ((z > 0) & (z < 2)).double()
-    )
+    assert torch.equal(unit(z).slope, (z > 0).double())
+    assert torch.equal(unit(z, upper=2).slope, ((z > 0) & (z < 2)).double())
 
 
 @each_smooth
@@ -828,7 +868,8 @@ def test_methods_on_smooth_nets(name, images):
         (deconvolution, "deconvolution"),
         (guided_backprop, "guided backpropagation"),
     ):
-        assert "GELU" not in refused(lambda: call(net, images), word, "ReLU", "plain gradient")
+        message = refused(partial(call, net, images), word, "ReLU", "plain gradient")
+        assert "GELU" not in message
 
 
 # ---- the padding trick
@@ -868,7 +909,9 @@ def test_a_2x2_kernel_padded_to_the_same_size_is_padded():
 
 
 def passed(layer, size=(8, 9), border="padded"):
-    """How many places of an all-ones gradient enter the convolution of `layer`: (here, without the trick, without a border of one pixel)."""
+    """How many places of an all-ones gradient enter the convolution of `layer`: (here, without the
+    trick, without a border of one pixel).
+    """
     leaf = torch.rand(1, 2, *size, dtype=torch.float64, requires_grad=True)
     with Engine(border=border):
         out = layer.double()(leaf)
@@ -956,12 +999,16 @@ def test_which_convolutions_count_as_zero_padded(before, conv, touched):
     ],
 )
 def test_a_map_without_interior_is_left_alone(border, size, passes):
-    """A 7x7 convolution: one pixel off each side, or three; where nothing would be left, everything passes."""
+    """A 7x7 convolution: one pixel off each side, or three; where nothing would be left, everything
+    passes.
+    """
     assert passed(nn.Conv2d(2, 2, 7, padding=3), size, border)[0] == passes
 
 
 def test_the_trick_masks_the_gradient_that_enters_and_nothing_else():
-    """At the input: what the inner 2x3 of the output send back; forward, weights' own convolution and other outputs are untouched."""
+    """At the input: what the inner 2x3 of the output send back; forward, weights' own convolution
+    and other outputs are untouched.
+    """
     conv = drawn(nn.Conv2d(1, 1, 3, padding=1))
     leaf = torch.rand(1, 1, 4, 5, dtype=torch.float64, requires_grad=True)
     with Engine(border="padded"):
@@ -1024,11 +1071,13 @@ def test_prr_conserves_and_equals_its_windows(options):
     )
     back, layer = through_a_pool(options, x, g, rules.proportional), nn.MaxPool2d(**options)
     assert_close(
-        back, torch.stack([slow_prr(mine, picture, None, layer) for mine, picture in zip(g, x)])
+        back,
+        torch.stack(
+            [slow_prr(mine, picture, None, layer) for mine, picture in zip(g, x, strict=True)]
+        ),
     )
-    assert_close(
-        back.sum((2, 3)), g.sum((2, 3)), rtol=1e-6, atol=1e-7
-    )  # up to the 1e-10 beside the mean
+    # up to the 1e-10 beside the mean
+    assert_close(back.sum((2, 3)), g.sum((2, 3)), rtol=1e-6, atol=1e-7)
     assert_close(through_a_pool(options, x, g, lambda g, pool: rules.proportional(g, pool)), back)
 
 
@@ -1053,7 +1102,9 @@ def test_prr_is_finite_in_half_precision(dtype):
 
 @each_pool
 def test_rescaled_max_pool_adds_up(options):
-    """Contributions in equal the change out, window by window, with ties and equal inputs among them."""
+    """Contributions in equal the change out, window by window, with ties and equal inputs among
+    them.
+    """
     generator = torch.Generator().manual_seed(0)
     x, x0 = (torch.randint(-3, 4, (2, 3, 7, 6), generator=generator).double() for _ in range(2))
     y, y0 = F.max_pool2d(x, **options), F.max_pool2d(x0, **options)
@@ -1083,11 +1134,9 @@ def test_a_pool_that_returns_indices(images):
         with Engine(rules.guided, max_pool=rules.proportional):
             assert torch.equal(net(images[..., :4].clone().requires_grad_()), net(images[..., :4]))
         results.append(rectgrad_prr(net, images[..., :4], q=20))
-    assert (
-        results[0].any()
-        and torch.equal(results[0], results[1])
-        and torch.equal(results[0], results[2])
-    )
+    assert results[0].any()
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
     assert torch.equal(
         results[0],
         rectgrad_prr(
@@ -1189,7 +1238,9 @@ def test_captum_deeplift_agrees(baseline, images):
 
 @pytest.mark.parametrize("rule, start", [("guided", False), ("epsilon", True)])
 def test_zennit_agrees(rule, start, images):
-    """zennit's relevance starts at the logit and its epsilon rule divides there too: ours times logit / (logit + epsilon)."""
+    """zennit's relevance starts at the logit and its epsilon rule divides there too: ours times
+    logit / (logit + epsilon).
+    """
     zennit = pytest.importorskip("zennit")
     from zennit.attribution import Gradient
     from zennit.composites import GuidedBackprop, LayerMapComposite
@@ -1258,7 +1309,9 @@ def test_deeplift_of_the_baseline_itself_is_nothing(net, images):
 
 
 def test_the_quotient_falls_back_on_the_derivative():
-    """By hand: z equal to its baseline, once open and once shut; and one that moved across zero, 3/(3+1)."""
+    """By hand: z equal to its baseline, once open and once shut; and one that moved across zero,
+    3/(3+1).
+    """
     z, z0 = f64([[2, -2, 3, 1e-17]]), f64([[2, -2, -1, 0]])
     both = rules.rescale(torch.ones(2, 4, dtype=torch.float64), unit(torch.cat([z, z0])))
     assert both.tolist() == [[1, 0, 0.75, 1], [0, 0, 0, 0]]
@@ -1303,14 +1356,14 @@ def test_integrated_gradients_add_up_in_the_limit(net, images):
 
 
 def test_integrated_gradients_by_hand(linear):
-    """f = relu(x - 1) from 0 to 2 in 4 steps: gradients at .5, 1, 1.5, 2 are 0, 0, 1, 1, so 2 * 1/2; from 1 to 2 all are 1."""
-    net, x = (
-        nn.Sequential(
-            type("Shift", (nn.Module,), {"forward": lambda self, x: torch.relu(x - 1)})(),
-            linear(torch.ones(1, 1, 1, 1)),
-        ),
-        f64([2]).view(1, 1, 1, 1),
+    """f = relu(x - 1) from 0 to 2 in 4 steps: gradients at .5, 1, 1.5, 2 are 0, 0, 1, 1, so 2 *
+    1/2; from 1 to 2 all are 1.
+    """
+    net = nn.Sequential(
+        type("Shift", (nn.Module,), {"forward": lambda self, x: torch.relu(x - 1)})(),
+        linear(torch.ones(1, 1, 1, 1)),
     )
+    x = f64([2]).view(1, 1, 1, 1)
     assert integrated_gradients(net, x, 0, steps=4).item() == 1
     assert integrated_gradients(net, x, 0, steps=4, baseline=1).item() == 1
     assert integrated_gradients(net, x, 0, steps=1).item() == 2  # the right end alone
@@ -1335,7 +1388,9 @@ def test_smoothgrad_without_noise_is_the_gradient(net, images):
 
 
 def test_smoothgrad_by_hand(images):
-    """f = sum of x^3: the mean of 3 (x + s)^2 over the very draws, s of .2 times each image's range."""
+    """f = sum of x^3: the mean of 3 (x + s)^2 over the very draws, s of .2 times each image's
+    range.
+    """
 
     class Cubes(nn.Module):
         def forward(self, x):
@@ -1355,7 +1410,9 @@ def test_smoothgrad_by_hand(images):
 
 
 def test_smoothgrad_draws(net, images):
-    """Without a generator each image draws as if alone; with one, call after call and image after image from where it stands."""
+    """Without a generator each image draws as if alone; with one, call after call and image after
+    image from where it stands.
+    """
     call = partial(smoothgrad, net, steps=4)
     assert torch.equal(call(images), call(images))
     assert_close(call(images[:2]), call(images, generator=None)[:2])
@@ -1365,17 +1422,16 @@ def test_smoothgrad_draws(net, images):
             [call(image[None], generator=torch.Generator().manual_seed(0)) for image in images]
         ),
     )
-    one, other = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
-    first, second = call(images, generator=one), call(images, generator=one)
+    shared, other = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    first, second = call(images, generator=shared), call(images, generator=shared)
     assert not torch.equal(first, second)
-    assert torch.equal(first, call(images, generator=other)) and torch.equal(
-        second, call(images, generator=other)
-    )
+    assert torch.equal(first, call(images, generator=other))
+    assert torch.equal(second, call(images, generator=other))
     singly = torch.Generator().manual_seed(3)
     assert_close(first, torch.cat([call(image[None], generator=singly) for image in images]))
     assert not torch.allclose(
-        call(images[:1].expand(2, -1, -1, -1), generator=one)[0],
-        call(images[:1].expand(2, -1, -1, -1), generator=one)[1],
+        call(images[:1].expand(2, -1, -1, -1), generator=shared)[0],
+        call(images[:1].expand(2, -1, -1, -1), generator=shared)[1],
     )
 
 
@@ -1490,7 +1546,9 @@ def test_the_inner_of_two_engines_wins():
 
 
 def test_an_inner_backward_inside_an_outer_engine_is_not_counted():
-    """Rules call ReLU-like and pooling functions themselves; an engine around must not take those for the model's."""
+    """Rules call ReLU-like and pooling functions themselves; an engine around must not take those
+    for the model's.
+    """
     leaf = torch.rand(2, 1, 4, 4, dtype=torch.float64).requires_grad_()
     with Engine(rules.guided, smooth=True, max_pool=rules.proportional, border="padded") as outer:
         with Engine(rules.rescale, smooth=True, max_pool=rules.rescale_max_pool, border="padded"):
@@ -1519,7 +1577,9 @@ NESTED = {
 
 @pytest.mark.parametrize("inner, outer", NESTED.values(), ids=NESTED)
 def test_a_method_inside_a_models_forward(inner, outer, images):
-    """A model that weighs its input by an attribution of another: the inner result is the one that it has outside."""
+    """A model that weighs its input by an attribution of another: the inner result is the one that
+    it has outside.
+    """
     calls = {name: method.function for name, method in METHODS.items()} | RULED
     guide, found = sequential(), []
 
@@ -1560,11 +1620,11 @@ def test_eight_threads_with_different_methods(images):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_under_autocast(name):
-    """bfloat16 on the way, the dtype of the images outside, close to single precision where no threshold decides."""
-    net, images = (
-        sequential().float(),
-        torch.rand(3, 3, 6, 5, generator=torch.Generator().manual_seed(0)),
-    )
+    """bfloat16 on the way, the dtype of the images outside, close to single precision where no
+    threshold decides.
+    """
+    net = sequential().float()
+    images = torch.rand(3, 3, 6, 5, generator=torch.Generator().manual_seed(0))
     call = METHODS[name].function
     options = {"q": 50} if "rectgrad" in name else {}
     expected = call(net, images, 1, **options)
@@ -1594,10 +1654,8 @@ def test_a_target_made_under_the_callers_grad_mode(name, mode, images):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", METHODS)
 def test_on_a_gpu(name):
-    net, images = (
-        sequential(),
-        torch.rand(3, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
-    )
+    net = sequential()
+    images = torch.rand(3, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = METHODS[name].function(net, images, 1)
     result = METHODS[name].function(net.cuda(), images.cuda(), 1)
     assert result.device.type == "cuda" and result.dtype == torch.float64
@@ -1605,7 +1663,9 @@ def test_on_a_gpu(name):
 
 
 def test_edit_changes_activations_on_the_way_forward(images):
-    """The index counts activations in the order of the calls; what the function returns is what the network goes on with."""
+    """The index counts activations in the order of the calls; what the function returns is what the
+    network goes on with.
+    """
     net, seen = Forms(torch.relu), []
 
     def silence(index, a):
@@ -1732,7 +1792,9 @@ def test_a_rule_for_max_pooling_needs_max_pooling(make_net, images):
 
 
 def test_deeplift_through_a_checkpoint(images):
-    """torch.utils.checkpoint runs a block again on the way back; DenseNet(memory_efficient=True) does so."""
+    """torch.utils.checkpoint runs a block again on the way back; DenseNet(memory_efficient=True)
+    does so.
+    """
     from torch.utils.checkpoint import checkpoint
 
     class Checkpointed(Forms):
@@ -1776,13 +1838,13 @@ BOOK = [
 
 @pytest.mark.parametrize("name, weights, size", BOOK, ids=str)
 def test_rectgrad_is_not_empty_on_the_networks_of_the_book(name, weights, size, unchanged):
-    """At their own size and the default percentile: the padding trick must not kill the gradient of maps without interior."""
+    """At their own size and the default percentile: the padding trick must not kill the gradient of
+    maps without interior.
+    """
     if weights and not networks.WEIGHTS.joinpath(f"{name}-{weights}.safetensors").is_file():
         pytest.skip(f"no committed weights {weights} of {name}")
-    net, images = (
-        networks.load(name, weights, classes=None if weights or ":" in name else "abcdefghij"),
-        pictures(size, 1 if size > 100 else 2),
-    )
+    net = networks.load(name, weights, classes=None if weights or ":" in name else "abcdefghij")
+    images = pictures(size, 1 if size > 100 else 2)
     for border in ("padded", "half_kernel", "released"):
         result = rectgrad(net, images, border=border)
         assert result.isfinite().all() and result.flatten(1).any(1).all()

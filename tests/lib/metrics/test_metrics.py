@@ -1,8 +1,11 @@
-"""Deletion, insertion, allegiance, scores and their area: worked by hand, and against a slow pixel-by-pixel reading of the rule."""
+"""Deletion, insertion, allegiance, scores and their area: worked by hand, and against a slow
+pixel-by-pixel reading of the rule.
+"""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 
 import numpy as np
@@ -59,7 +62,8 @@ CASES = [
             (1, 9),
         ]
     ],
-    # sorted 5 5 5 2 2 1 0 0 0: a tie with the threshold stays, so whole blocks of ties go or stay; zeros always stay
+    # sorted 5 5 5 2 2 1 0 0 0: a tie with the threshold stays, so whole blocks of ties go or stay;
+    # zeros always stay
     *[
         (TIES, p, gone)
         for p, gone in [
@@ -103,21 +107,17 @@ CASES = [
 @pytest.mark.parametrize("values, fraction, gone", CASES)
 def test_delete_by_hand(values, fraction, gone):
     images = torch.rand(1, 3, 3, 3, dtype=torch.float64, generator=generator()) + 1
-    expected = [
-        [
-            [-7 if value in gone else images[0, k, i, j].item() for j, value in enumerate(row)]
-            for i, row in enumerate(values)
-        ]
-        for k in range(3)
-    ]
-    assert delete(images, f64([values]), fraction, -7).tolist() == [expected]
+    expected = images.clone()
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            if value in gone:
+                expected[0, :, i, j] = -7
+    assert torch.equal(delete(images, f64([values]), fraction, -7), expected)
 
 
 def test_delete_each_image_by_its_own_map():
-    images, maps = (
-        torch.ones(3, 1, 2, 2),
-        f64([[[4, 3], [2, 1]], [[1, 2], [3, 4]], [[0, 9], [0, 0]]]),
-    )
+    images = torch.ones(3, 1, 2, 2)
+    maps = f64([[[4, 3], [2, 1]], [[1, 2], [3, 4]], [[0, 9], [0, 0]]])
     assert delete(images, maps, 0.5, 0).tolist() == [
         [[[0, 0], [1, 1]]],
         [[[1, 1], [0, 0]]],
@@ -201,11 +201,13 @@ def slow_edit(image, values, fraction, fill, insert):
 
 
 def slow_curve(model, images, maps, fill, fractions, insert):
-    """Per fraction and image: (is the prediction that of the untouched image, its probability, its logit)."""
+    """Per fraction and image: (is the prediction that of the untouched image, its probability, its
+    logit).
+    """
     rows = []
     for fraction in fractions:
         row = []
-        for image, values in zip(images, maps.tolist()):
+        for image, values in zip(images, maps.tolist(), strict=True):
             original = max(range(4), key=model(image[None])[0].tolist().__getitem__)
             logits = model(slow_edit(image, values, fraction, fill, insert)[None])[0].tolist()
             probability = 1 / sum(math.exp(other - logits[original]) for other in logits)
@@ -233,7 +235,7 @@ def test_delete_against_the_slow_reading(kind, fill, images):
         slow = torch.stack(
             [
                 slow_edit(image, values, fraction, fill, False)
-                for image, values in zip(images, maps.tolist())
+                for image, values in zip(images, maps.tolist(), strict=True)
             ]
         )
         assert_close(delete(images, maps, fraction, fill), slow, rtol=0, atol=1e-12)
@@ -293,7 +295,7 @@ def test_insertion_never_reveals_what_deletion_never_deletes(summing):
 
 
 def test_it_is_the_prediction_of_the_untouched_image_that_counts(summing):
-    """Also where the curve does not start at 0, and whatever the canvas of insertion is taken for."""
+    """Also where the curve does not start at 0, and whatever insertion's canvas is taken for."""
     pictures = torch.cat([PICTURE, PICTURE / 10])  # predicted 0 and 1
     same = allegiance(
         summing, pictures, pictures[:, 0], fill=0, fractions=(0.5, 0.75), insert=False
@@ -340,7 +342,7 @@ def test_insertion_ends_and_deletion_starts_at_the_image_if_no_pixel_is_zero(net
         class_scores(net, images, maps, fill=0, fractions=(0, 1), insert=insert)
         for insert in (False, True)
     )
-    for at_start, at_end in zip(deleted, inserted):
+    for at_start, at_end in zip(deleted, inserted, strict=True):
         assert_close(at_start[0], at_end[1])
         assert_close(at_start[1], at_end[0])
 
@@ -353,6 +355,7 @@ def test_batch_size_changes_nothing(curve, insert, batch_size, make_net, images)
     for result, reference in zip(
         tensors(curve(net, images, maps, fill=0, insert=insert, batch_size=batch_size)),
         tensors(curve(net, images, maps, fill=0, insert=insert)),
+        strict=True,
     ):
         assert_close(result, reference)
 
@@ -362,9 +365,8 @@ def test_batch_size_bounds_what_the_model_is_given(curve, counting, make_net, im
     model = counting(make_net("functional"))
     curve(model, images, random_maps("signed"), fill=0, batch_size=2)
     assert max(shape[0] for shape in model.batches) <= 2
-    assert (
-        sum(shape[0] for shape in model.batches) <= (1 + len(PAPER_FRACTIONS)) * 5
-    )  # one forward an image and fraction
+    # one forward an image and fraction
+    assert sum(shape[0] for shape in model.batches) <= (1 + len(PAPER_FRACTIONS)) * 5
 
 
 @each_curve
@@ -373,6 +375,7 @@ def test_only_the_order_of_the_map_and_its_zeros_count(curve, make_net, images):
     for result, reference in zip(
         tensors(curve(net, images, 1000 * maps**3, fill=1)),
         tensors(curve(net, images, maps, fill=1)),
+        strict=True,
     ):
         assert torch.equal(result, reference)
 
@@ -380,10 +383,10 @@ def test_only_the_order_of_the_map_and_its_zeros_count(curve, make_net, images):
 @each_curve
 @either_way
 def test_the_model_and_the_inputs_are_untouched(curve, insert, make_net, images, unchanged):
-    net, maps, expected = (
-        make_net("residual").train(),
-        random_maps("signed"),
-        tensors(curve(make_net("residual"), images, random_maps("signed"), fill=0, insert=insert)),
+    net = make_net("residual").train()
+    maps = random_maps("signed")
+    expected = tensors(
+        curve(make_net("residual"), images, random_maps("signed"), fill=0, insert=insert)
     )
     net.norm.eval()
     net.stem.requires_grad_(False)
@@ -391,7 +394,7 @@ def test_the_model_and_the_inputs_are_untouched(curve, insert, make_net, images,
     with unchanged(net, leaf, maps):
         result = tensors(curve(net, leaf, maps, fill=0, insert=insert))
     for got, reference in zip(
-        result, expected
+        result, expected, strict=True
     ):  # dropout and batch statistics off although the caller left train mode on
         assert_close(got, reference)
         assert not got.requires_grad
@@ -400,13 +403,15 @@ def test_the_model_and_the_inputs_are_untouched(curve, insert, make_net, images,
 @each_curve
 @either_way
 def test_a_model_may_begin_in_place(curve, insert, shifting, make_net, images, unchanged):
-    """Neither the caller's images nor the pictures further along the curve are those that the model has changed."""
+    """Neither the caller's images nor the pictures further along the curve are those that the model
+    has changed.
+    """
     net, maps = make_net("functional"), random_maps("signed")
     expected = tensors(curve(net, (images - 0.5) * 2, maps, fill=-1, insert=insert))
     for same in (images, images.contiguous(memory_format=torch.channels_last)):
         with unchanged(net, same):
             result = tensors(curve(shifting(net), same, maps, fill=0, insert=insert))
-        for got, reference in zip(result, expected):
+        for got, reference in zip(result, expected, strict=True):
             assert_close(got, reference)
 
 
@@ -429,7 +434,9 @@ def test_the_model_is_untouched_after_an_exception(curve, make_net, images, unch
 
 
 def test_an_unfinished_curve_leaves_nothing_switched_off(make_net, images, unchanged):
-    """`altered_logits` yields batch by batch; between two of them the caller has the grad mode and the model as they were."""
+    """`altered_logits` yields batch by batch; between two of them the caller has the grad mode and
+    the model as they were.
+    """
     net = make_net("residual").train()
     with unchanged(net, images):
         curve = metrics.altered_logits(net, images, random_maps("signed"), fill=0, batch_size=2)
@@ -442,7 +449,9 @@ def test_curves_work_under_the_callers_grad_mode(curve, mode, make_net, images):
     net, maps = make_net("residual"), random_maps("signed")
     with mode():
         result = curve(net, images.clone(), maps.clone(), fill=0)
-    for got, reference in zip(tensors(result), tensors(curve(net, images, maps, fill=0))):
+    for got, reference in zip(
+        tensors(result), tensors(curve(net, images, maps, fill=0)), strict=True
+    ):
         assert torch.equal(got.clone(), reference)
 
 
@@ -466,13 +475,12 @@ def test_strength_moves_a_pixel_part_of_the_way():
 
 @either_way
 def test_strength_along_the_curves(insert, summing):
-    """Half way to black: the picture 4 3 2 1 loses 2, 1.5, 1, .5 in that order, or gets them back."""
+    """Half way to black: the picture 4 3 2 1 loses 2, 1.5, 1, .5 in that order, or regains them."""
     sums = [5, 7, 8.5, 9.5, 10] if insert else [10, 8, 6.5, 5.5, 5]
     options = {"fill": 0, "fractions": QUARTERS, "insert": insert, "strength": 0.5}
     assert class_scores(summing, PICTURE, PICTURE[:, 0], **options)[1].flatten().tolist() == sums
-    fading = allegiance(
-        summing, PICTURE * 0.6, PICTURE[:, 0], **options
-    )  # 6 4.8 3.9 3.3 3 against 4.5
+    # 6 4.8 3.9 3.3 3 against 4.5
+    fading = allegiance(summing, PICTURE * 0.6, PICTURE[:, 0], **options)
     assert fading.flatten().tolist() == (
         [False, False, True, True, True] if insert else [True, True, False, False, False]
     )
@@ -619,14 +627,11 @@ def test_signatures():
         parameters = inspect.signature(curve).parameters
         assert list(parameters)[:3] == ["model", "images", "maps"]
         rest = {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
-        assert {"fill", "fractions", "insert", "batch_size"} <= set(rest) and rest[
-            "fill"
-        ] is inspect.Parameter.empty
-        assert (
-            rest["fractions"] == metrics.PAPER_FRACTIONS
-            and rest["insert"] is False
-            and rest["batch_size"] == 256
-        )
+        assert {"fill", "fractions", "insert", "batch_size"} <= set(rest)
+        assert rest["fill"] is inspect.Parameter.empty
+        assert rest["fractions"] == metrics.PAPER_FRACTIONS
+        assert rest["insert"] is False
+        assert rest["batch_size"] == 256
 
 
 # ---- intervals and correlation
@@ -642,9 +647,8 @@ def test_bootstrap_of_many_values_is_the_normal_interval():
     values = torch.rand(400, dtype=torch.float64, generator=generator())
     half = 1.96 * values.std().item() / 400**0.5
     low, high = metrics.bootstrap(values)
-    assert low == pytest.approx(
-        values.mean().item() - half, abs=half / 8
-    ) and high == pytest.approx(values.mean().item() + half, abs=half / 8)
+    assert low == pytest.approx(values.mean().item() - half, abs=half / 8)
+    assert high == pytest.approx(values.mean().item() + half, abs=half / 8)
     assert (
         metrics.bootstrap(values)
         == (low, high)
@@ -655,7 +659,9 @@ def test_bootstrap_of_many_values_is_the_normal_interval():
 
 
 def test_bootstrap_of_a_few_booleans_is_the_binomial():
-    """4 of 10 true: the resampled share is Binomial(10, .4) / 10, whose 2.5 and 97.5 percentiles are .1 and .7."""
+    """4 of 10 true: the resampled share is Binomial(10, .4) / 10, whose 2.5 and 97.5 percentiles
+    are .1 and .7.
+    """
     low, high = metrics.bootstrap(torch.arange(10) < 4, resamples=20000)
     assert (low, high) == pytest.approx((0.1, 0.7), abs=1e-9)
 
@@ -699,9 +705,9 @@ def test_total_variation_by_hand(values, total):
 
 def test_total_variation_against_the_slow_reading():
     maps = random_maps("signed")
-    for one, result in zip(maps.tolist(), metrics.total_variation(maps).tolist()):
-        across = sum(abs(one[i][j + 1] - one[i][j]) for i in range(6) for j in range(4))
-        down = sum(abs(one[i + 1][j] - one[i][j]) for i in range(5) for j in range(5))
+    for rows, result in zip(maps.tolist(), metrics.total_variation(maps).tolist(), strict=True):
+        across = sum(abs(rows[i][j + 1] - rows[i][j]) for i in range(6) for j in range(4))
+        down = sum(abs(rows[i + 1][j] - rows[i][j]) for i in range(5) for j in range(5))
         assert result == pytest.approx(across + down, abs=1e-12)
 
 
@@ -727,27 +733,25 @@ def test_attribution_outside_by_hand():
         ]
     )
     assert metrics.attribution_outside(maps, masks).tolist() == [5, 0, 0, 6]
+    # a map of zeros has share 0, not NaN
     assert metrics.attribution_outside(maps, masks, share=True).tolist() == [
         5 / 6,
         0,
         0,
         1,
-    ]  # a map of zeros has share 0, not NaN
+    ]
 
 
 def test_attribution_outside_against_the_slow_reading_and_itself():
     maps, masks = random_maps("signed"), torch.rand(5, 6, 5, generator=generator(8)) < 0.4
-    outside, share = (
-        metrics.attribution_outside(maps, masks),
-        metrics.attribution_outside(maps, masks, share=True),
-    )
+    outside = metrics.attribution_outside(maps, masks)
+    share = metrics.attribution_outside(maps, masks, share=True)
     for n in range(5):
         slow = sum(
             abs(maps[n, i, j].item()) for i in range(6) for j in range(5) if not masks[n, i, j]
         )
-        assert outside[n].item() == pytest.approx(slow, abs=1e-12) and share[
-            n
-        ].item() == pytest.approx(slow / maps[n].abs().sum().item(), abs=1e-12)
+        assert outside[n].item() == pytest.approx(slow, abs=1e-12)
+        assert share[n].item() == pytest.approx(slow / maps[n].abs().sum().item(), abs=1e-12)
     assert_close(outside + metrics.attribution_outside(maps, ~masks), maps.abs().sum((1, 2)))
     assert_close(
         share + metrics.attribution_outside(maps, ~masks, share=True),
@@ -797,26 +801,23 @@ def test_exactly_the_share_of_pixels_is_removed_or_kept(fraction, count, kind, i
     )
     assert changed(images, removed).flatten(1).sum(1).tolist() == [count] * 5
     assert changed(images, kept).flatten(1).sum(1).tolist() == [30 - count] * 5
-    assert torch.equal(
-        changed(images, removed), ~changed(images, kept)
-    )  # KAR keeps what ROAR removes
+    # KAR keeps what ROAR removes
+    assert torch.equal(changed(images, removed), ~changed(images, kept))
     assert_close(removed + kept, images - 1, rtol=0, atol=0)
 
 
 def test_removal_by_hand():
     images, maps = f64([[[[1, 2], [3, 4]]]]), f64([[[0.3, -0.9], [0.5, 0.1]]])
-    assert metrics.occlude_pixels(images, maps, 0.5, 0).tolist() == [
-        [[[0, 2], [0, 4]]]
-    ]  # as they come: -.9 is the least
+    # as they come: -.9 is the least
+    assert metrics.occlude_pixels(images, maps, 0.5, 0).tolist() == [[[[0, 2], [0, 4]]]]
     assert metrics.occlude_pixels(images, maps, 0.5, 0, keep=True).tolist() == [[[[1, 0], [3, 0]]]]
-    assert metrics.occlude_pixels(images, maps, 0.75, 9).tolist() == [
-        [[[9, 2], [9, 9]]]
-    ]  # a zero or small value is no exception, unlike in `delete`
+    # a zero or small value is no exception, unlike in `delete`
+    assert metrics.occlude_pixels(images, maps, 0.75, 9).tolist() == [[[[9, 2], [9, 9]]]]
 
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_removal_against_the_slow_reading(keep, images):
-    maps = random_maps("signed")
+    maps, fill = random_maps("signed"), f64([0.2, 0.4, 0.6])
     for fraction in (0.1, 0.3, 0.5, 0.7, 0.9):
         result = metrics.occlude_pixels(images, maps, fraction, [0.2, 0.4, 0.6], keep=keep)
         for n in range(5):
@@ -824,17 +825,11 @@ def test_removal_against_the_slow_reading(keep, images):
                 ((maps[n, i, j].item(), i, j) for i in range(6) for j in range(5)), reverse=True
             )
             top = {(i, j) for _, i, j in ranked[: round(30 * fraction)]}
-            slow = [
-                [
-                    [
-                        fill if ((i, j) in top) != keep else images[n, k, i, j].item()
-                        for j in range(5)
-                    ]
-                    for i in range(6)
-                ]
-                for k, fill in enumerate((0.2, 0.4, 0.6))
-            ]
-            assert result[n].tolist() == slow
+            slow = images[n].clone()
+            for i, j in itertools.product(range(6), range(5)):
+                if ((i, j) in top) != keep:
+                    slow[:, i, j] = fill
+            assert torch.equal(result[n], slow)
 
 
 def test_more_removed_is_a_larger_set(images):
@@ -842,33 +837,28 @@ def test_more_removed_is_a_larger_set(images):
         changed(images, metrics.occlude_pixels(images, random_maps("ties"), fraction, -1))
         for fraction in (0.1, 0.3, 0.5, 0.7, 0.9)
     ]
-    assert all((small & ~large).sum() == 0 for small, large in zip(sets, sets[1:]))
+    assert all((small & ~large).sum() == 0 for small, large in itertools.pairwise(sets))
 
 
 def test_equal_values_fall_at_random_but_repeatably(images):
     maps = torch.zeros(5, 6, 5)
-    gone = lambda seed=None: changed(
-        images,
-        metrics.occlude_pixels(
-            images, maps, 0.3, -1, generator=None if seed is None else generator(seed)
-        ),
-    )
-    assert (
-        torch.equal(gone(), gone())
-        and torch.equal(gone(), gone(0))
-        and torch.equal(gone(4), gone(4))
-        and not torch.equal(gone(), gone(4))
-    )
+
+    def gone(seed=None):
+        drawn_from = None if seed is None else generator(seed)
+        return changed(images, metrics.occlude_pixels(images, maps, 0.3, -1, generator=drawn_from))
+
+    assert torch.equal(gone(), gone())
+    assert torch.equal(gone(), gone(0))
+    assert torch.equal(gone(4), gone(4))
+    assert not torch.equal(gone(), gone(4))
     assert not torch.equal(gone()[0], gone()[1])  # every picture has an order of its own
-    times = (
-        torch.stack([gone(seed) for seed in range(60)]).float().mean((0, 1))
-    )  # 300 draws a pixel: .3, give or take .026
+    # 300 draws a pixel: .3, give or take .026
+    times = torch.stack([gone(seed) for seed in range(60)]).float().mean((0, 1))
     assert (times - 0.3).abs().max() < 0.12
     shared = generator(4)
     first = metrics.occlude_pixels(images, maps, 0.3, -1, generator=shared)
-    assert not torch.equal(
-        first, metrics.occlude_pixels(images, maps, 0.3, -1, generator=shared)
-    )  # the caller's stream goes on
+    # the caller's stream goes on
+    assert not torch.equal(first, metrics.occlude_pixels(images, maps, 0.3, -1, generator=shared))
 
 
 def test_the_noise_decides_nothing_but_ties(images):
@@ -892,12 +882,10 @@ def test_removal_leaves_its_inputs_and_the_global_stream_alone(images):
     maps, before, state = random_maps("ties"), images.clone(), torch.get_rng_state()
     copy = maps.clone()
     result = metrics.occlude_pixels(images, maps, 0.5, 0)
-    assert (
-        torch.equal(images, before)
-        and torch.equal(maps, copy)
-        and torch.equal(torch.get_rng_state(), state)
-        and result.dtype == images.dtype
-    )
+    assert torch.equal(images, before)
+    assert torch.equal(maps, copy)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert result.dtype == images.dtype
     assert metrics.occlude_pixels(images.float(), maps, 0.5, 0).dtype == torch.float32
 
 
@@ -926,9 +914,8 @@ def test_the_medians_interval_is_two_order_statistics(n, low, high):
     values = torch.randperm(n, generator=generator()) + 1.0
     assert metrics.median_interval(values) == (low, high)
     assert metrics.median_interval(10 * values - 3) == (10 * low - 3, 10 * high - 3)
-    reached = (
-        sum(math.comb(n, k) for k in range(low, high)) / 2**n
-    )  # exactly: between `low` and `high` - 1 of the values lie below
+    # exactly: between `low` and `high` - 1 of the values lie below
+    reached = sum(math.comb(n, k) for k in range(low, high)) / 2**n
     assert 0.95 <= reached < 0.98
 
 
@@ -944,19 +931,18 @@ def test_the_medians_interval_covers():
 
 
 def test_columns_of_two_sets_of_images_are_resampled_apart():
-    """The variance of a difference of independent means is the sum of theirs; within a set, images stay paired."""
+    """The variance of a difference of independent means is the sum of theirs; within a set, images
+    stay paired.
+    """
     rng = torch.Generator().manual_seed(0)
-    few, many = (
-        torch.rand(100, generator=rng, dtype=torch.float64),
-        torch.rand(400, generator=rng, dtype=torch.float64),
-    )
+    few = torch.rand(100, generator=rng, dtype=torch.float64)
+    many = torch.rand(400, generator=rng, dtype=torch.float64)
     value, low, high = metrics.bootstrap_of(
         lambda a, b, c: a.mean() - b.mean() + (b - c).mean(), few, many, many + 1, resamples=4000
     )
     spread = 1.96 * (few.var(correction=0) / 100 + many.var(correction=0) / 400) ** 0.5
-    assert value == pytest.approx((few.mean() - many.mean() - 1).item()) and (
-        high - low
-    ) / 2 == pytest.approx(spread.item(), rel=0.05)
+    assert value == pytest.approx((few.mean() - many.mean() - 1).item())
+    assert (high - low) / 2 == pytest.approx(spread.item(), rel=0.05)
     assert metrics.bootstrap_of(
         lambda b, c: (b - c).mean(), many, many + 1, resamples=50
     ) == pytest.approx((-1, -1, -1))
@@ -965,9 +951,8 @@ def test_columns_of_two_sets_of_images_are_resampled_apart():
 def test_the_bootstrap_of_a_mean_is_that_of_its_statistic():
     values = torch.rand(300, dtype=torch.float64, generator=generator())
     value, low, high = metrics.bootstrap_of(np.mean, values)
-    assert value == pytest.approx(values.mean().item(), abs=1e-12) and (low, high) == pytest.approx(
-        metrics.bootstrap(values), abs=0.003
-    )
+    assert value == pytest.approx(values.mean().item(), abs=1e-12)
+    assert (low, high) == pytest.approx(metrics.bootstrap(values), abs=0.003)
     assert (
         metrics.bootstrap_of(np.mean, values)
         == (value, low, high)
@@ -993,22 +978,25 @@ def test_a_minimum_is_taken_within_each_resample():
     pair = torch.randn(2, 200, generator=generator_, dtype=torch.float64)
     pair -= pair.mean(1, keepdim=True)
     value, low, high = metrics.bootstrap_of(lambda a: a.mean(1).min(), pair)
-    one = metrics.bootstrap_of(np.mean, pair[0])
-    assert value == pytest.approx(0, abs=1e-12) and high < one[2] * 0.75 and low < one[1]
+    _, first_low, first_high = metrics.bootstrap_of(np.mean, pair[0])
+    assert value == pytest.approx(0, abs=1e-12)
+    assert high < first_high * 0.75
+    assert low < first_low
 
 
 def test_a_bootstrap_by_hand():
     """Of two images, a resample is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4."""
     drawn = []
-    metrics.bootstrap_of(
-        lambda a: drawn.append(a.mean()) or drawn[-1], torch.tensor([0.0, 1.0]), resamples=2000
-    )
+
+    def noted_mean(a):
+        drawn.append(a.mean())
+        return drawn[-1]
+
+    metrics.bootstrap_of(noted_mean, torch.tensor([0.0, 1.0]), resamples=2000)
     shares = [np.mean(np.array(drawn[:-1]) == v) for v in (0, 0.5, 1)]
-    assert (
-        len(drawn) == 2001
-        and drawn[-1] == 0.5
-        and shares == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
-    )
+    assert len(drawn) == 2001
+    assert drawn[-1] == 0.5
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
     assert metrics.bootstrap_of(np.mean, torch.tensor([0.0, 1.0]))[1:] == (0, 1)
 
 
@@ -1023,7 +1011,6 @@ def test_spearman_of_two_rows_is_scipys_and_nothing_where_one_is_constant():
     from scipy.stats import spearmanr
 
     a, b = np.array([0.3, 0.1, 0.1, 0.9, 0.5]), np.array([2.0, 1.0, 4.0, 8.0, 8.0])
-    assert metrics.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic) and metrics.spearman(
-        a, -a
-    ) == pytest.approx(-1)
+    assert metrics.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert metrics.spearman(a, -a) == pytest.approx(-1)
     assert np.isnan(metrics.spearman(a, np.ones(5)))
