@@ -60,9 +60,9 @@ def trespasses(folder: str) -> list[str]:
     return found
 
 
-# strict: it fails as soon as figures are given what they read from the account and the experiments today
+# strict: it fails as soon as figures no longer read from the account and the experiments
 YET = pytest.mark.xfail(
-    strict=True, reason="figures still read labels and printed numbers from account and experiments"
+    strict=True, reason="figures read labels and printed numbers from other folders"
 )
 
 
