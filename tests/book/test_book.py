@@ -15,12 +15,15 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
+import torch
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.requirements import Requirement
 
 from book import build
+from lib.attribution import rules
 from notebooks import run
 from study.subjects import sources
 
@@ -473,3 +476,55 @@ def test_an_environment_is_installed_once_again_if_cut_short_and_left_alone_if_c
     os.utime(tmp_path / ".sign-and-noise", (0, 0))
     (renewed,) = make()
     assert renewed == first
+
+
+# --- what chapters and pages say -----------------------------------------------------------------
+
+
+def shown_texts(path: Path) -> list[str]:
+    """What a reader sees of every text output of a stored chapter: Markdown where there is some."""
+    texts = []
+    for cell in read(path).cells:
+        for output in cell.get("outputs", []):
+            kinds = output.get("data", {"text/plain": output.get("text", "")})
+            if any(kind.startswith("image/") for kind in kinds):
+                continue
+            text_of = kinds.get("text/markdown") or kinds.get("text/html") or kinds["text/plain"]
+            texts.append("".join(text_of))
+    return texts
+
+
+@stored
+def test_no_output_is_the_name_of_an_object(path):
+    for shown in shown_texts(path):
+        assert not re.search(r"<\w+(\.\w+)+ object( at 0x|>)", shown), shown[:200]
+
+
+@chapter
+def test_no_chapter_waits_for_a_number_that_is_there(name):
+    """ "not computed yet" stands only where the committed table of claims has no value."""
+    published = read(ROOT / "book" / f"{name}.ipynb")
+    if build.replaced(published, run.profile_values("paper")[name]):
+        pytest.skip("networks that this chapter rests on have been trained anew")
+    judged = pd.read_csv(ROOT / "data" / "results" / "claims.csv")
+    known = judged.dropna(subset=["value"]).groupby("quotation")["network"].apply(set)
+    for shown in shown_texts(ROOT / "book" / f"{name}.ipynb"):
+        for line in shown.splitlines():
+            waiting = set(re.findall(r"([\w ,()]+): not computed yet", line))
+            quoted = re.search("“(.*?)”", line)
+            there = known.get(quoted[1], set()) if quoted else set()
+            assert not {network.strip() for network in waiting} & there, line[:200]
+
+
+def test_the_smallest_layer_that_rectgrad_can_pass_is_the_kernels():
+    """A percentile by nearest rank is the largest score itself in small layers."""
+
+    def passes(units: int) -> bool:
+        scores = torch.arange(units, dtype=torch.float32)[None]
+        return bool((scores > rules.percentile(scores, 98)[:, None]).any())
+
+    largest = max(units for units in range(1, 60) if not passes(units))
+    assert not any(passes(units) for units in range(1, largest + 1))
+    chapter_4 = "".join(cell.source for cell in read(CHAPTERS["04_rectgrad"]).cells)
+    assert re.findall(r"\$n \\le (\d+)\$", chapter_4) == [str(largest)]
+    assert re.findall(r"A layer of (\d+) units", text("book/errata.md")) == [str(largest)]
