@@ -361,7 +361,7 @@ def claim_counts() -> str:
     sentences = table.groupby(["paper", "quotation"]).ngroups
     measured = verdicts.sum()
     waiting = len(table) - measured
-    rest = f", {waiting} wait for a network"
+    rest = f", {waiting} wait for networks or retrainings"
     return (
         f"Of {len(table)} claims that the two papers make in words ({sentences} sentences; some "
         f"claim several things), {measured} are measured{rest if waiting else ''}: "
