@@ -88,12 +88,14 @@ def test_the_stored_trainings_have_every_setting_of_every_contrast():
     trainings = variants.trainings()
     accuracies = trainings["test_accuracy"]
     assert not trainings.isna().any(axis=None) and accuracies.between(0.5, 0.9).all()
-    assert len(variants.effects(trainings)) == len(variants.CONTRASTS)
-    # the two that are committed are in it, with the accuracy of their cards
-    for weights, pixels in variants.MADE_HERE.items():
+    there = {weights for weights in variants.MADE_HERE if networks.card("rectgrad_cnn", weights)}
+    waiting = len(variants.MADE_HERE) - len(there)  # each is one side of one contrast
+    assert len(variants.effects(trainings)) == len(variants.CONTRASTS) - waiting
+    for weights in there:  # those that are committed are in it, with the accuracy of their cards
         card = networks.card("rectgrad_cnn", weights)
         precision = "bfloat16" if card["protocol"]["bfloat16"] else "float32"
-        mine = trainings[(trainings["pixels"] == pixels) & (trainings["precision"] == precision)]
+        pixels = trainings["pixels"] == variants.MADE_HERE[weights]
+        mine = trainings[pixels & (trainings["precision"] == precision)]
         assert card["test_accuracy"] in mine["test_accuracy"].tolist()
     kept = {
         tag: networks.card(name, tag)["test_accuracy"]
