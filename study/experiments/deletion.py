@@ -289,7 +289,7 @@ def precision(
     if apart > 0.005:
         raise ValueError(
             f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; "
-            "take the network out of experiments.BFLOAT16."
+            "take the network out of study.experiments.deletion.BFLOAT16."
         )
     return areas
 

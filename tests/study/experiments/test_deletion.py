@@ -839,7 +839,7 @@ def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, 
                 "linear (made), toy test, n = 9",
                 "0.0056",
                 "0.005",
-                "experiments.BFLOAT16",
+                "study.experiments.deletion.BFLOAT16",
             )
 
 
