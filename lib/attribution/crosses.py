@@ -20,7 +20,7 @@ from . import rules
 from .engine import Engine
 from .gradients import against_rivals, class_gradients
 from .graph import as_targets, evaluating
-from .registry import METHODS, Method
+from .registry import _ALWAYS_ABSMAX, _REDUCE, METHODS, Method
 from .ruled import ruled_gradient
 
 PARTS = ("positive", "negative", "active", "inactive")
@@ -113,10 +113,6 @@ def integrated_part(
     )
 
 
-_SUM = {"sign": "absmax", "noise": "sum"}
-_SIZE = {"sign": "absmax", "noise": "absmax"}
-
-
 NEW: dict[str, Method] = {
     **{
         f"rectgrad_{part}": Method(
@@ -126,26 +122,26 @@ NEW: dict[str, Method] = {
             reduce,
         )
         for part, eq, reduce in (
-            ("positive", 3, _SUM),
-            ("negative", 4, _SUM),
-            ("active", 5, _SIZE),
-            ("inactive", 6, _SIZE),
+            ("positive", 3, _REDUCE),
+            ("negative", 4, _REDUCE),
+            ("active", 5, _ALWAYS_ABSMAX),
+            ("inactive", 6, _ALWAYS_ABSMAX),
         )
     },
     "rectgrad_both_tails": Method(
-        rectgrad_both_tails, "RectGrad, both tails", "Noise section 4.1", _SUM
+        rectgrad_both_tails, "RectGrad, both tails", "Noise section 4.1", _REDUCE
     ),
     "integrated_active": Method(
         partial(integrated_part, part="active"),
         "Integrated gradients, active",
         "Sundararajan et al. 2017 and Sign eq. 5",
-        _SIZE,
+        _ALWAYS_ABSMAX,
     ),
     "integrated_inactive": Method(
         partial(integrated_part, part="inactive"),
         "Integrated gradients, inactive",
         "Sundararajan et al. 2017 and Sign eq. 6",
-        _SIZE,
+        _ALWAYS_ABSMAX,
     ),
 }
 
