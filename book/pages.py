@@ -23,7 +23,7 @@ from study.experiments import (
     retraining_tables,
     synthesis,
 )
-from study.store import results
+from study.store import cells
 from study.subjects import networks, subject
 
 ORDER = {
@@ -39,13 +39,12 @@ ORDER = {
     "insertion": "Insertion",
     "occlusion": "Feature-map occlusion",
     "sanity": "Sanity checks",
-    "patch": "Attribution in the patch",
-    "outside": "Attribution outside the mask",
-    "variation": "Total variation",
+    "amounts": "Attribution in the patch, outside the mask, total variation",
     "sweep": "Threshold sweep",
     "adversarial": "Class sensitivity",
     "roar": "Retraining (ROAR and KAR)",
     "synthesis": "Synthesis",
+    "responses": "Synthesis: what maps respond to",
     "shift": "Occluded pictures without retraining",
     "seconds": "Seconds a picture",
     "claims": "Claims in words",
@@ -156,7 +155,7 @@ def _stand_ins(paper: str, name: str) -> list[dict]:
 
 def _one(experiment: str, **where) -> pd.DataFrame:
     """The stored rows of an experiment whose columns have these values."""
-    table = results.table(experiment)
+    table = cells.rows(experiment)
     for column, value in where.items():
         table = table[table[column] == value] if len(table) else table
     return table
@@ -165,9 +164,9 @@ def _one(experiment: str, **where) -> pd.DataFrame:
 def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
     """Area under the test curve by (map, fill): the mean over seeds, as on the scoreboard."""
     wanted = {"dataset": dataset, "model": model, "split": "test"}
-    cells = [
+    of_column = [
         c
-        for c in results.cells("deletion")
+        for c in cells.of("deletion")
         if wanted.items() <= c["parameters"].items()
         and c["parameters"]["weights"] in tags
         and scoreboard.current(c["parameters"])
@@ -179,7 +178,7 @@ def _areas(dataset: str, model: str, tags: tuple[str, ...]) -> pd.Series:
                 "fill": c["parameters"]["fill"],
                 "auc": c["rows"][0]["auc"],
             }
-            for c in cells
+            for c in of_column
         ],
         columns=["map", "fill", "auc"],
     )
@@ -243,7 +242,7 @@ def _sign_findings() -> list[str]:
 
 def _noise_findings() -> list[str]:
     """What was found on paper Noise's own network, CIFAR-10."""
-    outside = _one("outside", weights="cifar10")
+    outside = _one("amounts", measure="outside", weights="cifar10")
     sanity = _one("sanity", mode="cascading", depth=1)
     stated = _judged().dropna(subset=["value"]).groupby("id")["value"].agg(["first", "max"])
     lines = []
@@ -286,8 +285,8 @@ def _read_the_map() -> list[str]:
         "n": scoreboard.WHOLE["cifar10"],
     }
     explained = [
-        results.unpack(c["correct"]).numpy()
-        for c in results.cells("correct")
+        cells.unpack(c["correct"]).numpy()
+        for c in cells.of("correct")
         if whole.items() <= c["parameters"].items()
     ]
     if not explained:
@@ -414,13 +413,15 @@ def costs() -> str:
         for m, _, tag, _ in plan.TRAINED
         if (card := networks.card(m, tag))
     ]
+    every_claim = [c for claim in listed.MEASURES for c in cells.of(f"claims/{claim}")]
     for name, label in ORDER.items():
-        if cells := results.cells(name):
-            origin = [c["provenance"] for c in cells]
+        stored = every_claim if name == "claims" else cells.of(name)
+        if stored:
+            origin = [c["provenance"] for c in stored]
             rows.append(
                 {
                     "Computation": label,
-                    "Cells": len(cells),
+                    "Cells": len(stored),
                     "Hours": f"{sum(p['seconds'] for p in origin) / 3600:.2f}",
                     "torch": ", ".join(sorted({p["torch"] for p in origin})),
                     "Machine": ", ".join(sorted({p["machine"] for p in origin})),

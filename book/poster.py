@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from lib import attribution
 from study import figures
 from study.experiments import deletion, ranking, retraining_tables, synthesis
-from study.store import results
+from study.store import cells
 from study.subjects import networks, subject
 
 METHODS = (
@@ -46,7 +46,7 @@ def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> Non
 
 def sign(axis) -> None:
     """Areas under black and white deletion of the maps made for the colour and of the others."""
-    areas = results.table("deletion")
+    areas = cells.rows("deletion")
     areas = areas[
         (areas["dataset"] == "cifar10")
         & (areas["model"] == "basic_cnn")
@@ -73,10 +73,10 @@ def sign(axis) -> None:
 
 def background(axis) -> None:
     """Share of a map on the background, at equal sparsity."""
-    shares = results.table("outside")
-    shares = shares[
-        (shares["weights"] == "cifar10") & shares["share"] & (shares["treatment"] == "matched")
-    ].sort_values("mean", ascending=False)
+    shares = cells.rows("amounts").query("measure == 'outside' and weights == 'cifar10'")
+    shares = shares[shares["share"] & (shares["treatment"] == "matched")].sort_values(
+        "mean", ascending=False
+    )
     for y, r in enumerate(shares.itertuples()):
         axis.errorbar(
             r.mean,
@@ -95,7 +95,7 @@ def background(axis) -> None:
 
 def listening(axis) -> None:
     """How alike a map stays when the output layer's weights are drawn anew."""
-    table = results.table("sanity")
+    table = cells.rows("sanity")
     table = table[
         (table["mode"] == "cascading") & (table["depth"] == 1) & (table["weights"] == "cifar10")
     ]
@@ -122,7 +122,7 @@ def legibility(axis) -> None:
 
     Right where the explained network is right, and where it is wrong.
     """
-    explained = deletion.correct(subject.subject("cifar10", "rectgrad_cnn"), stored=True).numpy()
+    explained = deletion.correct(subject.subject("cifar10", "rectgrad_cnn", stored=True)).numpy()
     shares = retraining_tables.repeated(
         explained, networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
     )

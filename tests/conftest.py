@@ -15,7 +15,7 @@ from torch import nn
 
 from study.account import claims, plan, scoreboard
 from study.experiments import deletion
-from study.store import results
+from study.store import cells
 from study.subjects import networks, shapes10, sources
 
 CLASSES = 4
@@ -290,8 +290,8 @@ def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
     for module, name, value in (
         (networks, "WEIGHTS", "weights"),
-        (results, "RESULTS", "results"),
-        (results, "CACHE", "cache"),
+        (cells, "RESULTS", "results"),
+        (cells, "CACHE", "cache"),
         (sources, "CACHE", "cache"),
         (scoreboard, "CSV", "results/reproduction.csv"),
         (claims, "CSV", "results/claims.csv"),

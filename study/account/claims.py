@@ -9,7 +9,7 @@ it does; it depends where an interval straddles the threshold or networks differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache, wraps
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,16 @@ from torch import Tensor
 
 from lib import attribution, metrics
 from lib.metrics import PAPER_FRACTIONS, bootstrap_of
+from lib.metrics.statistics import (
+    percentile_interval,
+    plain_means,
+    resampled_means,
+    spearman_rows,
+)
 from study.experiments import (
     cleanliness,
     deletion,
     hypothesis,
-    ranking,
     response,
     retraining,
     retraining_tables,
@@ -30,13 +35,15 @@ from study.experiments import (
 )
 from study.experiments.cleanliness import BASELINES
 from study.experiments.deletion import SCORED
-from study.store import results
+from study.paths import ROOT
+from study.store import cells
+from study.store.experiment import Experiment, experiment, first_row
 from study.subjects import networks
-from study.subjects.sources import ROOT, patched
+from study.subjects.sources import patched
 from study.subjects.subject import Subject, batch, batch_size, subject
 
 LIST = ROOT / "data" / "claims.csv"
-CSV = results.RESULTS / "claims.csv"
+CSV = cells.RESULTS / "claims.csv"
 Measured = tuple[float, float, float]  # value, low, high
 SIGN_CIFAR = [("cifar10", "basic_cnn", "cifar10"), ("cifar10", "resnet18", "cifar10")]
 SIGN_NETS = [
@@ -54,7 +61,8 @@ IMAGENET = [
     ("imagenet_samples", "squeezenet1_1", "imagenet"),
     ("imagenet_samples", "efficientnet_lite0", "imagenet"),
 ]
-MEASURES: dict[str, tuple[list, Callable[[Subject], Measured], int | dict[str, int] | None]] = {}
+# claim -> the networks it is measured on, its experiment, how many pictures (of each dataset)
+MEASURES: dict[str, tuple[list, Experiment, int | dict[str, int] | None]] = {}
 # claims with one number for several networks
 TOGETHER = {"sign-positive-sometimes-better": SIGN_NETS}
 # claims about ROAR and KAR
@@ -67,17 +75,30 @@ RETRAINED = (
 )
 
 
-def _claim(name: str, networks: list, count: int | dict[str, int] | None = None):
-    """Register the statistic of a claim.
+def claim(name: str, networks: list, count: int | dict[str, int] | None = None):
+    """Register the statistic of a claim, as an experiment that rests on other experiments' cells.
 
     With the (dataset, model, weights) it is measured on, and how many pictures (of each dataset).
     """
 
-    def register(function):
-        MEASURES[name] = networks, function, count
-        return function
+    def register(function: Callable[..., Measured]) -> Experiment:
+        @wraps(function)
+        def rows(*args, **kwargs):
+            value, low, high = function(*args, **kwargs)
+            return [{"value": value, "low": low, "high": high}]
+
+        kept = experiment(
+            f"claims/{name}", tolerance=0, returns=first_row, reach=_reach, rests_on_cells=True
+        )(rows)
+        MEASURES[name] = networks, kept, count
+        return kept
 
     return register
+
+
+def _reach(content: dict) -> float:
+    """How far a claim's numbers may lie when they are computed again."""
+    return 0.02 * max(abs(number) for number in first_row(content).values())
 
 
 def _trained(wanted: list) -> list:
@@ -92,29 +113,29 @@ def _trained(wanted: list) -> list:
 # --- paper Sign -----------------------------------------------------------------------------------
 
 
-def _areas(who: Subject, pairs=deletion.PRINTED_PAIRS) -> np.ndarray:
+def _areas(studied: Subject, pairs=deletion.PRINTED_PAIRS) -> np.ndarray:
     """Area under every picture's own allegiance curve, [pairs,N], from the stored flags."""
-    found = deletion.allegiances(who, pairs=pairs, stored=True)
+    found = deletion.allegiances(studied, pairs=pairs)
     return np.stack([metrics.auc(PAPER_FRACTIONS, found[pair]).double().numpy() for pair in pairs])
 
 
-@_claim("sign-black-faster", SIGN_NETS)
-def _(who):
+@claim("sign-black-faster", SIGN_NETS)
+def sign_black_faster(studied):
     return bootstrap_of(
-        lambda a: (a[1:3].mean(1) - a[0].mean()).max(), torch.from_numpy(_areas(who))
+        lambda a: (a[1:3].mean(1) - a[0].mean()).max(), torch.from_numpy(_areas(studied))
     )
 
 
-@_claim("sign-white-faster", SIGN_NETS)
-def _(who):
+@claim("sign-white-faster", SIGN_NETS)
+def sign_white_faster(studied):
     return bootstrap_of(
-        lambda a: (a[4:].mean(1) - a[3].mean()).max(), torch.from_numpy(_areas(who))
+        lambda a: (a[4:].mean(1) - a[3].mean()).max(), torch.from_numpy(_areas(studied))
     )
 
 
-@_claim("sign-flat-after-50", SIGN_NETS)
-def _(who):
-    found = deletion.allegiances(who, stored=True)
+@claim("sign-flat-after-50", SIGN_NETS)
+def sign_flat_after_50(studied):
+    found = deletion.allegiances(studied)
     fall = torch.stack(
         [
             found[pair][PAPER_FRACTIONS.index(0.5)].double() - found[pair][-1].double()
@@ -124,25 +145,26 @@ def _(who):
     return bootstrap_of(lambda a: a.mean(1).max(), fall)
 
 
-@_claim("sign-flat-after-80", SIGN_NETS, SCORED)
-def _(who):
-    found = deletion.signed_maps(who, batch_size(who))
+@claim("sign-flat-after-80", SIGN_NETS, SCORED)
+def sign_flat_after_80(studied):
+    found = deletion.signed_maps(studied, batch_size(studied))
     share = torch.stack(
         [(found[m] != 0).flatten(1).double().mean(1) for m in ("positive", "negative")]
     )
     return bootstrap_of(lambda a: a.mean(1).max(), share)
 
 
-@_claim("sign-positive-sometimes-better", SIGN_NETS[:1])
-def _(who):
+@claim("sign-positive-sometimes-better", SIGN_NETS[:1])
+def sign_positive_sometimes_better(studied, *, together):
     pairs = [
         ("positive", "black"),
         ("active", "black"),
         ("negative", "white"),
         ("inactive", "white"),
     ]
-    studied = (who, *(subject(*net) for net in _trained(SIGN_NETS)[1:]))
-    areas = [torch.from_numpy(_areas(each, pairs)) for each in studied]
+    others = [net.split()[:3] for net in together[1:]]
+    every = (studied, *(subject(*net, stored=True) for net in others))
+    areas = [torch.from_numpy(_areas(each, pairs)) for each in every]
 
     def least_gain(*areas):
         gains = []
@@ -150,62 +172,72 @@ def _(who):
             gains += [(positive - active).mean(), (negative - inactive).mean()]
         return min(gains)
 
-    return bootstrap_of(least_gain, *areas)
+    # networks of one data set were shown the same pictures
+    return bootstrap_of(least_gain, *areas, groups=[each.pictures.name for each in every])
 
 
-@_claim("sign-train-similar", SIGN_CIFAR)
-def _(who):
-    count = {"resnet18": 10_000}.get(who.model_name)
-    train = subject("cifar10", who.model_name, who.weights, split="train", count=count)
-    here, there = _areas(who), _areas(train)
-    rng, drawn = np.random.default_rng(0), []
-    for _ in range(1000):
-        # the order of the two draws is part of the stored values
-        there_again = there[:, rng.integers(there.shape[1], size=there.shape[1])].mean(1)
-        here_again = here[:, rng.integers(here.shape[1], size=here.shape[1])].mean(1)
-        drawn.append(np.abs(there_again - here_again).max())
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(np.abs(there.mean(1) - here.mean(1)).max()), float(low), float(high)
+@claim("sign-train-similar", SIGN_CIFAR)
+def sign_train_similar(studied):
+    count = {"resnet18": 10_000}.get(studied.model_name)
+    train = subject(
+        "cifar10", studied.model_name, studied.weights, split="train", count=count, stored=True
+    )
+    # the order of the two draws is part of the stored values
+    return bootstrap_of(
+        lambda there, here: np.abs(there.mean(1) - here.mean(1)).max(),
+        *(torch.from_numpy(_areas(each)) for each in (train, studied)),
+        groups=("train", "test"),
+        resamples=1000,
+    )
 
 
-def _logit_change(who: Subject, name: str, fill: str, sign: int = 1) -> Measured:
-    curves = deletion.score_curves(who, stored=True)
-    row = curves.query("map == @name and fill == @fill and fraction == .1").iloc[0]
-    low, high = sorted((sign * row.logit_low, sign * row.logit_high))
-    return float(sign * row.logit), float(low), float(high)
+def _rises(studied: Subject, *cases: tuple[str, str, int]) -> Tensor:
+    """By how much the logit of the predicted class changes when the top 10 % of pixels take the
+    fill, [cases,N]; a case is a map, a fill, and -1 where a fall is meant, else 1."""
+    size = batch_size(studied)
+    maps = deletion.signed_maps(studied, size)
+    changes = []
+    for name, fill, sign in cases:
+        _, logit = deletion.class_scores(studied, maps[name], fill, size, fractions=(0, 0.1))
+        changes.append(sign * (logit[1] - logit[0]).double())
+    return torch.stack(changes)
 
 
-@_claim("sign-white-improves-positive", SIGN_NETS, SCORED)
-def _(who):
-    return min(_logit_change(who, name, "white") for name in ("positive", "active"))
+@claim("sign-white-improves-positive", SIGN_NETS, SCORED)
+def sign_white_improves_positive(studied):
+    return bootstrap_of(
+        lambda a: a.mean(1).min(),
+        _rises(studied, ("positive", "white", 1), ("active", "white", 1)),
+    )
 
 
-@_claim("sign-opposite-for-negative", SIGN_NETS, SCORED)
-def _(who):
-    return min(
-        _logit_change(who, name, fill, sign)
+@claim("sign-opposite-for-negative", SIGN_NETS, SCORED)
+def sign_opposite_for_negative(studied):
+    cases = [
+        (name, fill, sign)
         for name in ("negative", "inactive")
         for fill, sign in (("black", 1), ("white", -1))
+    ]
+    return bootstrap_of(lambda a: a.mean(1).min(), _rises(studied, *cases))
+
+
+@claim("sign-black-harms-positive", SIGN_NETS)
+def sign_black_harms_positive(studied):
+    pairs = [("positive", "black"), ("active", "black")]
+    kept = deletion.allegiances(studied, pairs=pairs)
+    at_tenth = PAPER_FRACTIONS.index(0.1)
+    return bootstrap_of(
+        lambda a: a.mean(1).max(), torch.stack([kept[pair][at_tenth].double() for pair in pairs])
     )
 
 
-@_claim("sign-black-harms-positive", SIGN_NETS)
-def _(who):
-    found = deletion.allegiances(who, stored=True)
-    kept = max(
-        (found[name, "black"][PAPER_FRACTIONS.index(0.1)] for name in ("positive", "active")),
-        key=lambda flags: int(flags.sum()),
-    )
-    return kept.double().mean().item(), *metrics.wilson(int(kept.sum()), len(kept))
-
-
-@_claim("sign-active-step-further", SIGN_NETS, SCORED)
-def _(who):
-    found = deletion.signed_maps(who, batch_size(who))
+@claim("sign-active-step-further", SIGN_NETS, SCORED)
+def sign_active_step_further(studied):
+    found = deletion.signed_maps(studied, batch_size(studied))
 
     def rise(name, fill):
-        _, probability, _ = deletion.deletion_scores(
-            who, found[name], fill, 1.0, batch_size(who), (0, 0.1)
+        probability, _ = deletion.class_scores(
+            studied, found[name], fill, batch_size(studied), fractions=(0, 0.1)
         )
         return probability[1] - probability[0]
 
@@ -218,11 +250,11 @@ def _(who):
     return bootstrap_of(lambda a: a.mean(1).min(), gain)
 
 
-@_claim("sign-less-noise", SIGN_NETS, SCORED)
-def _(who):
+@claim("sign-less-noise", SIGN_NETS, SCORED)
+def sign_less_noise(studied):
     variation = {
         name: metrics.total_variation(attribution.normalize(found))
-        for name, found in deletion.signed_maps(who, batch_size(who)).items()
+        for name, found in deletion.signed_maps(studied, batch_size(studied)).items()
     }
     ratio = torch.stack(
         [
@@ -233,14 +265,14 @@ def _(who):
     return bootstrap_of(lambda a: np.median(a, 1).max(), ratio)
 
 
-@_claim(
+@claim(
     "sign-shape-more-defined",
     [("cifar10_masks", "basic_cnn", "cifar10"), ("cifar10_masks", "resnet18", "cifar10")],
 )
-def _(who):
+def sign_shape_more_defined(studied):
     inside = {
-        name: 1 - metrics.attribution_outside(found, who.pictures.masks, share=True)
-        for name, found in deletion.signed_maps(who).items()
+        name: 1 - metrics.attribution_outside(found, studied.pictures.masks, share=True)
+        for name, found in deletion.signed_maps(studied).items()
     }
     gain = torch.stack(
         [
@@ -254,29 +286,29 @@ def _(who):
 # --- paper Noise: the hypothesis ------------------------------------------------------------------
 
 
-def _right(who: Subject) -> Tensor:
-    return (deletion.predictions(who) == who.pictures.labels).double()
+def _right(studied: Subject) -> Tensor:
+    return (deletion.predictions(studied) == studied.pictures.labels).double()
 
 
-@_claim("noise-patch-accuracy", CIFAR)
-def _(who):
+@claim("noise-patch-accuracy", CIFAR)
+def noise_patch_accuracy(studied):
     return bootstrap_of(
-        lambda a: (a[0] - a[1]).mean(), torch.stack([_right(who), _right(subject(*PATCHED[0]))])
+        lambda a: (a[0] - a[1]).mean(), torch.stack([_right(studied), _right(subject(*PATCHED[0]))])
     )
 
 
-@_claim("noise-patch-saliency-nonzero", PATCHED)
-def _(who):
-    maps = cleanliness.maps(who, "saliency", stored=True)
+@claim("noise-patch-saliency-nonzero", PATCHED)
+def noise_patch_saliency_nonzero(studied):
+    maps = cleanliness.maps(studied, "saliency")
     high = int((cleanliness.amount("patch", maps, None, True) > 0.001).sum())
-    return high / len(who.pictures), *metrics.wilson(high, len(who.pictures))
+    return high / len(studied.pictures), *metrics.wilson(high, len(studied.pictures))
 
 
-@_claim("noise-patch-untruthful", PATCHED)
-def _(who):
-    fresh = who._replace(pictures=patched(who.pictures, seed=1))
-    same = int((deletion.predictions(who) == deletion.predictions(fresh)).sum())
-    return same / len(who.pictures), *metrics.wilson(same, len(who.pictures))
+@claim("noise-patch-untruthful", PATCHED)
+def noise_patch_untruthful(studied):
+    fresh = studied._replace(pictures=patched(studied.pictures, seed=1))
+    same = int((deletion.predictions(studied) == deletion.predictions(fresh)).sum())
+    return same / len(studied.pictures), *metrics.wilson(same, len(studied.pictures))
 
 
 def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
@@ -286,38 +318,36 @@ def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
     )
 
 
-@_claim("noise-object-larger-impact", MASKED)
-def _(who):
-    hundred = cleanliness.per_class(cleanliness.correct(who), 10)
-    table = hypothesis.occlusion(hundred, stored=True).query("region == 'difference'")
-    least = table.loc[table["margin"].idxmin()]
-    return float(least.margin), float(least.low), float(least.high)
+@claim("noise-object-larger-impact", MASKED)
+def noise_object_larger_impact(studied):
+    hundred = cleanliness.per_class(cleanliness.correct(studied), 10)
+    return bootstrap_of(lambda a: a.mean(1).min(), hypothesis.occlusion.content(hundred)["lost"])
 
 
-@_claim("noise-firing-alike", MASKED)
-def _(who):
+@claim("noise-firing-alike", MASKED)
+def noise_firing_alike(studied):
     return bootstrap_of(
         lambda a: np.abs(a.mean(1)).max(),
-        _by_layer(hypothesis.firing(cleanliness.correct(who)), "lift"),
+        _by_layer(hypothesis.firing(cleanliness.correct(studied)), "lift"),
     )
 
 
-@_claim("noise-propagates-irrelevant", PATCHED)
-def _(who):
-    corner = torch.zeros_like(who.pictures.images[:, 0], dtype=torch.bool)
+@claim("noise-propagates-irrelevant", PATCHED)
+def noise_propagates_irrelevant(studied):
+    corner = torch.zeros_like(studied.pictures.images[:, 0], dtype=torch.bool)
     corner[:, : cleanliness.CORNER, : cleanliness.CORNER] = True
-    table = hypothesis.firing(who.altered(masks=corner), 500)
+    table = hypothesis.firing(studied.altered(masks=corner), 500)
     inside, outside = (_by_layer(table, column)[:2] for column in ("object", "background"))
     return bootstrap_of(lambda i, o: (i.mean(1) / o.mean(1)).min(), inside, outside)
 
 
-@_claim("noise-firing-explains-noise", MASKED)
-def _(who):
-    who = cleanliness.correct(who)
-    rate = _by_layer(hypothesis.firing(who), "background").mean(0)
-    ratio = hypothesis.brightness(cleanliness.maps(who, "saliency"), who.pictures.masks)
+@claim("noise-firing-explains-noise", MASKED)
+def noise_firing_explains_noise(studied):
+    studied = cleanliness.correct(studied)
+    rate = _by_layer(hypothesis.firing(studied), "background").mean(0)
+    ratio = hypothesis.brightness(cleanliness.maps(studied, "saliency"), studied.pictures.masks)
     return bootstrap_of(
-        lambda a: pd.Series(a[0]).corr(pd.Series(a[1]), method="spearman"),
+        lambda a: metrics.spearman(a[0], a[1]),
         torch.stack([rate, ratio.double()]),
         resamples=1000,
     )
@@ -330,27 +360,27 @@ def _at(table: pd.DataFrame, column: str, q: int) -> Tensor:
     return torch.tensor(table[table["q"] == q].sort_values("picture")[column].to_numpy(dtype=float))
 
 
-@_claim("noise-q20-improves", IMAGENET)
-def _(who):
-    table, _ = response.sweep(who, stored=True)
+@claim("noise-q20-improves", IMAGENET)
+def noise_q20_improves(studied):
+    table, _ = response.sweep(studied)
     return bootstrap_of(np.median, _at(table, "roughness", 0) / _at(table, "roughness", 20))
 
 
-@_claim("noise-q20-to-q80-unchanged", IMAGENET)
-def _(who):
-    return bootstrap_of(np.mean, _at(response.sweep(who, stored=True)[0], "like20", 80))
+@claim("noise-q20-to-q80-unchanged", IMAGENET)
+def noise_q20_to_q80_unchanged(studied):
+    return bootstrap_of(np.mean, _at(response.sweep(studied)[0], "like20", 80))
 
 
-@_claim("noise-high-regions-stay", IMAGENET)
-def _(who):
-    return bootstrap_of(np.median, _at(response.sweep(who, stored=True)[0], "top20", 95))
+@claim("noise-high-regions-stay", IMAGENET)
+def noise_high_regions_stay(studied):
+    return bootstrap_of(np.median, _at(response.sweep(studied)[0], "top20", 95))
 
 
-@_claim("noise-scores-mostly-zero", IMAGENET + CIFAR, 2000)
-def _(who):
+@claim("noise-scores-mostly-zero", IMAGENET + CIFAR, 2000)
+def noise_scores_mostly_zero(studied):
     pieces = []
-    for start in range(0, len(who.pictures), 20):
-        found = hypothesis.activations(who.model, batch(who, slice(start, start + 20)))
+    for start in range(0, len(studied.pictures), 20):
+        found = hypothesis.activations(studied.model, batch(studied, slice(start, start + 20)))
         pieces.append(torch.stack([(a == 0).flatten(1).double().mean(1) for a in found]))
     return bootstrap_of(lambda a: a.mean(1).min(), torch.cat(pieces, 1))
 
@@ -367,11 +397,9 @@ def _radius(found: Tensor) -> Tensor:
     return sum(second - first**2 for first, second in moments).clamp(min=0).sqrt()
 
 
-@_claim("noise-more-focused", IMAGENET)
-def _(who):
-    found = {
-        m: cleanliness.maps(who, m, batch_size=16, stored=True) for m in ("rectgrad", *BASELINES)
-    }
+@claim("noise-more-focused", IMAGENET)
+def noise_more_focused(studied):
+    found = {m: cleanliness.maps(studied, m, batch_size=16) for m in ("rectgrad", *BASELINES)}
     radii = torch.stack(
         [
             _radius(f if m == "rectgrad" else cleanliness.treat(m, f, "released"))
@@ -382,63 +410,66 @@ def _(who):
 
 
 def _off_object(
-    who: Subject, treatment: str, share: bool, methods=("rectgrad", *BASELINES)
+    studied: Subject, treatment: str, share: bool, methods=("rectgrad", *BASELINES)
 ) -> Tensor:
     """Attribution outside the mask, [methods,N]."""
-    found = cleanliness.treated(who, treatment, methods, stored=True)
+    found = cleanliness.treated(studied, treatment, methods)
     return torch.stack(
-        [metrics.attribution_outside(f, who.pictures.masks, share).double() for f in found.values()]
+        [
+            metrics.attribution_outside(f, studied.pictures.masks, share).double()
+            for f in found.values()
+        ]
     )
 
 
-@_claim("noise-background-clean", MASKED)
-def _(who):
+@claim("noise-background-clean", MASKED)
+def noise_background_clean(studied):
     return bootstrap_of(
         lambda a: np.median(a[0]),
-        _off_object(cleanliness.correct(who), "none", True, ("rectgrad",)),
+        _off_object(cleanliness.correct(studied), "none", True, ("rectgrad",)),
     )
 
 
-@_claim("noise-threshold-cannot-replicate", MASKED)
-def _(who):
+@claim("noise-threshold-cannot-replicate", MASKED)
+def noise_threshold_cannot_replicate(studied):
     return bootstrap_of(
         lambda a: np.median(a[1:], 1).min() - np.median(a[0]),
-        _off_object(cleanliness.correct(who), "matched", True),
+        _off_object(cleanliness.correct(studied), "matched", True),
     )
 
 
-def _log_ratio(who: Subject, method: str) -> Tensor:
+def _log_ratio(studied: Subject, method: str) -> Tensor:
     """Logarithm of background over object, layer 0 (the input) first, [layers,N]."""
-    table = response.accumulation(cleanliness.correct(who)).query("method == @method")
+    table = response.accumulation(cleanliness.correct(studied)).query("method == @method")
     return _by_layer(table, "ratio").log()
 
 
-@_claim("noise-grows-exponentially", MASKED)
-def _(who):
+@claim("noise-grows-exponentially", MASKED)
+def noise_grows_exponentially(studied):
     return bootstrap_of(
-        lambda a: np.exp((a[:-1] - a[1:]).mean(1).min()), _log_ratio(who, "saliency")
+        lambda a: np.exp((a[:-1] - a[1:]).mean(1).min()), _log_ratio(studied, "saliency")
     )
 
 
-@_claim("noise-rectgrad-stops-accumulation", MASKED)
-def _(who):
+@claim("noise-rectgrad-stops-accumulation", MASKED)
+def noise_rectgrad_stops_accumulation(studied):
     def slope(a):  # per layer towards the input
         steps = -np.arange(len(a), dtype=float)
         return (steps - steps.mean()) @ a / ((steps - steps.mean()) ** 2).sum()
 
     return bootstrap_of(
         lambda r, s: (slope(r) - slope(s)).mean(),
-        _log_ratio(who, "rectgrad"),
-        _log_ratio(who, "saliency"),
+        _log_ratio(studied, "rectgrad"),
+        _log_ratio(studied, "saliency"),
     )
 
 
-def _attacked(who: Subject) -> tuple[Tensor, Tensor]:
+def _attacked(studied: Subject) -> tuple[Tensor, Tensor]:
     """Correlations before and after the attack, and whether the prediction changed.
 
     The first [methods,N], RectGrad first; the second [N].
     """
-    table = response.adversarial(who, stored=True)
+    table = response.adversarial(studied)
     by_method = table.pivot_table(index="method", columns="picture", values="correlation")
     like = by_method.loc[["rectgrad", *BASELINES]]
     of_rectgrad = table[table["method"] == "rectgrad"].sort_values("picture")
@@ -448,8 +479,8 @@ def _attacked(who: Subject) -> tuple[Tensor, Tensor]:
     )
 
 
-@_claim("noise-only-rectgrad-follows-class", IMAGENET)
-def _(who):
+@claim("noise-only-rectgrad-follows-class", IMAGENET)
+def noise_only_rectgrad_follows_class(studied):
     def gap(a, changed):
         kept = changed < 0.5
         if kept.all() or not kept.any():  # a resample without one of the two groups has no gap
@@ -457,18 +488,18 @@ def _(who):
         gaps = a[:, kept].mean(1) - a[:, ~kept].mean(1)
         return gaps[0] - gaps[1:].max()
 
-    return bootstrap_of(gap, *_attacked(who))
+    return bootstrap_of(gap, *_attacked(studied))
 
 
-@_claim("noise-equally-class-sensitive", IMAGENET)
-def _(who):
-    like, changed = _attacked(who)
+@claim("noise-equally-class-sensitive", IMAGENET)
+def noise_equally_class_sensitive(studied):
+    like, changed = _attacked(studied)
     return bootstrap_of(lambda a: a[0].mean() - a[1:].mean(1).min(), like[:, changed > 0.5])
 
 
-@_claim("noise-overcomes-insensitivity", IMAGENET)
-def _(who):
-    table = response.second_class(who, ("rectgrad", "guided_backprop")).pivot_table(
+@claim("noise-overcomes-insensitivity", IMAGENET)
+def noise_overcomes_insensitivity(studied):
+    table = response.second_class(studied, ("rectgrad", "guided_backprop")).pivot_table(
         index="method", columns="picture", values="correlation"
     )
     return bootstrap_of(
@@ -480,59 +511,62 @@ def _(who):
 # --- section 5.3 ----------------------------------------------------------------------------------
 
 
-def _in_patch(who: Subject, share: bool, methods=cleanliness.COMPARED) -> Tensor:
+def _in_patch(studied: Subject, share: bool, methods=cleanliness.COMPARED) -> Tensor:
     return torch.stack(
         [
             cleanliness.amount("patch", f, None, share).double()
-            for f in cleanliness.treated(who, "released", methods, stored=True).values()
+            for f in cleanliness.treated(studied, "released", methods).values()
         ]
     )
 
 
-@_claim("noise-prr-least-in-patch", PATCHED)
-def _(who):
+@claim("noise-prr-least-in-patch", PATCHED)
+def noise_prr_least_in_patch(studied):
     return bootstrap_of(
-        lambda a: a[1].mean() - np.delete(a.mean(1), 1).min(), _in_patch(who, False)
+        lambda a: a[1].mean() - np.delete(a.mean(1), 1).min(), _in_patch(studied, False)
     )
 
 
-@_claim("noise-prr-least-in-patch-share", PATCHED)
-def _(who):
-    return bootstrap_of(lambda a: a[1].mean() - np.delete(a.mean(1), 1).min(), _in_patch(who, True))
-
-
-@_claim("noise-deeplift-similar-in-patch", PATCHED)
-def _(who):
+@claim("noise-prr-least-in-patch-share", PATCHED)
+def noise_prr_least_in_patch_share(studied):
     return bootstrap_of(
-        lambda a: abs(a[0].mean() - a[1].mean()), _in_patch(who, True, ("rectgrad", "deeplift"))
+        lambda a: a[1].mean() - np.delete(a.mean(1), 1).min(), _in_patch(studied, True)
     )
 
 
-@_claim("noise-others-nontrivial-in-patch", PATCHED)
-def _(who):
+@claim("noise-deeplift-similar-in-patch", PATCHED)
+def noise_deeplift_similar_in_patch(studied):
     return bootstrap_of(
-        lambda a: a.mean(1).min(), _in_patch(who, True, [m for m in BASELINES if m != "deeplift"])
+        lambda a: abs(a[0].mean() - a[1].mean()), _in_patch(studied, True, ("rectgrad", "deeplift"))
     )
 
 
-@_claim("noise-least-on-background", MASKED)
-def _(who):
+@claim("noise-others-nontrivial-in-patch", PATCHED)
+def noise_others_nontrivial_in_patch(studied):
+    return bootstrap_of(
+        lambda a: a.mean(1).min(),
+        _in_patch(studied, True, [m for m in BASELINES if m != "deeplift"]),
+    )
+
+
+@claim("noise-least-on-background", MASKED)
+def noise_least_on_background(studied):
     return bootstrap_of(
         lambda a: a[0].mean() / a[1:].mean(1).min(),
-        _off_object(cleanliness.correct(who), "released", False),
+        _off_object(cleanliness.correct(studied), "released", False),
     )
 
 
-@_claim("noise-least-on-background-share", MASKED)
-def _(who):
+@claim("noise-least-on-background-share", MASKED)
+def noise_least_on_background_share(studied):
     return bootstrap_of(
         lambda a: a[0].mean() - a[1:].mean(1).min(),
-        _off_object(cleanliness.correct(who), "released", True),
+        _off_object(cleanliness.correct(studied), "released", True),
     )
 
 
-def _variation(who: Subject, scaled: bool) -> Measured:
-    found = cleanliness.treated(who, "released", ("rectgrad", *BASELINES), stored=True)
+def _variation(studied: Subject, scaled: bool) -> Measured:
+    found = cleanliness.treated(studied, "released", ("rectgrad", *BASELINES))
     values = torch.stack(
         [cleanliness.amount("variation", f, None, scaled).double() for f in found.values()]
     )
@@ -543,49 +577,50 @@ def _variation(who: Subject, scaled: bool) -> Measured:
     )
 
 
-@_claim("noise-least-total-variation", CIFAR)
-def _(who):
-    return _variation(who, False)
+@claim("noise-least-total-variation", CIFAR)
+def noise_least_total_variation(studied):
+    return _variation(studied, False)
 
 
-@_claim("noise-least-total-variation-scaled", CIFAR)
-def _(who):
-    return _variation(who, True)
+@claim("noise-least-total-variation-scaled", CIFAR)
+def noise_least_total_variation_scaled(studied):
+    return _variation(studied, True)
 
 
 # --- appendices B.4 and C -------------------------------------------------------------------------
 
 
-@_claim("noise-modified-rule-fails", MASKED)
-def _(who):
-    who = cleanliness.correct(who)
+@claim("noise-modified-rule-fails", MASKED)
+def noise_modified_rule_fails(studied):
+    studied = cleanliness.correct(studied)
 
     def inside(rule):
         maps = deletion.over_batches(
-            who, lambda x: cleanliness.channel_sums(who, "rectgrad", x, rule=rule), 250
+            studied, lambda x: cleanliness.channel_sums(studied, "rectgrad", x, rule=rule), 250
         )
-        return 1 - metrics.attribution_outside(maps, who.pictures.masks, True)
+        return 1 - metrics.attribution_outside(maps, studied.pictures.masks, True)
 
     return bootstrap_of(np.median, inside("PR1") - inside("PR1+PR2"))
 
 
-@_claim("noise-border-outliers", IMAGENET + CIFAR, 2000)
-def _(who):
+@claim("noise-border-outliers", IMAGENET + CIFAR, 2000)
+def noise_border_outliers(studied):
     return bootstrap_of(
-        np.mean, torch.tensor(response.border(who, settings=("off",))["ring"].to_numpy(dtype=float))
+        np.mean,
+        torch.tensor(response.border(studied, settings=("off",))["ring"].to_numpy(dtype=float)),
     )
 
 
-@_claim("noise-border-not-faint", MASKED)
-def _(who):
-    who = cleanliness.correct(who)
-    edge = torch.ones_like(who.pictures.masks[0])
+@claim("noise-border-not-faint", MASKED)
+def noise_border_not_faint(studied):
+    studied = cleanliness.correct(studied)
+    edge = torch.ones_like(studied.pictures.masks[0])
     edge[2:-2, 2:-2] = False
-    near, far = who.pictures.masks & edge, who.pictures.masks & ~edge
+    near, far = studied.pictures.masks & edge, studied.pictures.masks & ~edge
     reaches = near.flatten(1).any(1) & far.flatten(1).any(1)
 
     def means(method):
-        size = cleanliness.maps(who, method).abs()
+        size = cleanliness.maps(studied, method).abs()
         return torch.stack(
             [(size * part).sum((1, 2)) / part.sum((1, 2)).clamp(min=1) for part in (near, far)]
         )[:, reaches].double()
@@ -597,12 +632,12 @@ def _(who):
     )
 
 
-@_claim("noise-prr-smoother", CIFAR + IMAGENET[:1])
-def _(who):
-    size = 16 if "imagenet" in who.weights else 250
+@claim("noise-prr-smoother", CIFAR + IMAGENET[:1])
+def noise_prr_smoother(studied):
+    size = 16 if "imagenet" in studied.weights else 250
 
     def variation(method):
-        maps = cleanliness.maps(who, method, batch_size=size, stored=True)
+        maps = cleanliness.maps(studied, method, batch_size=size)
         return cleanliness.amount("variation", maps, None, True)
 
     prr, plain = variation("rectgrad_prr"), variation("rectgrad")
@@ -630,7 +665,7 @@ def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
 
 
 def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
-    return _flags(_hash(*CIFAR[0][1:]), results.RESULTS)
+    return _flags(_hash(*CIFAR[0][1:]), cells.RESULTS)
 
 
 def _retrained_seeds() -> list[int]:
@@ -643,72 +678,69 @@ def _retrained_seeds() -> list[int]:
     )
 
 
-def _rectgrad_less(mode: str, rivals: tuple[str, ...], resamples: int = 1000) -> Measured:
+def _rectgrad_less(
+    mode: str, rivals: tuple[str, ...], seeds: list[int], resamples: int = 1000
+) -> Measured:
     """Area of RectGrad less the least of its rivals'.
 
     Resampled over seeds and, alike in all networks, over test pictures.
     """
-    current, seeds = _current_flags(), _retrained_seeds()
-    # [methods,seeds,fractions,N]
-    flags = np.stack([[current[m, mode, s] for s in seeds] for m in ("rectgrad", *rivals)])
-    flags = flags.astype(np.float32)
-    weights = retraining_tables.weights_of_span()
-    rng, drawn = np.random.default_rng(0), []
+    right, weights = _current_flags(), retraining_tables.weights_of_span()
 
-    def statistic(accuracy):  # [methods,seeds,fractions]
-        area = accuracy.mean(1) @ weights
-        area = area if mode == "roar" else 1 - area
-        return float(area[0] - area[1:].min())
+    def areas(method):  # of each seed and picture, whose mean is the area: [seeds,N]
+        under = np.stack([weights @ right[method, mode, seed] for seed in seeds])
+        return torch.from_numpy(under if mode == "roar" else 1 - under)
 
-    pictures = flags.shape[3]
-    for _ in range(resamples):
-        counts = rng.multinomial(pictures, np.full(pictures, 1 / pictures))
-        shares = counts.astype(np.float32) / pictures
-        seeds_again = rng.integers(len(seeds), size=len(seeds))
-        drawn.append(statistic((flags @ shares)[:, seeds_again]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return statistic(flags.mean(3)), float(low), float(high)
+    of_methods = [areas(method) for method in ("rectgrad", *rivals)]
+    means, drawn = plain_means(of_methods), resampled_means(of_methods, resamples)
+    low, high = percentile_interval(drawn[:, 0] - drawn[:, 1:].min(1))
+    return float(means[0] - means[1:].min()), float(low), float(high)
 
 
-@_claim("noise-roar-best", CIFAR)
-def _(who):
-    return _rectgrad_less("roar", BASELINES)
+@claim("noise-roar-best", CIFAR)
+def noise_roar_best(studied, *, seeds):
+    return _rectgrad_less("roar", BASELINES, seeds)
 
 
-@_claim("noise-kar-best", CIFAR)
-def _(who):
-    return _rectgrad_less("kar", BASELINES)
+@claim("noise-kar-best", CIFAR)
+def noise_kar_best(studied, *, seeds):
+    return _rectgrad_less("kar", BASELINES, seeds)
 
 
-@_claim("noise-kar-largely", CIFAR)
-def _(who):
-    return _rectgrad_less("kar", BASELINES)
+@claim("noise-kar-largely", CIFAR)
+def noise_kar_largely(studied, *, seeds):
+    return _rectgrad_less("kar", BASELINES, seeds)
 
 
-@_claim("noise-roar-beats-random", CIFAR)
-def _(who):
-    return _rectgrad_less("roar", ("random",))
+@claim("noise-roar-beats-random", CIFAR)
+def noise_roar_beats_random(studied, *, seeds):
+    return _rectgrad_less("roar", ("random",), seeds)
 
 
-@_claim("sign-retraining-misleads", CIFAR, 2_000)
-def _(who):
+@claim("sign-retraining-misleads", CIFAR, 2_000)
+def sign_retraining_misleads(studied, *, seeds):
     """Spearman's correlation over methods of ROAR's area with that under black deletion.
 
-    Both are resampled.
+    Both are resampled. `seeds`, those with whole curves, tell one state of the grid from another.
     """
-    retrained = synthesis.retrained(who)["roar"]
+    retrained = synthesis.retrained(studied)["roar"]
     methods = [
         m
         for m in retraining.PRINTED + retraining.ADDED
         if m in attribution.METHODS and m in retrained
     ]
-    study = synthesis.study(who.pictures.name, who.model_name, count=len(who.pictures))
-    deleted = synthesis.measured(study, methods, ("curves",), stored=True)["black_deletion"]
+    study = synthesis.study(
+        studied.pictures.name, studied.model_name, count=len(studied.pictures), stored=True
+    )
+    deleted = synthesis.measured(study, methods, ("curves",))["black_deletion"]
     sides = [[retrained[m] for m in methods], [deleted[m] for m in methods]]
-    drawn = [ranking.resampled_means(side, 1000, k) for k, side in enumerate(sides)]
-    correlations = [metrics.spearman(*pair) for pair in zip(*drawn, strict=True)]
-    low, high = np.quantile(correlations, [0.025, 0.975])
-    return metrics.spearman(*map(ranking.plain_means, sides)), float(low), float(high)
+    # methods with as many seeds were retrained from the same ones
+    drawn = [
+        resampled_means(side, 1000, k, seeds_of=[len(of_method) for of_method in side])
+        for k, side in enumerate(sides)
+    ]
+    low, high = percentile_interval(spearman_rows(*drawn))
+    return metrics.spearman(*map(plain_means, sides)), float(low), float(high)
 
 
 def measure(
@@ -719,7 +751,7 @@ def measure(
     Every claim in `names` on the networks in `only`; default all.
     """
     for name in names or list(MEASURES):
-        measured_on, function, count = MEASURES[name]
+        measured_on, statistic, count = MEASURES[name]
         if name in RETRAINED and len(_retrained_seeds()) < 2:
             log(f"{name}  waits for two seeds of every retraining")
             continue
@@ -727,20 +759,10 @@ def measure(
             if only is not None and model not in only:
                 continue
             pictures = count.get(dataset) if isinstance(count, dict) else count
-            who = subject(dataset, model, weights, count=pictures)
-            row = results.cell(
-                "claims",
-                f"{name}-{model}-{weights}",
-                {"claim": name, **who.identity, **_together(name)},
-                partial(_computed, function, who),
-            )["rows"][0]
-            log(f"{name}  {who.title}  {row['value']:.4f} ({row['low']:.4f} to {row['high']:.4f})")
-
-
-def _computed(function: Callable[[Subject], Measured], who: Subject) -> dict:
-    """The content of a claim's cell."""
-    value, low, high = function(who)
-    return {"rows": [{"value": value, "low": low, "high": high}]}
+            studied = subject(dataset, model, weights, count=pictures, stored=True)
+            row = statistic(studied, **_together(name))
+            interval = f"{row['value']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
+            log(f"{name}  {studied.title}  {interval}")
 
 
 def _together(name: str) -> dict:
@@ -786,25 +808,21 @@ def _name(dataset: str, model: str, weights: str) -> str:
     return model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"
 
 
-def _measured(name: str, stored: list[dict]) -> Iterator[tuple[str, dict]]:
+def _measured(name: str) -> Iterator[tuple[str, dict]]:
     """(network, row) for every network of a claim, in their order.
 
     The row is empty where it has not been measured.
     """
-    for dataset, model, weights in _trained(MEASURES[name][0]) if name in MEASURES else ():
-        wanted = {
-            "claim": name,
-            "dataset": dataset,
-            "model": model,
-            "weights": weights,
-            **_together(name),
-        }
+    if name not in MEASURES:
+        return
+    stored = cells.of(f"claims/{name}")
+    for dataset, model, weights in _trained(MEASURES[name][0]):
+        wanted = {"dataset": dataset, "model": model, "weights": weights, **_together(name)}
         row = {}
         for cell in stored:
             parameters = cell["parameters"]
-            if wanted.items() <= parameters.items() and parameters["weights_hash"] == _hash(
-                model, weights
-            ):
+            current = parameters["weights_hash"] == _hash(model, weights)
+            if current and wanted.items() <= parameters.items():
                 row = {**cell["rows"][0], "n": parameters["n"]}
                 break
         yield _name(dataset, model, weights), row
@@ -816,9 +834,9 @@ def table() -> pd.DataFrame:
     The list's columns, network, n, value, low, high, verdict (of the claim over all of its
     networks; none while one of them is not measured).
     """
-    stored, rows = results.cells("claims"), []
+    rows = []
     for claim in listed().to_dict("records"):
-        measured = list(_measured(claim["id"], stored))
+        measured = list(_measured(claim["id"]))
         verdicts = {judge(claim["holds_if"], row["low"], row["high"]) for _, row in measured if row}
         if not verdicts or not all(row for _, row in measured):
             verdict = ""

@@ -18,7 +18,8 @@ from lib import attribution
 from lib.attribution import crosses
 from study.account import claims, scoreboard, verify
 from study.experiments import cleanliness, deletion, hypothesis, response, retraining, synthesis
-from study.store import results
+from study.store import cells
+from study.store.experiment import EXPERIMENTS
 from study.subjects import networks, sources, training
 from study.subjects.subject import batch_size, subject
 from study.subjects.training import Protocol
@@ -101,7 +102,7 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         "protocol": asdict(protocol),
         "licence": "MIT",
         "epochs": [{k: round(v, 4) for k, v in row.items()} for row in rows],
-        **results.provenance(),
+        **cells.provenance(),
     }
     if last_layer:
         about["body"] = "imagenet"
@@ -129,7 +130,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     """
 
     def of(split, count=None):
-        return subject(dataset, model, tag, split=split, count=count)
+        return subject(dataset, model, tag, split=split, count=count, stored=True)
 
     weights = networks.WEIGHTS / f"{model}-{tag}.safetensors"
     if (model, tag) in CARD_ALONE and not weights.is_file():
@@ -137,13 +138,13 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
         return
     whole = of("test")
     size = batch_size(whole)
-    accuracy = deletion.accuracy(whole, batch_size=size, stored=True)["accuracy"]
+    accuracy = deletion.accuracy(whole, batch_size=size)["accuracy"]
     log(f"accuracy  {whole.title}  {accuracy:.4f}")
-    deletion.fresh_statistics(whole, stored=True)
+    deletion.fresh_statistics(whole)
     if model == "rectgrad_cnn":
         return
-    deletion.precision(whole, batch_size=size, stored=True)
-    deletion.allegiances(whole, batch_size=size, stored=True, log=log)
+    deletion.precision(whole, batch_size=size)
+    deletion.allegiances(whole, batch_size=size, log=log)
     if tag not in {tags[0] for _, _, tags in (scoreboard.COLUMNS | scoreboard.STAND_INS).values()}:
         return
     fixed = of("test", deletion.SCORED[dataset])
@@ -156,14 +157,13 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
             deletion.soft_replacement,
             deletion.insertion_areas,
         ):
-            experiment(fixed, batch_size=size, stored=True)
+            experiment(fixed, batch_size=size)
             log(f"{experiment.__name__}  {fixed.title}  done")
     for pairs in (deletion.PRINTED_PAIRS, deletion.PAIRS):  # first what the paper draws
         deletion.allegiances(
             of("train", TRAIN_SPLIT.get((dataset, model), 2_000)),
             pairs=pairs,
             batch_size=size,
-            stored=True,
             log=log,
         )
 
@@ -196,23 +196,26 @@ def compute_noise(log: Callable = print) -> None:
 
     Maps are kept under data/cache/maps/.
     """
-    plain, twin = (subject(d, "rectgrad_cnn") for d in ("cifar10", "cifar10+patch"))
+
+    def of(dataset: str, tag: str = "auto", **options):
+        return subject(dataset, "rectgrad_cnn", tag, stored=True, **options)
+
     for tag in ("cifar10", "cifar10_rest"):
-        masked = cleanliness.correct(subject("cifar10_masks", "rectgrad_cnn", tag))
-        cleanliness.amounts(masked, "outside", stored=True)
-        hypothesis.occlusion(cleanliness.per_class(masked, 10), stored=True, log=log)
-    response.sanity(subject("cifar10", "rectgrad_cnn", count=200), stored=True, log=log)
-    for who, measure in (
-        (twin, "patch"),
-        (plain, "variation"),
-        (subject("cifar10", "rectgrad_cnn", split="train", count=10_000), "variation"),
+        masked = cleanliness.correct(of("cifar10_masks", tag))
+        cleanliness.amounts(masked, "outside")
+        hypothesis.occlusion(cleanliness.per_class(masked, 10), log=log)
+    response.sanity(of("cifar10", count=200), log=log)
+    for studied, measure in (
+        (of("cifar10+patch"), "patch"),
+        (of("cifar10"), "variation"),
+        (of("cifar10", split="train", count=10_000), "variation"),
     ):
-        cleanliness.amounts(who, measure, stored=True)
-        log(f"{measure}  {who.title}  done")
+        cleanliness.amounts(studied, measure)
+        log(f"{measure}  {studied.title}  done")
     for network in ("squeezenet1_1", "efficientnet_lite0"):
-        who = subject("imagenet_samples", network)
-        response.sweep(who, stored=True, log=log)
-        response.adversarial(who, stored=True, log=log)
+        studied = subject("imagenet_samples", network, stored=True)
+        response.sweep(studied, log=log)
+        response.adversarial(studied, log=log)
 
 
 def retrain(
@@ -222,28 +225,29 @@ def retrain(
     grid = retraining.everything()
     retraining.prepare(grid, log=log)
     retraining.run(grid, workers=workers, scheduler=scheduler, log=log)
-    deletion.correct(subject("cifar10", "rectgrad_cnn"), stored=True)
+    deletion.correct(subject("cifar10", "rectgrad_cnn", stored=True))
     claims.measure(list(claims.RETRAINED), log=log)
 
 
 def compute_synthesis(log: Callable = print) -> None:
     """Every stored cell of the synthesis but ROAR and KAR, which `retrain` computes: hours."""
     shuffled = [f"{synthesis.SHUFFLED}{method}" for method in attribution.METHODS]
+    names = [*synthesis.NETWORK, *crosses.CONTROLS, *shuffled]
     for dataset, model, count, few in synthesis.STUDIED:
-        study = synthesis.study(dataset, model, count=count, few=few)
-        names = [*synthesis.NETWORK, *crosses.CONTROLS, *shuffled]
-        synthesis.measured(study, names, stored=True, log=log)
-        held_out = synthesis.study(dataset, model, count=count, few=few, held_out=True)
-        synthesis.measured(
-            held_out, synthesis.family(tuple(crosses.NEW)), synthesis.HELD_OUT, stored=True, log=log
+        study, held_out = (
+            synthesis.study(dataset, model, count=count, few=few, held_out=held_out, stored=True)
+            for held_out in (False, True)
         )
-        synthesis.seconds(study.who, stored=True)
+        synthesis.measured(study, names, log=log)
+        family = synthesis.family(tuple(crosses.NEW))
+        synthesis.measured(held_out, family, synthesis.HELD_OUT, log=log)
+        synthesis.seconds(study.whole)
     dataset, model, count, few = synthesis.STUDIED[0]
-    study = synthesis.study(dataset, model, count=count, few=few)
+    study = synthesis.study(dataset, model, count=count, few=few, stored=True)
     known = subject(dataset, model, split="train", count=synthesis.KNOWN)
     for method in (*crosses.CONTROLS, *attribution.METHODS):
-        synthesis.shift(study, known, synthesis.witness(study, WITNESS), method, stored=True)
-        log(f"shift  {study.who.title}  {method}")
+        synthesis.shift(study, known, synthesis.witness(study, WITNESS), method)
+        log(f"shift  {study.whole.title}  {method}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -266,11 +270,20 @@ def main(arguments: list[str] | None = None) -> int:
         "as dask-jobqueue is configured",
     )
     parser.add_argument("--seed", type=int, help="of the part that verify draws")
+    parser.add_argument(
+        "--stamp",
+        action="store_true",
+        help="verify the kinds of results whose code has changed, and stamp those that agree",
+    )
+    parser.add_argument(
+        "--kinds", nargs="+", choices=list(EXPERIMENTS), help="verify only these kinds of results"
+    )
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     try:
         if chosen.what == "verify":
-            return 0 if verify.verify(TRAINED, seed=chosen.seed) else 1
+            good = verify.verify(TRAINED, seed=chosen.seed, stamp=chosen.stamp, kinds=chosen.kinds)
+            return 0 if good else 1
         if chosen.what == "run":
             run(chosen.models or names)
             if not chosen.models or "rectgrad_cnn" in chosen.models:

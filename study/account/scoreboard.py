@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lib.metrics.statistics import t_interval
 from study.account import published, table1
 from study.experiments import deletion
-from study.store import results
+from study.store import cells
 from study.subjects import networks, sources
 from study.subjects.subject import Subject
 
@@ -35,9 +36,9 @@ STAND_INS = {
 WHOLE = {"cifar10": 10_000, "imagenette": 3_856}  # pictures of a whole test split
 # ResNet-18 before its learning rate cooled down, with the batch-norm statistics it had and with
 # fresh ones
-CONSTANT = results.RESULTS / "constant_rate.csv"
+CONSTANT = cells.RESULTS / "constant_rate.csv"
 FILL_OF = {"Table 2": "black", "Table 3": "white"}
-CSV = results.RESULTS / "reproduction.csv"
+CSV = cells.RESULTS / "reproduction.csv"
 # of Table 1 of paper Noise
 OTHER = ["other_reading", "other_reproduced", "other_low", "other_high", "other_verdict"]
 CSV_COLUMNS = [
@@ -69,19 +70,16 @@ def _seeds(
     """
     if len(values) == 1:
         return values[0], lows[0], highs[0]
-    from scipy.stats import t
-
-    mean = float(np.mean(values))
-    over_images = float(np.mean(np.subtract(highs, lows))) / 2
-    over_seeds = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    half = max(over_images, over_seeds)
+    means, half_over_seeds = t_interval([values])
+    mean = float(means[0])
+    half = max(float(np.mean(np.subtract(highs, lows))) / 2, half_over_seeds)
     return mean, mean - half, mean + half
 
 
-def _reproduced(number: published.Number, cells: dict) -> dict:
+def _reproduced(number: published.Number, measured: dict) -> dict:
     """Value, interval and origin of one printed number, or {} where it has not been computed."""
     if (number.paper, number.table) == ("Noise", "Table 1"):
-        return cells["retrained"].get((number.row, number.column), {})
+        return measured["retrained"].get((number.row, number.column), {})
     if number.column not in COLUMNS | STAND_INS:
         return {}
     dataset, model, tags = (COLUMNS | STAND_INS)[number.column]
@@ -94,7 +92,7 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     of_number = _on_the_same_pixels(
         [
             c
-            for c in cells["accuracy" if accuracy else "deletion"]
+            for c in measured["accuracy" if accuracy else "deletion"]
             if wanted.items() <= c["parameters"].items()
             and c["parameters"]["weights"] in tags
             and current(c["parameters"])
@@ -123,11 +121,11 @@ def _reproduced(number: published.Number, cells: dict) -> dict:
     }
 
 
-def _on_the_same_pixels(cells: list[dict]) -> list[dict]:
+def _on_the_same_pixels(measured: list[dict]) -> list[dict]:
     """Those of the cells that were measured on the pixels that most of them were measured on."""
-    pixels = [c["parameters"]["data"] for c in cells]
+    pixels = [c["parameters"]["data"] for c in measured]
     most = max(pixels, key=lambda p: (pixels.count(p), p), default=None)
-    return [c for c in cells if c["parameters"]["data"] == most]
+    return [c for c in measured if c["parameters"]["data"] == most]
 
 
 def _protocol(how: dict, seeds: int) -> str:
@@ -189,9 +187,9 @@ def table() -> pd.DataFrame:
 
     From the stored cells.
     """
-    cells = _whole_cells()
+    measured = _whole_cells()
     rows = [
-        {**number._asdict(), **(_reproduced(number, cells) or _waits_for(number))}
+        {**number._asdict(), **(_reproduced(number, measured) or _waits_for(number))}
         for number in published.numbers()
     ]
     return pd.DataFrame(rows, columns=CSV_COLUMNS).astype({"n": "Int64"})
@@ -206,11 +204,11 @@ def _whole_cells() -> dict:
     def whole(p: dict) -> bool:
         return p["split"] == "test" and p["n"] == WHOLE.get(sources.plain_name(p["dataset"]))
 
-    cells = {
-        name: [c for c in results.cells(name) if whole(c["parameters"])]
+    measured = {
+        name: [c for c in cells.of(name) if whole(c["parameters"])]
         for name in ("accuracy", "deletion")
     }
-    return cells | {"retrained": _retrained()}
+    return measured | {"retrained": _retrained()}
 
 
 def _waits_for(number: published.Number) -> dict:
@@ -224,38 +222,38 @@ def stand_ins() -> pd.DataFrame:
     Columns table, row, column (the network), reproduced, low, high, n, protocol; empty where
     nothing is computed.
     """
-    rows, cells = [], _whole_cells()
+    rows, measured = [], _whole_cells()
     shown = ["reproduced", "low", "high", "n", "protocol"]
     for number in published.numbers():
         if number.column != "Imagenette ResNet-18 pretrained":
             continue
         for column in STAND_INS:
-            here = _reproduced(number._replace(column=column), cells)
+            here = _reproduced(number._replace(column=column), measured)
             if here:
                 of_number = {"table": number.table, "row": number.row, "column": column}
                 rows.append(of_number | {name: here[name] for name in shown})
     return pd.DataFrame(rows, columns=["table", "row", "column", *shown])
 
 
-def without_stand_ins(studied: list[Subject]) -> list[Subject]:
+def without_stand_ins(subjects: list[Subject]) -> list[Subject]:
     """The subjects that stand in for no printed network; all where there is no other.
 
     For what takes hours and no paper prints.
     """
     printed = [
-        who
-        for who in studied
-        if (who.pictures.name, who.model_name, (who.weights,)) not in STAND_INS.values()
+        studied
+        for studied in subjects
+        if (studied.pictures.name, studied.model_name, (studied.weights,)) not in STAND_INS.values()
     ]
-    return printed or studied
+    return printed or subjects
 
 
-def beside_published(tables: list[str], studied: list[Subject]) -> pd.DataFrame | None:
+def beside_published(tables: list[str], subjects: list[Subject]) -> pd.DataFrame | None:
     """The rows of `table` in these printed tables that belong to these subjects.
 
     None where nothing is printed.
     """
-    pairs = {(who.pictures.name, who.model_name) for who in studied}
+    pairs = {(studied.pictures.name, studied.model_name) for studied in subjects}
     columns = [
         column for column, (dataset, model, _) in COLUMNS.items() if (dataset, model) in pairs
     ]
@@ -282,12 +280,12 @@ def over_seeds(column: str = "CIFAR-10 CNN") -> pd.DataFrame:
     Columns map, fill, least, most (of the areas over its seeds).
     """
     dataset, model, tags = COLUMNS[column]
-    rows, cells = [], _whole_cells()["deletion"]
+    rows, measured = [], _whole_cells()["deletion"]
     for name, fill in deletion.PRINTED_PAIRS:
         wanted = {"dataset": dataset, "model": model, "split": "test", "map": name, "fill": fill}
         areas = [
             c["rows"][0]["auc"]
-            for c in cells
+            for c in measured
             if c["parameters"]["weights"] in tags
             and current(c["parameters"])
             and wanted.items() <= c["parameters"].items()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import torch
 
-from lib import metrics
+from lib.metrics.statistics import spearman_interval
 from study.account import published
 from study.experiments import cleanliness, retraining, retraining_tables
 from study.subjects import networks, sources
@@ -168,11 +167,7 @@ def orders(found: pd.DataFrame) -> pd.DataFrame:
 
 def _order(part: pd.DataFrame, ours: pd.DataFrame) -> dict:
     """The rest of a row of `orders`: one mode's part of the table, and one reading's columns."""
-    value, low, high = metrics.bootstrap_of(
-        metrics.spearman,
-        torch.tensor(part["printed"].tolist()),
-        torch.tensor(ours["area"].tolist()),
-    )
+    value, low, high = spearman_interval(part["printed"], ours["area"])
     half = float((ours["high"] - ours["low"]).mean()) / 2
     rectgrad = part["row"] == "RectGrad"
     lead = ours["area"][rectgrad].iloc[0] - ours["area"][~rectgrad].min()

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pandas as pd
-from scipy.stats import t
 
-from study.store import results
+from lib.metrics.statistics import t_half_width
+from study.store import cells
 from study.subjects import networks
 
-CSV = results.RESULTS / "variants.csv"
+CSV = cells.RESULTS / "variants.csv"
 # what trainings may differ in, other than luck
 SETTINGS = ["model", "pixels", "initial_weights", "order", "precision"]
 ORIGINAL, COPY = "original", "JPEG copy (quality 75)"
@@ -113,7 +113,7 @@ def effects(found: pd.DataFrame) -> pd.DataFrame:
             continue
         spread, degrees = luck(found[found["model"] == contrast.before["model"]])
         change = after.mean() - before.mean()
-        reach = float(t.ppf(0.975, degrees)) * spread * (1 / len(before) + 1 / len(after)) ** 0.5
+        reach = t_half_width(spread**2, degrees, len(before), len(after))
         rows.append(
             {
                 "model": contrast.before["model"],

@@ -1,19 +1,21 @@
 """The maps of paper Noise's methods on one subject, and the quantities of section 5.3.
 
 A subject is a network and its pictures. Attributions are computed once for each method (`maps`) and
-shared by every quantity that needs them. With `stored=True` an experiment reads what was computed
-before for exactly this subject and stores what was not.
+shared by every quantity that needs them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from lib import attribution, metrics
-from study.experiments.deletion import over_batches, predictions, stored_or_computed
-from study.store import results
+from study.experiments.deletion import predictions
+from study.store import cells, stamps
+from study.store.experiment import experiment
 from study.subjects import sources
 from study.subjects.subject import Subject
 
@@ -43,10 +45,9 @@ TREATMENTS = ("none", "released", "matched")
 THRESHOLDED = "thresholded:"
 CORNER = 8  # of the 10x10 patch, what a 3x3 kernel sees of nothing else (Fig. 2)
 CHUNK = 1000  # pictures in one stored piece of maps
-MAPS_VERSION = 1  # rises when a kernel changes what it returns
 
 
-def channel_sums(who: Subject, method: str, images: Tensor, target=None, **options) -> Tensor:
+def channel_sums(studied: Subject, method: str, images: Tensor, target=None, **options) -> Tensor:
     """Paper Noise's map of a method, [n,H,W].
 
     The channel sum, RectGrad without its final threshold.
@@ -54,36 +55,34 @@ def channel_sums(who: Subject, method: str, images: Tensor, target=None, **optio
     if method in RECTGRAD:
         options = {"final_threshold": False, **options}
     entry = attribution.METHODS[method]
-    attributions = entry.function(who.model, images, target, **options)
+    attributions = entry.function(studied.model, images, target, **options)
     return attribution.to_map(attributions, entry.reduce["noise"]).cpu()
 
 
-def maps(who: Subject, method: str, *, batch_size: int = 250, stored: bool = False) -> Tensor:
+def maps(studied: Subject, method: str, *, batch_size: int = 250) -> Tensor:
     """The maps of all pictures for their predicted classes, [N,H,W].
 
-    RectGrad without its final threshold. With `stored`, pieces of `CHUNK` pictures are kept under
-    data/cache/maps/, so that a stopped computation goes on.
+    RectGrad without its final threshold. Of a subject whose results are stored, pieces of `CHUNK`
+    pictures are kept under data/cache/maps/, so that a stopped computation goes on.
     """
 
-    def compute(part):
-        return over_batches(part, lambda images: channel_sums(part, method, images), batch_size)
+    def compute(part: Subject) -> Tensor:
+        return part.over_batches(lambda images: channel_sums(part, method, images), batch_size)
 
-    if not stored:
-        return compute(who)
-    name = results.key({**who.identity, "method": method}, MAPS_VERSION)
+    if not studied.stored:
+        return compute(studied)
+    code = stamps.code(maps)  # maps of other code are not found
+    name = cells.key({**studied.identity, "method": method, "code": code})
     pieces = []
-    for start in range(0, len(who.pictures), CHUNK):
-
-        def piece(start=start):
-            pictures = who.pictures.take(slice(start, start + CHUNK))
-            return compute(who._replace(pictures=pictures)).numpy()
-
+    for start in range(0, len(studied.pictures), CHUNK):
+        part = studied.take(slice(start, start + CHUNK))
         path = sources.CACHE / "maps" / f"{name}-{start}.npy"
-        pieces.append(torch.from_numpy(sources.kept_array(path, piece)))
+        piece = sources.kept_array(path, lambda part=part: compute(part).numpy())
+        pieces.append(torch.from_numpy(piece))
     return torch.cat(pieces)
 
 
-def treat(method: str, found: Tensor, treatment: str, keep: Tensor | None = None) -> Tensor:
+def treat(method: str, maps: Tensor, treatment: str, keep: Tensor | None = None) -> Tensor:
     """Maps [N,H,W] as a comparison takes them.
 
     "none": as they are. "released": RectGrad's positive part; of a baseline what lies between its
@@ -92,59 +91,62 @@ def treat(method: str, found: Tensor, treatment: str, keep: Tensor | None = None
     largest values, as many as RectGrad keeps on that picture.
     """
     if treatment == "none":
-        return found
+        return maps
     if method in RECTGRAD:
-        return found.clamp(min=0)
-    flat = found.flatten(1)
+        return maps.clamp(min=0)
+    flat = maps.flatten(1)
     if treatment == "released":
         low = flat.quantile(0.95, dim=1, keepdim=True)
         below = torch.where(low > 0, 0, low)
-        return torch.where(flat < low, below, flat).view_as(found)
+        return torch.where(flat < low, below, flat).view_as(maps)
     ranks = flat.argsort(1, descending=True).argsort(1)
-    return torch.where(ranks < keep[:, None], flat, 0).view_as(found)
+    return torch.where(ranks < keep[:, None], flat, 0).view_as(maps)
 
 
-def in_corner(found: Tensor) -> Tensor:
-    """Sum of |map| in the upper left `CORNER` x `CORNER` pixels, [N].
+def in_corner(maps: Tensor) -> Tensor:
+    """Sum of |map| in the upper left `CORNER` x `CORNER` pixels, [N], of maps [N,H,W].
 
     Paper Noise, section 5.3, Fig. 7.
     """
-    return found[:, :CORNER, :CORNER].abs().sum((1, 2))
+    return maps[:, :CORNER, :CORNER].abs().sum((1, 2))
 
 
-def amount(measure: str, found: Tensor, masks: Tensor | None, share: bool) -> Tensor:
+def amount(measure: str, maps: Tensor, masks: Tensor | None, share: bool) -> Tensor:
     """One of the three quantities of section 5.3, [N]: "patch", "outside" or "variation".
 
-    `share` divides by the sum of |map|.
+    Of maps [N,H,W]; `masks` bool [N,H,W]. `share` divides by the sum of |map|.
     """
-    if measure not in ("patch", "outside", "variation"):
-        raise ValueError(f"unknown measure {measure!r}; accepted are patch, outside and variation.")
+    _check_measure(measure)
     if measure == "outside":
-        return metrics.attribution_outside(found, masks, share)
-    value = in_corner(found) if measure == "patch" else metrics.total_variation(found)
+        return metrics.attribution_outside(maps, masks, share)
+    value = in_corner(maps) if measure == "patch" else metrics.total_variation(maps)
     if not share:
         return value
-    whole = found.abs().sum((1, 2))
+    total = maps.abs().sum((1, 2))
     # a map of zeros has no share; dividing by 1 there keeps NaN out
-    divisor = torch.where(whole > 0, whole, 1)
-    return torch.where(whole > 0, value / divisor, 0)
+    divisor = torch.where(total > 0, total, 1)
+    return torch.where(total > 0, value / divisor, 0)
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in ("patch", "outside", "variation"):
+        raise ValueError(f"unknown measure {measure!r}; accepted are patch, outside and variation.")
 
 
 def treated(
-    who: Subject,
+    studied: Subject,
     treatment: str,
     methods=COMPARED,
     *,
-    found: dict[str, Tensor] | None = None,
-    stored: bool = False,
+    untreated: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The maps of every method under one treatment, in the order of `methods`.
 
-    `found` holds maps that are there already.
+    `untreated` holds maps that are there already.
     """
-    found = found or {m: maps(who, m, stored=stored) for m in {*methods, "rectgrad"}}
-    keep = (found["rectgrad"] > 0).flatten(1).sum(1)
-    return {m: treat(m, found[m], treatment, keep) for m in methods}
+    untreated = untreated or {m: maps(studied, m) for m in {*methods, "rectgrad"}}
+    keep = (untreated["rectgrad"] > 0).flatten(1).sum(1)
+    return {m: treat(m, untreated[m], treatment, keep) for m in methods}
 
 
 def spread(values: Tensor) -> dict:
@@ -168,53 +170,49 @@ def spread(values: Tensor) -> dict:
     }
 
 
-def amounts(who: Subject, measure: str, *, stored: bool = False) -> pd.DataFrame:
-    """A quantity of section 5.3 for all compared methods under all treatments.
+@experiment("amounts", tolerance=0.01, sample=("methods", ("method",)))
+def amounts(studied: Subject, measure: str, *, methods: Sequence[str] = COMPARED) -> pd.DataFrame:
+    """A quantity of section 5.3 for all compared methods under all treatments (Figs. 7, 8).
 
-    As a sum and as a share of the total. Columns method, treatment, share (bool), kept (share of
-    pixels not zero) and those of `spread`.
+    As a sum and as a share of the total. `measure`: "patch", "outside" or "variation". Columns
+    method, treatment, share (bool), kept (share of pixels not zero) and those of `spread`.
     """
-
-    def compute():
-        rows = []
-        untreated = {method: maps(who, method, stored=stored) for method in COMPARED}
-        for treatment in TREATMENTS:
-            for method, treated_maps in treated(who, treatment, found=untreated).items():
-                kept = (treated_maps != 0).double().mean().item()
-                for share in (False, True):
-                    values = amount(measure, treated_maps, who.pictures.masks, share)
-                    rows.append(
-                        {
-                            "method": method,
-                            "treatment": treatment,
-                            "share": share,
-                            "kept": kept,
-                            **spread(values),
-                        }
-                    )
-        return {"rows": rows}
-
-    return pd.DataFrame(
-        stored_or_computed(
-            stored, measure, who, "", {"measure": measure, "maps": MAPS_VERSION}, compute
-        )["rows"]
-    )
+    _check_measure(measure)
+    rows = []
+    untreated = {method: maps(studied, method) for method in {*methods, "rectgrad"}}
+    for treatment in TREATMENTS:
+        both = treated(studied, treatment, methods, untreated=untreated)
+        for method, treated_maps in both.items():
+            kept = (treated_maps != 0).double().mean().item()
+            for share in (False, True):
+                values = amount(measure, treated_maps, studied.pictures.masks, share)
+                rows.append(
+                    {
+                        "method": method,
+                        "treatment": treatment,
+                        "share": share,
+                        "kept": kept,
+                        **spread(values),
+                    }
+                )
+    return rows
 
 
-def correct(who: Subject, batch_size: int = 256) -> Subject:
+def correct(studied: Subject, batch_size: int = 256) -> Subject:
     """The subject with the pictures that the network classifies correctly alone."""
-    return who._replace(
-        pictures=who.pictures.take(predictions(who, batch_size) == who.pictures.labels)
-    )
+    return studied.take(predictions(studied, batch_size) == studied.pictures.labels)
 
 
-def per_class(who: Subject, count: int, seed: int = 0) -> Subject:
+def per_class(studied: Subject, count: int, seed: int = 0) -> Subject:
     """At most `count` pictures of every class, drawn with `seed`.
 
     Section 3.2 takes ten correctly classified ones.
     """
-    order = torch.randperm(len(who.pictures), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(studied.pictures), generator=torch.Generator().manual_seed(seed))
     chosen = torch.cat(
-        [order[who.pictures.labels[order] == k][:count] for k in range(len(who.pictures.classes))]
+        [
+            order[studied.pictures.labels[order] == k][:count]
+            for k in range(len(studied.pictures.classes))
+        ]
     )
-    return who._replace(pictures=who.pictures.take(chosen.sort().values))
+    return studied.take(chosen.sort().values)

@@ -1,13 +1,14 @@
-"""The experiments of the papers: a subject (a network and its pictures) goes in, a table comes out.
+"""What deletion shows (paper Sign), with the accuracy of what is studied.
 
-The tables are tidy. With `stored=True` an experiment reads what was computed before for exactly
-this subject and stores what was not; otherwise everything is computed on the spot.
+A subject (a network and its pictures) goes in, a table or a tensor comes out.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import cache
+from operator import itemgetter
 
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lib import attribution, metrics
 from lib.metrics import PAPER_FRACTIONS
-from study.store import results
+from study.store.experiment import experiment, first_row, whole
 from study.subjects import networks, sources
 from study.subjects.subject import Subject, batch, fill_value
 
@@ -27,6 +28,7 @@ MATCHED = {
     "white": ("original", "negative", "inactive"),
 }
 PAIRS = [(name, fill) for name in MAPS for fill in FILLS]
+BY_FILL = [(name, fill) for fill in FILLS for name in MAPS]
 PRINTED_PAIRS = [(name, fill) for fill, names in MATCHED.items() for name in names]
 STRENGTHS = (0.05, 0.1, 0.25, 0.5, 1.0)
 # test pictures for score curves and the soft sweep, fifteen times the work of a curve
@@ -36,117 +38,67 @@ SCORED = {"cifar10": 2_000, "imagenette": 300}
 BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 
 
-def over_batches(who: Subject, function: Callable[[Tensor], Tensor], batch_size: int) -> Tensor:
-    """The answers of `function` to the pictures, joined, on the CPU.
-
-    The pictures are given batch by batch in the network's input range.
-    """
-    return torch.cat(
-        [
-            function(batch(who, slice(k, k + batch_size))).cpu()
-            for k in range(0, len(who.pictures), batch_size)
-        ]
-    )
-
-
-def predictions(who: Subject, batch_size: int = 256) -> Tensor:
+def predictions(studied: Subject, batch_size: int = 256) -> Tensor:
     """Predicted class of every picture, int64 [N]."""
     with torch.no_grad():
-        return over_batches(who, lambda images: who.model(images).argmax(1), batch_size)
+        return studied.over_batches(lambda images: studied.model(images).argmax(1), batch_size)
 
 
-def correct(who: Subject, *, stored: bool = False) -> Tensor:
+@experiment("correct", tolerance=0.01, sample="pictures", returns=itemgetter("correct"))
+def correct(studied: Subject) -> Tensor:
     """Which pictures the network gets right, bool [N]."""
-
-    def compute():
-        right = predictions(who) == who.pictures.labels
-        return {
-            "rows": [{"accuracy": right.double().mean().item(), "n": len(right)}],
-            "correct": results.pack(right),
-        }
-
-    return results.unpack(stored_or_computed(stored, "correct", who, "", {}, compute)["correct"])
+    right = predictions(studied) == studied.pictures.labels
+    row = {"accuracy": right.double().mean().item(), "n": len(right)}
+    return {"rows": [row], "correct": right}
 
 
-def signed_maps(who: Subject, batch_size: int = 256) -> dict[str, Tensor]:
+def signed_maps(studied: Subject, batch_size: int = 256) -> dict[str, Tensor]:
     """The five maps of every picture for its predicted class, each [N,H,W], on the CPU."""
     # gigabytes at 224 pixels: held once
-    maps = torch.empty(len(MAPS), len(who.pictures), *who.pictures.images.shape[2:])
-    for k in range(0, len(who.pictures), batch_size):
-        maps[:, k : k + batch_size] = torch.stack(
-            attribution.signed_maps(who.model, batch(who, slice(k, k + batch_size)))
-        ).cpu()
+    maps = torch.empty(len(MAPS), len(studied.pictures), *studied.pictures.images.shape[2:])
+    for place, images in studied.batches(batch_size):
+        maps[:, place] = torch.stack(attribution.signed_maps(studied.model, images)).cpu()
     return dict(zip(MAPS, maps, strict=True))
 
 
-def stored_or_computed(
-    stored: bool,
-    experiment: str,
-    who: Subject,
-    label: str,
-    extra: dict,
-    compute: Callable[[], dict],
-) -> dict:
-    """What `compute` returns.
-
-    With `stored` it is read from this experiment's cell of `who` and the further parameters
-    `extra`, or kept there.
-    """
-    if not stored:
-        return compute()
-    identity = who.identity
-    parts = (
-        identity["dataset"].replace("/", "_").replace(":", "_"),
-        identity["split"],
-        who.model_name.replace(":", "_"),
-        identity["weights"].replace("/", "_"),
-        label,
-    )
-    name = "-".join(part for part in parts if part)
-    return results.cell(experiment, name, {**identity, **extra}, compute)
-
-
-def accuracy(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
+@experiment("accuracy", tolerance=0.001, returns=first_row)
+def accuracy(studied: Subject, *, batch_size: int = 256) -> dict:
     """Share of pictures whose predicted class is their label (paper Sign, Table 1).
 
     With Wilson's interval.
     """
-
-    def compute():
-        right = int((predictions(who, batch_size) == who.pictures.labels).sum())
-        low, high = metrics.wilson(right, len(who.pictures))
-        row = {"right": right, "accuracy": right / len(who.pictures), "low": low, "high": high}
-        return {"rows": [row]}
-
-    return stored_or_computed(stored, "accuracy", who, "", {}, compute)["rows"][0]
+    return [_accuracy_row(studied, batch_size)]
 
 
-def fresh_statistics(who: Subject, *, batch_size: int = 128, stored: bool = False) -> dict | None:
+def _accuracy_row(studied: Subject, batch_size: int) -> dict:
+    right = int((predictions(studied, batch_size) == studied.pictures.labels).sum())
+    low, high = metrics.wilson(right, len(studied.pictures))
+    return {"right": right, "accuracy": right / len(studied.pictures), "low": low, "high": high}
+
+
+@experiment("fresh_statistics", tolerance=0.005, returns=first_row)
+def fresh_statistics(studied: Subject, *, batch_size: int = 128) -> dict | None:
     """`accuracy` with batch-norm statistics averaged anew over the training split.
 
     None for a network without batch norm, or trained elsewhere but for its last layer. The
     statistics that training leaves behind follow its last batches, while the weights still move. A
     copy is measured.
     """
-    if not any(isinstance(m, torch.nn.BatchNorm2d) for m in who.model.modules()):
+    if not any(isinstance(m, torch.nn.BatchNorm2d) for m in studied.model.modules()):
         return None
     # "body": where a network trained elsewhere but for its last layer comes from
-    if "body" in networks.card(who.model_name, who.weights):
+    if "body" in networks.card(studied.model_name, studied.weights):
         return None
-
-    def compute():
-        return {"rows": [accuracy(refreshed(who, batch_size), batch_size=batch_size)]}
-
-    return stored_or_computed(stored, "fresh_statistics", who, "", {}, compute)["rows"][0]
+    return [_accuracy_row(refreshed(studied, batch_size), batch_size)]
 
 
-def refreshed(who: Subject, batch_size: int = 128) -> Subject:
+def refreshed(studied: Subject, batch_size: int = 128) -> Subject:
     """The subject with a copy of its network, batch-norm statistics averaged anew.
 
     They are averaged over the training split.
     """
-    training = who._replace(
-        model=copy.deepcopy(who.model), pictures=sources.load(who.pictures.name, "train")
+    training = studied._replace(
+        model=copy.deepcopy(studied.model), pictures=sources.load(studied.pictures.name, "train")
     )
     order = torch.randperm(len(training.pictures), generator=torch.Generator().manual_seed(0))
     batches = (
@@ -154,10 +106,16 @@ def refreshed(who: Subject, batch_size: int = 128) -> Subject:
         for index in order.split(batch_size)
     )
     torch.optim.swa_utils.update_bn(batches, training.model)
-    return training._replace(pictures=who.pictures)
+    return training._replace(pictures=studied.pictures)
 
 
-def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
+def _as_tensors(content: dict) -> dict[str, Tensor]:
+    """The lists over pictures of a content's only row."""
+    return {name: torch.tensor(values) for name, values in first_row(content).items()}
+
+
+@experiment("signs", tolerance=0.01, returns=_as_tensors)
+def signs(studied: Subject, *, batch_size: int = 256) -> dict[str, Tensor]:
     """How a gradient's two signs share the picture (paper Sign, section 3).
 
     Each is a list over pictures.
@@ -167,60 +125,63 @@ def signs(who: Subject, *, batch_size: int = 256, stored: bool = False) -> dict:
     share of pixels in the positive map, the negative map, both (their channels disagree); carried:
     share of the original map's total where the positive map is the larger.
     """
-    names = ("zero_at", "small", "positive", "negative", "both", "carried")
+
+    def measured(images):
+        gradient = attribution.saliency(studied.model, images)
+        return torch.stack(list(_signs_of(gradient).values()), 1)
+
+    names = _signs_of(torch.zeros(1, 1, 1, 1))
+    columns = studied.over_batches(measured, batch_size).double().T.tolist()
+    return [
+        {
+            name: [round(value, 6) for value in values]
+            for name, values in zip(names, columns, strict=True)
+        }
+    ]
+
+
+def _signs_of(gradient: Tensor) -> dict[str, Tensor]:
+    """The quantities of `signs`, each [n], of gradients [n,C,H,W]."""
+    place = gradient.abs().argmax(1, keepdim=True)
+    strongest = gradient.gather(1, place)[:, 0].flatten(1)
+    low, high, size = strongest.amin(1), strongest.amax(1), strongest.abs()
+    plus = gradient.clamp(min=0).amax(1).flatten(1)
+    minus = (-gradient).clamp(min=0).amax(1).flatten(1)
 
     def share(flags):
         return flags.double().mean(1)
 
-    def measure(images):
-        g = attribution.saliency(who.model, images)
-        strongest = g.gather(1, g.abs().argmax(1, keepdim=True))[:, 0].flatten(1)
-        low, high, size = strongest.amin(1), strongest.amax(1), strongest.abs()
-        plus = g.clamp(min=0).amax(1).flatten(1)
-        minus = (-g).clamp(min=0).amax(1).flatten(1)
-        return torch.stack(
-            [
-                -low / (high - low).clamp(min=torch.finfo(g.dtype).tiny),
-                share(size < 0.1 * size.amax(1, keepdim=True)),
-                share(plus > 0),
-                share(minus > 0),
-                share((plus > 0) & (minus > 0)),
-                (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30),
-            ],
-            1,
-        )
-
-    def compute():
-        columns = over_batches(who, measure, batch_size).double().T.tolist()
-        row = {
-            name: [round(value, 6) for value in values]
-            for name, values in zip(names, columns, strict=True)
-        }
-        return {"rows": [row]}
-
-    row = stored_or_computed(stored, "signs", who, "", {}, compute)["rows"][0]
-    return {name: torch.tensor(values) for name, values in row.items()}
+    return {
+        "zero_at": -low / (high - low).clamp(min=torch.finfo(gradient.dtype).tiny),
+        "small": share(size < 0.1 * size.amax(1, keepdim=True)),
+        "positive": share(plus > 0),
+        "negative": share(minus > 0),
+        "both": share((plus > 0) & (minus > 0)),
+        "carried": (size * (plus > minus)).sum(1) / size.sum(1).clamp(min=1e-30),
+    }
 
 
-def gallery(who: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
+def gallery(studied: Subject, seed: int = 0, batch_size: int = 256) -> Tensor:
     """Places, int64, of one correctly classified picture of every class that has one (Sign, 4.1).
 
     They are drawn by `seed`. Raises ValueError where the network classifies none correctly.
     """
-    right = predictions(who, batch_size) == who.pictures.labels
+    right = predictions(studied, batch_size) == studied.pictures.labels
     if not right.any():
         raise ValueError(
-            f"{who.title}: no picture is classified correctly, and a gallery shows correct ones "
-            "alone; give more images or trained weights."
+            f"{studied.title}: no picture is classified correctly, and a gallery shows correct "
+            "ones alone; give more images or trained weights."
         )
     order = torch.randperm(len(right), generator=torch.Generator().manual_seed(seed))
     order = order[right[order]]
-    first = [order[who.pictures.labels[order] == k][:1] for k in range(len(who.pictures.classes))]
+    first = [
+        order[studied.pictures.labels[order] == k][:1] for k in range(len(studied.pictures.classes))
+    ]
     return torch.cat(first)
 
 
 def allegiance(
-    who: Subject,
+    studied: Subject,
     maps: Tensor,
     fill: str,
     batch_size: int,
@@ -232,15 +193,14 @@ def allegiance(
     `bfloat16` runs the forward passes so, the order of the pixels stays.
     """
     pieces = []
-    for k in range(0, len(who.pictures), batch_size):
-        images = batch(who, slice(k, k + batch_size))
+    for place, images in studied.batches(batch_size):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             pieces.append(
                 metrics.allegiance(
-                    who.model,
+                    studied.model,
                     images,
-                    maps[k : k + batch_size].to(images.device),
-                    fill=fill_value(who, fill),
+                    maps[place].to(images.device),
+                    fill=fill_value(studied, fill),
                     insert=insert,
                     batch_size=batch_size,
                 ).cpu()
@@ -248,58 +208,90 @@ def allegiance(
     return torch.cat(pieces, 1)
 
 
-def _low(who: Subject) -> bool:
-    return (who.pictures.name, who.model_name) in BFLOAT16
+def _low(studied: Subject) -> bool:
+    return (studied.pictures.name, studied.model_name) in BFLOAT16
 
 
 def precision(
-    who: Subject, pictures: int = 500, *, batch_size: int = 256, stored: bool = False
+    studied: Subject, pictures: int = 500, *, batch_size: int = 256
 ) -> pd.DataFrame | None:
-    """For a network of `BFLOAT16`, the areas with forward passes in float32 and in bfloat16.
+    """`in_both_precisions` for a network of `BFLOAT16`; None for others.
 
-    They are those of a fixed random 500 `pictures`. Columns map, fill, float32, bfloat16; raises
-    ValueError where they differ by more than 0.005. None for other networks.
+    ValueError where an area differs by more than 0.005.
     """
-    if not _low(who):
+    if not _low(studied):
         return None
-
-    def compute():
-        part = who._replace(pictures=who.pictures.sample(pictures))
-        maps = signed_maps(part, batch_size)
-
-        def area(name, fill, low):
-            kept = allegiance(part, maps[name], fill, batch_size, bfloat16=low)
-            return auc_rows({(name, fill): kept})[0]["auc"]
-
-        rows = [
-            {
-                "map": name,
-                "fill": fill,
-                "float32": area(name, fill, False),
-                "bfloat16": area(name, fill, True),
-            }
-            for name, fill in PAIRS
-        ]
-        return {"rows": rows}
-
-    areas = pd.DataFrame(
-        stored_or_computed(stored, "precision", who, "", {"pictures": pictures}, compute)["rows"]
-    )
+    areas = in_both_precisions(studied, pictures=pictures, batch_size=batch_size)
     apart = (areas["float32"] - areas["bfloat16"]).abs().max()
     if apart > 0.005:
         raise ValueError(
-            f"{who.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than 0.005; "
-            "take the network out of study.experiments.deletion.BFLOAT16."
+            f"{studied.title}: areas in bfloat16 and float32 differ by {apart:.4f}, more than "
+            "0.005; take the network out of study.experiments.deletion.BFLOAT16."
         )
     return areas
 
 
+@experiment("precision", tolerance=0.01, sample=("pairs", ("map", "fill")))
+def in_both_precisions(
+    studied: Subject,
+    *,
+    pictures: int = 500,
+    pairs: Sequence[tuple[str, str]] = PAIRS,
+    batch_size: int = 256,
+) -> pd.DataFrame:
+    """Areas with forward passes in float32 and in bfloat16, of a fixed random 500 `pictures`.
+
+    Columns map, fill, float32, bfloat16.
+    """
+    part = studied.sample(pictures)
+    maps = signed_maps(part, batch_size)
+
+    def area(name, fill, low):
+        kept = allegiance(part, maps[name], fill, batch_size, bfloat16=low)
+        return auc_rows({(name, fill): kept})[0]["auc"]
+
+    return [
+        {
+            "map": name,
+            "fill": fill,
+            "float32": area(name, fill, False),
+            "bfloat16": area(name, fill, True),
+        }
+        for name, fill in pairs
+    ]
+
+
+@experiment(
+    "deletion",
+    tolerance=0.01,
+    sample="pictures",
+    returns=whole,
+    free=("maps", "batch_size"),
+)
+def deleted(
+    studied: Subject,
+    map: str,
+    fill: str,
+    *,
+    forwards: str = "float32",
+    maps: Callable[[], dict[str, Tensor]] | None = None,
+    batch_size: int = 256,
+) -> dict:
+    """Deletion by one signed map: "kept", bool [F,N], and a row with the area.
+
+    `forwards`: the precision of the forward passes. `maps` returns what `signed_maps` does, where
+    a caller has it for several pairs.
+    """
+    signed = maps() if maps else signed_maps(studied, batch_size)
+    kept = allegiance(studied, signed[map], fill, batch_size, bfloat16=forwards == "bfloat16")
+    return {"rows": auc_rows({(map, fill): kept}), "kept": kept}
+
+
 def allegiances(
-    who: Subject,
+    studied: Subject,
     *,
     pairs: Sequence[tuple[str, str]] = PAIRS,
     batch_size: int = 256,
-    stored: bool = False,
     log: Callable = lambda line: None,
 ) -> dict[tuple[str, str], Tensor]:
     """For every pair of map and fill, bool [F,N]: is the prediction what it was?
@@ -308,29 +300,13 @@ def allegiances(
     under white, ...). Maps are float32 always; what is stored for a network of `BFLOAT16` has its
     forward passes in bfloat16.
     """
-    # filled by the first pair that has to be computed
-    maps: dict[str, Tensor] = {}
+    maps = cache(lambda: signed_maps(studied, batch_size))
+    forwards = "bfloat16" if studied.stored and _low(studied) else "float32"
     flags = {}
-    low = stored and _low(who)
-    forwards = {"forwards": "bfloat16"} if low else {}
     for name, fill in pairs:
-
-        def compute(name=name, fill=fill):
-            if not maps:
-                maps.update(signed_maps(who, batch_size))
-            kept = allegiance(who, maps[name], fill, batch_size, bfloat16=low)
-            return {"rows": auc_rows({(name, fill): kept}), "kept": results.pack(kept)}
-
-        content = stored_or_computed(
-            stored,
-            "deletion",
-            who,
-            f"{name}-{fill}",
-            {"map": name, "fill": fill} | forwards,
-            compute,
-        )
-        flags[name, fill] = results.unpack(content["kept"])
-        log(f"deletion  {who.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
+        content = deleted(studied, name, fill, forwards=forwards, maps=maps, batch_size=batch_size)
+        flags[name, fill] = content["kept"]
+        log(f"deletion  {studied.title}  {name} {fill}  AUC {content['rows'][0]['auc']:.3f}")
     return flags
 
 
@@ -407,107 +383,102 @@ def auc_differences(
     return pd.DataFrame(rows)
 
 
-def deletion_scores(
-    who: Subject,
+def class_scores(
+    studied: Subject,
     maps: Tensor,
     fill: str,
-    strength: float,
     batch_size: int,
-    fractions=PAPER_FRACTIONS,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the originally predicted class, each [F,N]: still predicted? probability, logit."""
+    *,
+    strength: float = 1.0,
+    fractions: Sequence[float] = PAPER_FRACTIONS,
+) -> tuple[Tensor, Tensor]:
+    """Probability and logit of the originally predicted class, each [F,N], over all pictures.
 
-    def pick(values, index):
-        return values.gather(2, index[..., None])[..., 0].cpu()
-
-    pieces = []
-    for k in range(0, len(who.pictures), batch_size):
-        images = batch(who, slice(k, k + batch_size))
-        altered = metrics.altered_logits(
-            who.model,
+    `maps` [N,H,W]; a deleted pixel moves by `strength` of the way to the fill.
+    """
+    pieces = [
+        metrics.class_scores(
+            studied.model,
             images,
-            maps[k : k + batch_size].to(images.device),
-            fill=fill_value(who, fill),
+            maps[place].to(images.device),
+            fill=fill_value(studied, fill),
             fractions=fractions,
             strength=strength,
             batch_size=batch_size,
         )
-        for _, original, logits in altered:
-            index = original.argmax(1).expand(len(logits), -1)
-            still = (logits.argmax(2) == index).cpu()
-            pieces.append((still, pick(logits.softmax(2), index), pick(logits, index)))
-    return tuple(torch.cat(part, 1) for part in zip(*pieces, strict=True))
+        for place, images in studied.batches(batch_size)
+    ]
+    probability, logit = (torch.cat(part, 1).cpu() for part in zip(*pieces, strict=True))
+    return probability, logit
 
 
-def score_curves(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
+@experiment("scores", tolerance=0.02, sample=("pairs", ("map", "fill")))
+def score_curves(
+    studied: Subject, *, pairs: Sequence[tuple[str, str]] = PAIRS, batch_size: int = 256
+) -> pd.DataFrame:
     """How probability and logit of the original class change along the deletion curve.
 
     That is what allegiance cannot show. Columns map, fill, fraction; probability, logit (mean
     change since fraction 0) with *_low, *_high; rose (share of images whose logit is above its
     start).
     """
-
-    def compute():
-        rows = []
-        maps = signed_maps(who, batch_size)
-        for name, fill in PAIRS:
-            _, probability, logit = deletion_scores(who, maps[name], fill, 1.0, batch_size)
-            for k, fraction in enumerate(PAPER_FRACTIONS):
-                rows.append(
-                    {
-                        "map": name,
-                        "fill": fill,
-                        "fraction": fraction,
-                        "rose": (logit[k] > logit[0]).double().mean().item(),
-                        **with_interval("probability", probability[k] - probability[0]),
-                        **with_interval("logit", logit[k] - logit[0]),
-                    }
-                )
-        return {"rows": rows}
-
-    return pd.DataFrame(stored_or_computed(stored, "scores", who, "", {}, compute)["rows"])
+    rows = []
+    maps = signed_maps(studied, batch_size)
+    for name, fill in pairs:
+        probability, logit = class_scores(studied, maps[name], fill, batch_size)
+        for k, fraction in enumerate(PAPER_FRACTIONS):
+            rows.append(
+                {
+                    "map": name,
+                    "fill": fill,
+                    "fraction": fraction,
+                    "rose": (logit[k] > logit[0]).double().mean().item(),
+                    **with_interval("probability", probability[k] - probability[0]),
+                    **with_interval("logit", logit[k] - logit[0]),
+                }
+            )
+    return rows
 
 
 def soft_replacement(
-    who: Subject,
-    strengths: tuple[float, ...] = STRENGTHS,
+    studied: Subject, strengths: tuple[float, ...] = STRENGTHS, *, batch_size: int = 256
+) -> pd.DataFrame:
+    """`moved_by` at every strength: the open question of paper Sign's section 4.2."""
+    return pd.concat(
+        [moved_by(studied, strength, batch_size=batch_size) for strength in strengths],
+        ignore_index=True,
+    )
+
+
+@experiment("soft", tolerance=0.02, sample=("pairs", ("map", "fill")))
+def moved_by(
+    studied: Subject,
+    strength: float,
     *,
+    pairs: Sequence[tuple[str, str]] = BY_FILL,
     batch_size: int = 256,
-    stored: bool = False,
 ) -> pd.DataFrame:
     """Replace by a slightly darker or brighter pixel, not the extreme.
 
-    It is the open question of paper Sign's section 4.2. A pixel x moves to
-    x + strength * (fill - x). Columns strength, map, fill; logit (mean change when 10 % of the
-    pixels have moved) and, for the paper's own pairs, area (under the probability curve), each with
-    *_low and *_high; rose (share of images whose logit has risen).
+    A pixel x moves to x + strength * (fill - x). Columns strength, map, fill; logit (mean change
+    when 10 % of the pixels have moved) and, for the paper's own pairs, area (under the probability
+    curve), each with *_low and *_high; rose (share of images whose logit has risen).
     """
-
-    rows = []
-    for strength in strengths:
-
-        def compute(strength=strength):
-            maps = signed_maps(who, batch_size)
-            rows_of_strength = [
-                _soft_row(who, maps[name], name, fill, strength, batch_size)
-                for fill in FILLS
-                for name in MAPS
-            ]
-            return {"rows": rows_of_strength}
-
-        rows += stored_or_computed(
-            stored, "soft", who, f"{strength:g}", {"strength": strength}, compute
-        )["rows"]
-    return pd.DataFrame(rows)
+    maps = signed_maps(studied, batch_size)
+    return [
+        _soft_row(studied, maps[name], name, fill, strength, batch_size) for name, fill in pairs
+    ]
 
 
 def _soft_row(
-    who: Subject, maps: Tensor, name: str, fill: str, strength: float, batch_size: int
+    studied: Subject, maps: Tensor, name: str, fill: str, strength: float, batch_size: int
 ) -> dict:
     """The row of `soft_replacement`; only the paper's own pairs need the whole curve."""
     matched = name in MATCHED[fill]
     fractions = PAPER_FRACTIONS if matched else (0, 0.1)
-    _, probability, logit = deletion_scores(who, maps, fill, strength, batch_size, fractions)
+    probability, logit = class_scores(
+        studied, maps, fill, batch_size, strength=strength, fractions=fractions
+    )
     change = (logit[fractions.index(0.1)] - logit[0]).double()
     row = {
         "strength": strength,
@@ -530,54 +501,54 @@ def with_interval(label: str, values: Tensor) -> dict:
     return {label: values.double().mean().item(), f"{label}_low": low, f"{label}_high": high}
 
 
-def insertion_areas(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
+@experiment("insertion", tolerance=0.01, sample=("pairs", ("map", "fill")))
+def insertion_areas(
+    studied: Subject, *, pairs: Sequence[tuple[str, str]] = BY_FILL, batch_size: int = 256
+) -> pd.DataFrame:
     """Deletion in reverse: from a canvas of the fill, reveal the most important pixels first.
 
     Higher is better. Columns map, fill, auc, low, high, for every map and fill.
     """
-
-    def compute():
-        rows = []
-        maps = signed_maps(who, batch_size)
-        for fill in FILLS:
-            for name in MAPS:
-                kept = allegiance(who, maps[name], fill, batch_size, insert=True)
-                rows += auc_rows({(name, fill): kept})
-        return {"rows": rows}
-
-    return pd.DataFrame(stored_or_computed(stored, "insertion", who, "", {}, compute)["rows"])
+    maps = signed_maps(studied, batch_size)
+    return auc_rows(
+        {
+            (name, fill): allegiance(studied, maps[name], fill, batch_size, insert=True)
+            for name, fill in pairs
+        }
+    )
 
 
-def kept_pixels(who: Subject, *, batch_size: int = 256, stored: bool = False) -> pd.DataFrame:
+@experiment("kept_pixels", tolerance=0.01)
+def kept_pixels(studied: Subject, *, batch_size: int = 256) -> pd.DataFrame:
     """Share of pixels that are not zero in each map: where its deletion curve must end.
 
     Columns map, mean, p5, p95, n, and for half and 80 % of the pixels the share of images with
     nothing left to delete.
     """
-
-    def compute():
-        rows = []
-        for name, maps in signed_maps(who, batch_size).items():
-            share = (maps != 0).flatten(1).double().mean(1)
-            low, high = share.quantile(torch.tensor([0.05, 0.95], dtype=share.dtype)).tolist()
-            rows.append(
-                {
-                    "map": name,
-                    "mean": share.mean().item(),
-                    "p5": low,
-                    "p95": high,
-                    "n": len(share),
-                    "done_50": (share <= 0.5).double().mean().item(),
-                    "done_80": (share <= 0.8).double().mean().item(),
-                }
-            )
-        return {"rows": rows}
-
-    return pd.DataFrame(stored_or_computed(stored, "kept_pixels", who, "", {}, compute)["rows"])
+    rows = []
+    for name, maps in signed_maps(studied, batch_size).items():
+        share = (maps != 0).flatten(1).double().mean(1)
+        low, high = share.quantile(torch.tensor([0.05, 0.95], dtype=share.dtype)).tolist()
+        rows.append(
+            {
+                "map": name,
+                "mean": share.mean().item(),
+                "p5": low,
+                "p95": high,
+                "n": len(share),
+                "done_50": (share <= 0.5).double().mean().item(),
+                "done_80": (share <= 0.8).double().mean().item(),
+            }
+        )
+    return rows
 
 
+@experiment("printed", tolerance=0.02, sample=("pairs", ("map", "fill")))
 def printed_and_released(
-    who: Subject, *, batch_size: int = 256, stored: bool = False
+    studied: Subject,
+    *,
+    pairs: Sequence[tuple[str, str]] = (("active", "black"), ("inactive", "white")),
+    batch_size: int = 256,
 ) -> pd.DataFrame:
     """Eqs. 5 and 6 as printed beside the released code.
 
@@ -586,34 +557,30 @@ def printed_and_released(
     whose sign is not the one the name promises; ranks: mean Spearman correlation of the printed map
     with the released one.
     """
-
-    def compute():
-        return {
-            "rows": _rows_of_both_rules(who, "active", "black", batch_size)
-            + _rows_of_both_rules(who, "inactive", "white", batch_size)
-        }
-
-    return pd.DataFrame(stored_or_computed(stored, "printed", who, "", {}, compute)["rows"])
+    rows = []
+    for name, fill in pairs:
+        rows += _rows_of_both_rules(studied, name, fill, batch_size)
+    return rows
 
 
-def _rows_of_both_rules(who: Subject, name: str, fill: str, batch_size: int) -> list[dict]:
+def _rows_of_both_rules(studied: Subject, name: str, fill: str, batch_size: int) -> list[dict]:
     """Two rows of `printed_and_released`: one map under the printed and under the released rule."""
     kernel = getattr(attribution, name)
 
     def both_maps(images):
-        printed = attribution.to_map(kernel(who.model, images, ties=True), "max")
-        released = attribution.to_map(kernel(who.model, images), "absmax")
+        printed = attribution.to_map(kernel(studied.model, images, ties=True), "max")
+        released = attribution.to_map(kernel(studied.model, images), "absmax")
         return torch.stack([printed, released], 1)
 
     def wrong_sign(images):
-        return _wrong_sign(kernel(who.model, images), name)
+        return _wrong_sign(kernel(studied.model, images), name)
 
-    both = over_batches(who, both_maps, batch_size)
-    wrong = over_batches(who, wrong_sign, batch_size)
+    both = studied.over_batches(both_maps, batch_size)
+    wrong = studied.over_batches(wrong_sign, batch_size)
     ranks = metrics.rank_correlation(both[:, 0], both[:, 1])
     rows = []
     for rule, maps in zip(("printed", "released"), both.unbind(1), strict=True):
-        kept, _, _ = deletion_scores(who, maps, fill, 1.0, batch_size)
+        kept = allegiance(studied, maps, fill, batch_size)
         rows.append(
             {
                 **auc_rows({(name, fill): kept})[0],

@@ -5,7 +5,7 @@ Feature activity, feature-map occlusion, and the rival hypotheses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from lib import attribution, metrics
 from lib.attribution.engine import Engine
-from study.experiments.deletion import stored_or_computed
-from study.subjects.subject import Subject, batch
+from study.store.experiment import experiment
+from study.subjects.subject import Subject, batch, picture_rows
 
 
 def activations(model, images: Tensor) -> list[Tensor]:
@@ -44,28 +44,28 @@ def convolutional(found: list[Tensor]) -> list[int]:
     return [k for k, a in enumerate(found) if a.ndim == 4 and a.shape[-1] > 1]
 
 
-def firing(who: Subject, batch_size: int = 100) -> pd.DataFrame:
+def firing(studied: Subject, batch_size: int = 100) -> pd.DataFrame:
     """How often units fire on the object and on the background, by layer and picture.
 
     Appendix A.1 leaves it as future study. Columns picture, layer, object, background (shares of
     units with positive activation), lift (their difference).
     """
     rows = []
-    for start in range(0, len(who.pictures), batch_size):
-        place = slice(start, start + batch_size)
-        found = activations(who.model, batch(who, place))
-        for layer, k in enumerate(convolutional(found), 1):
-            rate = (found[k] > 0).to(found[k]).mean(1, keepdim=True)
-            on = at_layer(who.pictures.masks[place], found[k])
-            off = 1 - on
-            inside = (rate * on).sum((1, 2, 3)) / on.sum((1, 2, 3)).clamp(min=1e-6)
-            outside = (rate * off).sum((1, 2, 3)) / off.sum((1, 2, 3)).clamp(min=1e-6)
-            rates = zip(inside.tolist(), outside.tolist(), strict=True)
-            rows += [
-                {"picture": start + n, "layer": layer, "object": i, "background": o, "lift": i - o}
-                for n, (i, o) in enumerate(rates)
-            ]
+    for place, images in studied.batches(batch_size):
+        outputs = activations(studied.model, images)
+        for layer, k in enumerate(convolutional(outputs), 1):
+            rate = (outputs[k] > 0).to(outputs[k]).mean(1, keepdim=True)
+            on = at_layer(studied.pictures.masks[place], outputs[k])
+            inside, outside = mean_where(rate, on), mean_where(rate, 1 - on)
+            lift = inside.double() - outside.double()
+            columns = {"object": inside, "background": outside, "lift": lift}
+            rows += picture_rows(place, {"layer": layer}, **columns)
     return pd.DataFrame(rows)
+
+
+def mean_where(values: Tensor, shares: Tensor) -> Tensor:
+    """Mean of values [N,1,h,w] weighted by shares [N,1,h,w] of each position, [N]."""
+    return (values * shares).sum((1, 2, 3)) / shares.sum((1, 2, 3)).clamp(min=1e-6)
 
 
 def brightness(found: Tensor, masks: Tensor) -> Tensor:
@@ -99,14 +99,14 @@ def _tail(model, images: Tensor, k: int) -> Callable[[Tensor], Tensor]:
     return run
 
 
+@experiment("occlusion", tolerance=0.02, sample=("layers", ("layer",)))
 def occlusion(
-    who: Subject,
+    studied: Subject,
     *,
     steps: int = 100,
     orders: int = 50,
     seed: int = 0,
-    bfloat16: bool = False,
-    stored: bool = False,
+    layers: Sequence[int] | None = None,
     log: Callable = lambda line: None,
 ) -> pd.DataFrame:
     """Feature-map occlusion: the margin as units on background or object are set to 0.
@@ -116,23 +116,23 @@ def occlusion(
     high (bootstrap over pictures), q25, q75 (over pictures), released (logits averaged over orders
     before the margin is taken, as in the released code); one more row a layer, region "difference",
     whose margin is how much more is lost, on average over all fractions, where the object is
-    occluded. `share`: of the units, in that region. `bfloat16` runs the many forward passes in that
-    precision.
+    occluded. `share`: of the units, in that region. `layers`: None for all. Kept beside the rows is
+    "lost", that difference of every picture, [layers,N].
     """
-    settings = {"steps": steps, "orders": orders, "seed": seed, "bfloat16": bfloat16}
-
-    def compute():
-        found = activations(who.model, batch(who, slice(None)))
-        rows = []
-        for layer, k in enumerate(convolutional(found), 1):
-            rows += _layer_rows(who, found[k], k, layer, log, **settings)
-        return {"rows": rows}
-
-    return pd.DataFrame(stored_or_computed(stored, "occlusion", who, "", settings, compute)["rows"])
+    outputs = activations(studied.model, batch(studied, slice(None)))
+    rows, lost = [], []
+    for layer, k in enumerate(convolutional(outputs), 1):
+        if layers is None or layer in layers:
+            of_layer, more_lost = _layer_rows(
+                studied, outputs[k], k, layer, log, steps=steps, orders=orders, seed=seed
+            )
+            rows += of_layer
+            lost.append(more_lost)
+    return {"rows": rows, "lost": torch.stack(lost)}
 
 
 def _layer_rows(
-    who: Subject,
+    studied: Subject,
     a: Tensor,
     k: int,
     layer: int,
@@ -141,13 +141,13 @@ def _layer_rows(
     steps: int,
     orders: int,
     seed: int,
-    bfloat16: bool,
-) -> list[dict]:
-    """The rows of `occlusion` for one layer, whose output `a` is that of the k-th activation."""
+) -> tuple[list[dict], Tensor]:
+    """The rows of `occlusion` for one layer, whose output `a` is that of the k-th activation, and
+    how much more every picture loses where its object is occluded, [N]."""
     rows = []
     losses = {}
     for region in ("background", "object"):
-        margins, released, share = _occluded(who, a, k, region, steps, orders, seed, bfloat16)
+        margins, released, share = _occluded(studied, a, k, region, steps, orders, seed)
         losses[region] = (margins[:1] - margins).mean(0)
         rows += [
             {
@@ -160,18 +160,19 @@ def _layer_rows(
             }
             for t in range(steps + 1)
         ]
-        log(f"occlusion  {who.title}  layer {layer} {region}")
+        log(f"occlusion  {studied.title}  layer {layer} {region}")
+    more_lost = losses["object"] - losses["background"]
     rows.append(
         {
             "layer": layer,
             "region": "difference",
             "fraction": None,
             "share": None,
-            **_margin_row(losses["object"] - losses["background"]),
+            **_margin_row(more_lost),
             "released": None,
         }
     )
-    return rows
+    return rows, more_lost
 
 
 def _margin_row(values: Tensor) -> dict:
@@ -197,33 +198,32 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _occluded(
-    who: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int, bfloat16: bool
+    studied: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int
 ) -> tuple[Tensor, Tensor, float]:
     """Margins averaged over orders, margins of averaged logits, and the region's share of units.
 
     Both kinds of margins are [steps+1,N].
     """
     generator = torch.Generator().manual_seed(seed)
-    on = at_layer(who.pictures.masks, a) > 0.5
+    on = at_layer(studied.pictures.masks, a) > 0.5
     inside = (on if region == "object" else ~on).expand_as(a)
     margins = torch.zeros(steps + 1, len(a), dtype=torch.float64)
-    logits = torch.zeros(steps + 1, len(a), len(who.pictures.classes), dtype=torch.float64)
+    logits = torch.zeros(steps + 1, len(a), len(studied.pictures.classes), dtype=torch.float64)
     levels = torch.arange(steps + 1) / steps
     a = a.contiguous(memory_format=torch.channels_last)
-    tail = _tail(who.model, batch(who, slice(None)), k)
+    tail = _tail(studied.model, batch(studied, slice(None)), k)
     for _ in range(orders):
         # a unit goes when the fraction passes its number
         when = torch.rand(a.shape, generator=generator).to(a.device)
         for t, level in enumerate(levels):
-            with torch.autocast(a.device.type, torch.bfloat16, enabled=bfloat16):
-                out = tail(torch.where(inside & (when < level), 0, a)).cpu().double()
+            out = tail(torch.where(inside & (when < level), 0, a)).cpu().double()
             logits[t] += out / orders
-            margins[t] += _margin(out, who.pictures.labels) / orders
-    return margins, _margin(logits, who.pictures.labels), inside.double().mean().item()
+            margins[t] += _margin(out, studied.pictures.labels) / orders
+    return margins, _margin(logits, studied.pictures.labels), inside.double().mean().item()
 
 
 def rivals(
-    who: Subject,
+    studied: Subject,
     *,
     steps: int = 20,
     levels=(0.01, 0.02, 0.05, 0.1, 0.2),
@@ -240,36 +240,27 @@ def rivals(
     """
     path, turns = [], []
     generator = torch.Generator().manual_seed(seed)
-    for start in range(0, len(who.pictures), batch_size):
-        images = batch(who, slice(start, start + batch_size))
+    for place, images in studied.batches(batch_size):
         with torch.no_grad():
-            target = who.model(images).argmax(1)
-        scores, slopes = [], []
-        for k in range(steps + 1):
-            score, gradient = _score_and_gradient(who.model, images * k / steps, target)
-            scores.append(score)
-            slopes.append((gradient * images).sum((1, 2, 3)))
-        rise = scores[-1] - scores[0]
-        for k, (score, slope) in enumerate(zip(scores, slopes, strict=True)):
-            gained = (score - scores[0]).tolist()
-            values = zip(gained, slope.tolist(), rise.tolist(), strict=True)
-            path += [
-                {"picture": start + n, "position": k / steps, "score": s, "slope": d, "rise": r}
-                for n, (s, d, r) in enumerate(values)
-            ]
-        # `gradient` is now that at the last position, the picture itself
+            target = studied.model(images).argmax(1)
+        along = [
+            _score_and_gradient(studied.model, images * k / steps, target) for k in range(steps + 1)
+        ]
+        start, end = along[0][0], along[-1][0]
+        for k, (score, gradient) in enumerate(along):
+            slope = (gradient * images).sum((1, 2, 3))
+            columns = {"score": score - start, "slope": slope, "rise": end - start}
+            path += picture_rows(place, {"position": k / steps}, **columns)
+        gradient = along[-1][1]  # at the picture itself
         reach = (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))[:, None, None, None]
         for level in levels:
             noise = torch.randn(images.shape, generator=generator).to(images)
-            _, turned = _score_and_gradient(who.model, images + level * reach * noise, target)
+            noisy = images + level * reach * noise
+            _, turned = _score_and_gradient(studied.model, noisy, target)
             cosine = F.cosine_similarity(gradient.flatten(1), turned.flatten(1))
             with torch.no_grad():
-                same = who.model(images + level * reach * noise).argmax(1) == target
-            values = zip(cosine.tolist(), same.tolist(), strict=True)
-            turns += [
-                {"picture": start + n, "level": level, "cosine": c, "same": s}
-                for n, (c, s) in enumerate(values)
-            ]
+                same = studied.model(noisy).argmax(1) == target
+            turns += picture_rows(place, {"level": level}, cosine=cosine, same=same)
     return pd.DataFrame(path), pd.DataFrame(turns)
 
 

@@ -1,16 +1,15 @@
 """What the synthesis's numbers say: values and ranks with intervals, whether metrics agree, and
 what they reward.
 
-Every function takes numbers as study.experiments.synthesis gives them: metric -> name -> [S,N],
+Every function takes `numbers` as study.experiments.synthesis gives them: metric -> name -> [S,N],
 seeds by pictures, NaN where a picture has none. Intervals are 95 % percentile intervals over
-pictures and seeds drawn again.
+pictures and seeds drawn again (lib.metrics.statistics).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,65 +19,48 @@ from torch import Tensor
 from lib import attribution
 from lib.attribution import crosses
 from lib.metrics import spearman
-from study.experiments import retraining_tables
+from lib.metrics.statistics import (
+    holm,
+    percentile_interval,
+    permutation_p,
+    places,
+    plain_means,
+    resample,
+    resampled_means,
+    spearman_rows,
+    weighted_roc_auc,
+)
 from study.experiments.synthesis import METRICS
 
+Numbers = dict[str, dict[str, Tensor]]
 
-def resampled_means(values: Sequence[Tensor], resamples: int, seed: int) -> np.ndarray:
-    """Means [resamples,M] of M sets of numbers [S,N] over seeds and pictures, both drawn again,
-    alike for all sets; NaN left out.
 
-    A few seeds drawn again know little of how seeds differ: of two or three the intervals are
-    somewhat narrow.
+def _drawn_means(values: Sequence[Tensor], resamples: int) -> np.ndarray:
+    """`resampled_means` of one metric's sets, [resamples,M].
+
+    Sets with as many seeds are of the same ones: networks retrained from the same seeds, or the
+    same new weights.
     """
-    rng, count = np.random.default_rng(seed), values[0].shape[1]
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    sizes = sorted({len(of_name) for of_name in values})
-    picked = {size: rng.integers(size, size=(size, resamples)) for size in sizes}
-    out = np.empty((resamples, len(values)))
-    for k, of_name in enumerate(values):
-        numbers = of_name.numpy().astype(np.float64)
-        there = ~np.isnan(numbers)
-        sums, counts = np.where(there, numbers, 0) @ drawn.T, there @ drawn.T  # [S,resamples]
-        of_seed = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        out[:, k] = np.take_along_axis(of_seed, picked[len(numbers)], 0).mean(0)
-    # a resample in which some set has no number at all is replaced by one in which all have
-    void = np.isnan(out).any(1)
-    if void.any() and not void.all():
-        out[void] = out[rng.choice(np.flatnonzero(~void), void.sum())]
-    return out
+    return resampled_means(values, resamples, seeds_of=[len(of_name) for of_name in values])
 
 
-def plain_means(values: Sequence[Tensor]) -> np.ndarray:
-    """Means [M] of M sets of numbers [S,N], NaN left out; each seed counts the same."""
-    return np.array([float(v.nanmean(1).mean()) for v in values])
+def _with_numbers(of_metric: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names that have a number for any picture."""
+    return {n: v for n, v in of_metric.items() if (~v.isnan()).any()}
 
 
-def _shown(found: dict[str, dict[str, Tensor]]) -> list[str]:
+def _plain_names(of_metric: dict[str, Tensor]) -> list[str]:
+    """Those of them that are not shuffled."""
+    return [n for n in _with_numbers(of_metric) if ":" not in n]
+
+
+def _metrics_of(numbers: Numbers) -> list[str]:
     """The metrics that have a number for any picture and any name that is not shuffled, in the
     order of `METRICS`."""
-
-    def plain_names(metric):
-        return [n for n in _there(found[metric]) if ":" not in n]
-
-    return [m for m in METRICS if m in found and plain_names(m)]
+    return [m for m in METRICS if m in numbers and _plain_names(numbers[m])]
 
 
-def _there(of: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names that have a number for any picture."""
-    return {n: v for n, v in of.items() if (~v.isnan()).any()}
-
-
-def _ranks(merit: np.ndarray, published: Sequence[int]) -> np.ndarray:
-    """Place [...,M] among the published methods, 1 is best, half a place for a tie: of the others,
-    the one that each would take."""
-    rivals = merit[..., None, list(published)]
-    ahead = (rivals > merit[..., None]).astype(float) + 0.5 * (rivals == merit[..., None])
-    ahead[..., list(published), np.arange(len(published))] = 0  # nobody is ahead of itself
-    return 1 + ahead.sum(-1)
-
-
-def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd.DataFrame:
+def summary(numbers: Numbers, *, resamples: int = 2000) -> pd.DataFrame:
     """Value and rank of every name under every metric, with 95 % intervals over pictures (and
     seeds).
 
@@ -88,16 +70,14 @@ def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd
     """
     columns = ["metric", "name", "value", "low", "high", "rank", "rank_low", "rank_high", "of", "n"]
     rows = []
-    for metric in _shown(found):
-        better = METRICS[metric].better
-        names = [n for n in _there(found[metric]) if ":" not in n]
-        values = [found[metric][n] for n in names]
+    for metric in _metrics_of(numbers):
+        better, names = METRICS[metric].better, _plain_names(numbers[metric])
+        values = [numbers[metric][n] for n in names]
         published = [k for k, n in enumerate(names) if n in attribution.METHODS]
-        means, drawn = plain_means(values), resampled_means(values, resamples, 0)
-        low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-        ranks = _ranks(better * means, published)
-        ranks_drawn = _ranks(better * drawn, published)
-        rank_low, rank_high = np.quantile(ranks_drawn, [0.025, 0.975], axis=0)
+        means, drawn = plain_means(values), _drawn_means(values, resamples)
+        low, high = percentile_interval(drawn)
+        ranks = places(better * means, published)
+        rank_low, rank_high = percentile_interval(places(better * drawn, published))
         for k, name in enumerate(names):
             rows.append(
                 {
@@ -117,7 +97,7 @@ def summary(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd
 
 
 def agreement(
-    found: dict[str, dict[str, Tensor]], *, without: Sequence[str] = (), resamples: int = 1000
+    numbers: Numbers, *, without: Sequence[str] = (), resamples: int = 1000
 ) -> pd.DataFrame:
     """Do two metrics rank the methods alike? Spearman's correlation over the published methods that
     both have, but those in `without`.
@@ -127,15 +107,15 @@ def agreement(
     p_corrected (Holm, over the pairs of this table).
     """
     names, means, drawn = {}, {}, {}
-    for metric in _shown(found):
-        there = _there(found[metric])
-        methods = [n for n in there if n in attribution.METHODS and n not in without]
+    for metric in _metrics_of(numbers):
+        of_metric = _with_numbers(numbers[metric])
+        methods = [n for n in of_metric if n in attribution.METHODS and n not in without]
         if not methods:
             continue
-        better, values = METRICS[metric].better, [there[n] for n in methods]
+        better, values = METRICS[metric].better, [of_metric[n] for n in methods]
         names[metric] = methods
         means[metric] = better * plain_means(values)
-        drawn[metric] = better * resampled_means(values, resamples, 0)
+        drawn[metric] = better * _drawn_means(values, resamples)
     rng, rows = np.random.default_rng(0), []
     for first, second in combinations(names, 2):
         both = [n for n in names[first] if n in names[second]]
@@ -143,14 +123,8 @@ def agreement(
             continue
         in_first = [names[first].index(n) for n in both]
         in_second = [names[second].index(n) for n in both]
-        pick = rng.integers(len(both), size=(resamples, len(both)))
-        low, high = _interval(
-            _spearman_rows(
-                np.take_along_axis(drawn[first][:, in_first], pick, 1),
-                np.take_along_axis(drawn[second][:, in_second], pick, 1),
-            )
-        )
         sides = means[first][in_first], means[second][in_second]
+        low, high = _over_methods(drawn[first][:, in_first], drawn[second][:, in_second], rng)
         rows.append(
             {
                 "first": first,
@@ -169,51 +143,25 @@ def agreement(
     )
 
 
+def _over_methods(
+    first: np.ndarray, second: np.ndarray, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The interval of Spearman's correlation of two metrics' means [resamples,M], methods drawn
+    again as well."""
+    count = first.shape[-1]
+    picked = rng.integers(count, size=(len(first), count))
+    sides = [np.take_along_axis(side, picked, 1) for side in (first, second)]
+    return percentile_interval(spearman_rows(*sides))
+
+
 def _add_corrected(rows: list[dict]) -> None:
     """Give every row, beside its "p", the one that is corrected for their number."""
-    corrected = retraining_tables.holm([row["p"] for row in rows])
+    corrected = holm([row["p"] for row in rows])
     for row, p_corrected in zip(rows, corrected, strict=True):
         row["p_corrected"] = p_corrected
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile interval of those that are not NaN; NaN of none."""
-    if np.isnan(values).all():
-        return np.nan, np.nan
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return low, high
-
-
-def _spearman_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of [R,M] with the same row of the other, [R]; NaN where
-    all of one are equal."""
-    a, b = rankdata(first, axis=1), rankdata(second, axis=1)
-    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
-
-
-@lru_cache
-def _orders(count: int) -> np.ndarray:
-    """All orders of up to seven things, 20,000 drawn ones of more, [...,count]."""
-    if count <= 7:
-        return np.array(list(permutations(range(count))))
-    rng = np.random.default_rng(0)
-    return np.stack([np.arange(count), *(rng.permutation(count) for _ in range(19_999))])
-
-
-def permutation_p(first: np.ndarray, second: np.ndarray) -> float:
-    """How often Spearman's correlation is at least as far from 0 when one of two rows of M numbers
-    is put in another order, two-sided.
-
-    Exact up to seven, else from 20,000 orders, the given one among them. Of four methods none is
-    below 1/12.
-    """
-    a, b = (rankdata(v) - (len(v) + 1) / 2 for v in (first, second))
-    return float((np.abs(a[_orders(len(a))] @ b) >= abs(a @ b) - 1e-9).mean())
-
-
-def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> pd.DataFrame:
+def sparsity(numbers: Numbers, *, resamples: int = 1000) -> pd.DataFrame:
     """Does a metric reward sparsity alone? Each method's map against the same map with its pixels
     shuffled.
 
@@ -233,14 +181,14 @@ def sparsity(found: dict[str, dict[str, Tensor]], *, resamples: int = 1000) -> p
         "beaten",
         "of",
     ]
-    rows, share = [], found.get("kept", {})
-    for metric in _shown(found):
-        there = _there(found[metric])
-        names = [n for n in there if f"shuffled:{n}" in there and n in share]
+    rows, share = [], numbers.get("kept", {})
+    for metric in _metrics_of(numbers):
+        of_metric = _with_numbers(numbers[metric])
+        names = [n for n in of_metric if f"shuffled:{n}" in of_metric and n in share]
         if len(names) < 4:
             continue
-        values = [there[n] for n in names]
-        shuffled_values = [there[f"shuffled:{n}"] for n in names]
+        values = [of_metric[n] for n in names]
+        shuffled_values = [of_metric[f"shuffled:{n}"] for n in names]
         density = plain_means([share[n] for n in names])
         rows.append(_sparsity_row(metric, values, shuffled_values, density, resamples))
     return pd.DataFrame(rows, columns=columns)
@@ -255,17 +203,17 @@ def _sparsity_row(
 ) -> dict:
     """A row of `sparsity`: numbers of M maps and of these shuffled, and the share of pixels that
     are not zero, [M]."""
-    better, count = METRICS[metric].better, len(values)
+    better = METRICS[metric].better
     own, shuffled = better * plain_means(values), better * plain_means(shuffled_values)
-    own_drawn = better * resampled_means(values, resamples, 0)
-    shuffled_drawn = better * resampled_means(shuffled_values, resamples, 0)
-    gain = np.quantile(own_drawn - shuffled_drawn, 0.025, axis=0)
-    # methods are drawn again, too
-    pick = np.random.default_rng(0).integers(count, size=(resamples, count))
-    own_picked = np.take_along_axis(own_drawn, pick, 1)
-    shuffled_picked = np.take_along_axis(shuffled_drawn, pick, 1)
-    kept_low, kept_high = _interval(_spearman_rows(shuffled_picked, density[pick]))
-    explained_low, explained_high = _interval(_spearman_rows(own_picked, shuffled_picked))
+    own_drawn = better * _drawn_means(values, resamples)
+    shuffled_drawn = better * _drawn_means(shuffled_values, resamples)
+    least_gain, _ = percentile_interval(own_drawn - shuffled_drawn)
+    densities = np.broadcast_to(density, shuffled_drawn.shape)
+    # both times the same methods
+    kept_low, kept_high = _over_methods(shuffled_drawn, densities, np.random.default_rng(0))
+    explained_low, explained_high = _over_methods(
+        own_drawn, shuffled_drawn, np.random.default_rng(0)
+    )
     return {
         "metric": metric,
         "kept": spearman(shuffled, density),
@@ -274,30 +222,39 @@ def _sparsity_row(
         "explained": spearman(own, shuffled),
         "explained_low": explained_low,
         "explained_high": explained_high,
-        "beaten": int((gain <= 0).sum()),
-        "of": count,
+        "beaten": int((least_gain <= 0).sum()),
+        "of": len(values),
     }
 
 
-def over_shuffled(found: dict[str, dict[str, Tensor]], *, resamples: int = 2000) -> pd.DataFrame:
+def over_shuffled(numbers: Numbers, *, resamples: int = 2000) -> pd.DataFrame:
     """What a map gains over the same map with its pixels in other places: columns metric, name,
     gain (positive is better), low, high."""
     rows = []
-    for metric in _shown(found):
-        better, there = METRICS[metric].better, _there(found[metric])
-        for name in there:
-            if f"shuffled:{name}" not in there:
-                continue
-            pair = [there[name], there[f"shuffled:{name}"]]
-            drawn = better * -np.diff(resampled_means(pair, resamples, 0))[:, 0]
-            low, high = np.nanquantile(drawn, [0.025, 0.975])
-            gain = better * float(-np.diff(plain_means(pair))[0])
-            rows.append({"metric": metric, "name": name, "gain": gain, "low": low, "high": high})
+    for metric in _metrics_of(numbers):
+        better, of_metric = METRICS[metric].better, _with_numbers(numbers[metric])
+        names = [n for n in of_metric if f"shuffled:{n}" in of_metric]
+        if not names:
+            continue
+        both = [of_metric[n] for n in names] + [of_metric[f"shuffled:{n}"] for n in names]
+        own, shuffled = better * plain_means(both).reshape(2, -1)
+        own_drawn, shuffled_drawn = np.split(better * _drawn_means(both, resamples), 2, axis=1)
+        low, high = percentile_interval(own_drawn - shuffled_drawn)
+        for k, name in enumerate(names):
+            rows.append(
+                {
+                    "metric": metric,
+                    "name": name,
+                    "gain": own[k] - shuffled[k],
+                    "low": low[k],
+                    "high": high[k],
+                }
+            )
     return pd.DataFrame(rows, columns=["metric", "name", "gain", "low", "high"])
 
 
 def blindness(
-    found: dict[str, dict[str, Tensor]],
+    numbers: Numbers,
     first: str = "positive",
     second: str = "negative",
     *,
@@ -312,32 +269,36 @@ def blindness(
     "hardly" if it leaves out 0 alone, else "unknown".
     """
     rows = []
-    for metric in _shown(found):
-        there = _there(found[metric])
-        if not {first, second} <= set(there):
+    for metric in _metrics_of(numbers):
+        of_metric = _with_numbers(numbers[metric])
+        if not {first, second} <= set(of_metric):
             continue
-        others = [
-            v for n, v in there.items() if n in attribution.METHODS and n not in (first, second)
-        ]
-        spread = float(np.std(plain_means(others), ddof=1)) if len(others) > 1 else np.nan
-        if spread == 0:  # others that are all alike are no scale
-            spread = np.nan
-        pair = [there[first], there[second]]
-        low = high = np.nan
-        if np.isfinite(spread):
-            change = -np.diff(resampled_means(pair, resamples, 0))[:, 0] / spread
-            low, high = np.nanquantile(change, [0.025, 0.975])
+        compared = {first, second}
+        scale = _scale(
+            [v for n, v in of_metric.items() if n in attribution.METHODS and n not in compared]
+        )
+        pair = [of_metric[first], of_metric[second]]
+        mean, other = plain_means(pair)
+        drawn, other_drawn = _drawn_means(pair, resamples).T
+        low, high = percentile_interval((drawn - other_drawn) / scale)
         rows.append(
             {
                 "metric": metric,
-                "difference": float(-np.diff(plain_means(pair))[0]) / spread,
+                "difference": (mean - other) / scale,
                 "low": low,
                 "high": high,
-                "spread": spread,
+                "spread": scale,
                 "verdict": _verdict(low, high, margin),
             }
         )
     return pd.DataFrame(rows, columns=["metric", "difference", "low", "high", "spread", "verdict"])
+
+
+def _scale(others: Sequence[Tensor]) -> float:
+    """Standard deviation over methods of their values; NaN of fewer than two, or if all are
+    alike, which is no scale."""
+    deviation = float(np.std(plain_means(others), ddof=1)) if len(others) > 1 else np.nan
+    return deviation or np.nan
 
 
 def _verdict(low: float, high: float, margin: float) -> str:
@@ -353,10 +314,6 @@ def _verdict(low: float, high: float, margin: float) -> str:
     return "unknown"
 
 
-def _known(values: Tensor) -> Tensor:
-    return values[~values.isnan()]
-
-
 def _halves(values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two random halves of the pictures."""
     count = next(iter(values.values())).shape[1]
@@ -365,11 +322,7 @@ def _halves(values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Ten
     return {n: v[:, first] for n, v in values.items()}, {n: v[:, second] for n, v in values.items()}
 
 
-def tried(
-    found: dict[str, dict[str, Tensor]],
-    held_out: dict[str, dict[str, Tensor]],
-    chosen: Sequence[str],
-) -> pd.DataFrame:
+def tried(numbers: Numbers, held_out: Numbers, chosen: Sequence[str]) -> pd.DataFrame:
     """Are the new methods ahead of both parents, on one set of pictures and again on another?
 
     Metrics that were not measured on held-out pictures are judged on two halves of theirs. Columns
@@ -379,38 +332,50 @@ def tried(
     """
     rows = []
     for metric in chosen:
-        if metric not in found:
+        if metric not in numbers:
             continue
-        sides = (found[metric], held_out[metric]) if metric in held_out else _halves(found[metric])
+        if metric in held_out:
+            sides = numbers[metric], held_out[metric]
+        else:
+            sides = _halves(numbers[metric])
         for name, parents in crosses.PARENTS.items():
-            if not all({name, *parents} <= set(side) for side in sides):
-                continue
-            for parent in parents:
-                ahead, held = (_margins(metric, side[name], side[parent]) for side in sides)
-                if min(len(ahead), len(held)) < 2:
-                    continue
-                low, high, p = _held_test(held)
-                rows.append(
-                    {
-                        "name": name,
-                        "metric": metric,
-                        "parent": parent,
-                        "ahead": float(ahead.mean()),
-                        "held": float(held.mean()),
-                        "held_low": low,
-                        "held_high": high,
-                        "p": p,
-                    }
-                )
+            if all({name, *parents} <= set(side) for side in sides):
+                rows += _trials(metric, name, parents, sides)
     return pd.DataFrame(
         rows, columns=["name", "metric", "parent", "ahead", "held", "held_low", "held_high", "p"]
     )
 
 
+def _trials(
+    metric: str, name: str, parents: Sequence[str], sides: Sequence[dict[str, Tensor]]
+) -> list[dict]:
+    """The rows of `tried` of one method under one metric; the second of the sides is held out."""
+    rows = []
+    for parent in parents:
+        ahead, held = (_margins(metric, side[name], side[parent]) for side in sides)
+        if min(len(ahead), len(held)) < 2:
+            continue
+        low, high, p = _held_test(held)
+        rows.append(
+            {
+                "name": name,
+                "metric": metric,
+                "parent": parent,
+                "ahead": float(ahead.mean()),
+                "held": float(held.mean()),
+                "held_low": low,
+                "held_high": high,
+                "p": p,
+            }
+        )
+    return rows
+
+
 def _margins(metric: str, own: Tensor, parents: Tensor) -> np.ndarray:
     """By how much a method is better than its parent, for every picture on which both have a
     number."""
-    return _known(METRICS[metric].better * (own.nanmean(0) - parents.nanmean(0))).numpy()
+    margins = METRICS[metric].better * (own.nanmean(0) - parents.nanmean(0))
+    return margins[~margins.isnan()].numpy()
 
 
 def _held_test(margins: np.ndarray) -> tuple[float, float, float]:
@@ -463,53 +428,36 @@ def rungs(
     """
     names = [n for n in next(iter(steps.values())) if all(n in step for step in steps.values())]
     rows, means, drawn = [], {}, {}
-    for step, values in steps.items():
-        shared = [values[n] for n in names]
-        means[step], drawn[step] = plain_means(shared), resampled_means(shared, resamples, 0)
+    for step, of_step in steps.items():
+        shared = [of_step[n] for n in names]
+        means[step], drawn[step] = plain_means(shared), _drawn_means(shared, resamples)
         ranks = rankdata(means[step])
         for name, value, rank in zip(names, means[step], ranks, strict=True):
             rows.append({"step": step, "name": name, "value": value, "rank": rank})
     pairs = list(pairwise(steps))
-    again = np.array(
-        [_spearman_rows(drawn[first], drawn[second]) for first, second in pairs]
+    correlations = np.array(
+        [spearman_rows(drawn[first], drawn[second]) for first, second in pairs]
     ).reshape(len(pairs), resamples)
-    # a step without an order (all methods alike) is no turn
-    lowest = again == np.fmin.reduce(again, axis=0) if pairs else again
+    # of the smallest ones of a resample each counts its share; a step without an order (all methods
+    # alike) is no turn
+    smallest = correlations == np.fmin.reduce(correlations, axis=0, initial=np.inf)
+    least = (smallest / smallest.sum(0).clip(1)).mean(1)
     turns = []
-    for (first, second), values, least in zip(pairs, again, lowest, strict=True):
-        low, high = _interval(values)
+    for (first, second), of_pair, how_often in zip(pairs, correlations, least, strict=True):
+        low, high = percentile_interval(of_pair)
         turns.append(
             {
                 "step": second,
                 "correlation": spearman(means[first], means[second]),
                 "low": low,
                 "high": high,
-                "least": float((least / lowest.sum(0).clip(1)).mean()),
+                "least": how_often,
             }
         )
     return (
         pd.DataFrame(rows),
         pd.DataFrame(turns, columns=["step", "correlation", "low", "high", "least"]),
     )
-
-
-def _farther(moved: np.ndarray, failed: np.ndarray, weights: np.ndarray) -> float:
-    """Probability that a picture which fails has moved farther than one which does not (a tie
-    counts half), pictures weighted; NaN without both."""
-    order = np.argsort(moved, kind="stable")
-    fails, stays = (weights * failed)[order], (weights * ~failed)[order]
-    if not fails.sum() or not stays.sum():
-        return np.nan
-    _, group = np.unique(moved[order], return_inverse=True)
-    at = np.bincount(group, stays)
-    below = np.cumsum(at) - at / 2
-    return float((fails * below[group]).sum() / fails.sum() / stays.sum())
-
-
-def _mean_known(values: Sequence[float]) -> float:
-    """The mean of those that are not NaN; NaN of none."""
-    known = [v for v in values if not np.isnan(v)]
-    return float(np.mean(known)) if known else np.nan
 
 
 def shock(
@@ -546,14 +494,21 @@ def shock(
     names = [n for n in right if n in moved and n in after]
     rng, rows = np.random.default_rng(0), []
     for k, fraction in enumerate(fractions):
-        cases = [_case(right[n][k], moved[n][k], after[n][:, k], whole) for n in names]
-        count = len(cases[0][0])
-        again = [
-            _mean_farther(cases, rng.multinomial(count, np.full(count, 1 / count)))
-            for _ in range(resamples)
-        ]
-        low, high = _interval(np.array(again))
-        shares = [failed[there > 0].mean() for _, failed, there in cases if there.any()]
+        distances = np.stack([moved[n][k].numpy() for n in names])
+        fails = np.stack([~right[n][k].numpy() for n in names])
+        counted = np.stack([(after[n][:, k].all(0) & whole).numpy() for n in names])
+        drawn = resample(
+            _mean_roc_auc,
+            distances,
+            fails,
+            counted,
+            axes=[{"pictures": 1}] * 3,
+            counted=("pictures",),
+            resamples=resamples,
+            seed=rng,
+        )
+        low, high = percentile_interval(drawn)
+        shares = [f[c].mean() for f, c in zip(fails, counted, strict=True) if c.any()]
         rows.append(
             {
                 "fraction": fraction,
@@ -562,7 +517,7 @@ def shock(
                 "retrained": float(np.mean([after[n][:, k].double().mean() for n in names])),
                 "moved": float(np.mean([moved[n][k].double().mean() for n in names])),
                 "failed": _mean_known(shares),
-                "farther": _mean_farther(cases, np.ones(count)),
+                "farther": _mean_roc_auc(distances, fails, counted, 1),
                 "low": low,
                 "high": high,
             }
@@ -570,13 +525,22 @@ def shock(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _case(right: Tensor, moved: Tensor, after: Tensor, whole: Tensor) -> tuple[np.ndarray, ...]:
-    """Of a method and fraction, [N] each: how far pictures have moved, which fail, and 1 for those
-    that count, 0 for the others."""
-    there = after.all(0) & whole
-    return moved.numpy(), ~right.numpy(), there.numpy().astype(float)
+def _mean_roc_auc(
+    distances: np.ndarray, fails: np.ndarray, counted: np.ndarray, pictures: np.ndarray | int
+) -> float:
+    """Mean over methods of the probability that a picture which fails has moved farther than one
+    which does not.
+
+    All [M,N]; `counted`: the pictures that count, of each method; `pictures` [N] or 1: how often.
+    """
+    areas = [
+        weighted_roc_auc(distance, failed, there * pictures)
+        for distance, failed, there in zip(distances, fails, counted, strict=True)
+    ]
+    return _mean_known(areas)
 
 
-def _mean_farther(cases: Sequence[tuple[np.ndarray, ...]], weights: np.ndarray) -> float:
-    """The mean of `_farther` over the methods' `_case`s, pictures weighted."""
-    return _mean_known([_farther(far, failed, there * weights) for far, failed, there in cases])
+def _mean_known(values: Sequence[float]) -> float:
+    """The mean of those that are not NaN; NaN of none."""
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else np.nan

@@ -6,7 +6,7 @@ Thresholds, layers, borders, classes, and the sanity checks that the paper leave
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import pandas as pd
@@ -17,24 +17,25 @@ from torch.nn import functional as F
 from lib import attribution, metrics
 from lib.attribution import rules
 from lib.attribution.engine import Engine
-from study.experiments.cleanliness import MAPS_VERSION, RECTGRAD, SHOWN, channel_sums, maps
-from study.experiments.deletion import over_batches, stored_or_computed, with_interval
-from study.experiments.hypothesis import at_layer
-from study.subjects.subject import Subject, batch
+from study.experiments.cleanliness import RECTGRAD, SHOWN, channel_sums, maps
+from study.experiments.deletion import with_interval
+from study.experiments.hypothesis import at_layer, mean_where
+from study.store.experiment import experiment
+from study.subjects.subject import Subject, batch, picture_rows
 
 
 def traced(
-    who: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None
+    studied: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """For every activation in the order of the forward pass, three tensors.
 
     Its output a, the gradient R that arrives, and what the rule lets through.
     """
-    return _trace(who, images, rule, target, border)[1]
+    return _trace(studied, images, rule, target, border)[1]
 
 
 def _trace(
-    who: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None
+    studied: Subject, images: Tensor, rule: Callable, target=None, border: str | None = None
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
     """What reaches the input, [N,C,H,W], and `traced`."""
     seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
@@ -45,7 +46,7 @@ def _trace(
         return passed
 
     reached = attribution.ruled_gradient(
-        who.model, images, target, "tracing", Engine(spy, smooth=True, border=border)
+        studied.model, images, target, "tracing", Engine(spy, smooth=True, border=border)
     )
     return reached, [seen[k] for k in sorted(seen)]
 
@@ -60,12 +61,17 @@ def rectified(q: float) -> Callable:
     return lambda g, unit: rules.rectgrad(g, unit, q=q)
 
 
+def _both_tables(content: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is kept of a sweep, as its two tables."""
+    return pd.DataFrame(content["rows"]), pd.DataFrame(content["layers"])
+
+
+@experiment("sweep", tolerance=0.02, sample="pictures", returns=_both_tables)
 def sweep(
-    who: Subject,
-    percentiles=(0, 10, 20, 40, 60, 80, 90, 95, 98, 99),
+    studied: Subject,
+    percentiles: Sequence[float] = (0, 10, 20, 40, 60, 80, 90, 95, 98, 99),
     *,
     batch_size: int = 16,
-    stored: bool = False,
     log: Callable = lambda line: None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the threshold does (section 5.1, Fig. 4).
@@ -81,54 +87,38 @@ def sweep(
             f"percentiles are {tuple(percentiles)}; they must include 20, "
             "with which maps are compared."
         )
-
-    def compute():
-        pictures, layers = [], []
-        for start in range(0, len(who.pictures), batch_size):
-            images = batch(who, slice(start, start + batch_size))
-            traces = {q: _trace(who, images, rectified(q), border="padded") for q in percentiles}
-            maps_at = {q: (images * reached).sum(1).cpu() for q, (reached, _) in traces.items()}
-            for q, (_, activations) in traces.items():
-                pictures += _sweep_pictures(start, q, maps_at[q], maps_at[20])
-                for layer, (a, g, _) in enumerate(activations, 1):
-                    layers += _sweep_layer(start, q, layer, a, g)
-            log(f"sweep  {who.title}  {start + len(images)} pictures")
-        layers = pd.DataFrame(layers)
-        layers["positive"] = layers["tau"] > 0
-        means = layers.groupby(["layer", "q"], as_index=False)[
-            ["zero", "silent", "tau", "positive"]
-        ].mean()
-        return {"rows": pictures, "layers": means.to_dict("records")}
-
-    content = stored_or_computed(
-        stored, "sweep", who, "", {"percentiles": list(percentiles), "maps": MAPS_VERSION}, compute
-    )
-    return pd.DataFrame(content["rows"]), pd.DataFrame(content["layers"])
+    pictures, layers = [], []
+    for place, images in studied.batches(batch_size):
+        traces = {q: _trace(studied, images, rectified(q), border="padded") for q in percentiles}
+        maps_at = {q: (images * reached).sum(1).cpu() for q, (reached, _) in traces.items()}
+        for q, (_, activations) in traces.items():
+            pictures += _sweep_pictures(place, q, maps_at[q], maps_at[20])
+            for layer, (a, g, _) in enumerate(activations, 1):
+                layers += _sweep_layer(place, q, layer, a, g)
+        log(f"sweep  {studied.title}  {place.stop} pictures")
+    layers = pd.DataFrame(layers)
+    layers["positive"] = layers["tau"] > 0
+    means = layers.groupby(["layer", "q"], as_index=False)[
+        ["zero", "silent", "tau", "positive"]
+    ].mean()
+    return {"rows": pictures, "layers": means.to_dict("records")}
 
 
-def _sweep_pictures(start: int, q: float, at_q: Tensor, at_20: Tensor) -> list[dict]:
+def _sweep_pictures(place: slice, q: float, at_q: Tensor, at_20: Tensor) -> list[dict]:
     """Rows of `sweep`'s first table: the maps at percentile q beside those at 20."""
     roughness = metrics.total_variation(at_q) / at_q.abs().sum((1, 2)).clamp(min=1e-30)
     like = metrics.rank_correlation(at_q, at_20)
     same = _same_top(at_20, at_q)
-    values = zip(roughness.tolist(), like.tolist(), same.tolist(), strict=True)
-    return [
-        {"picture": start + n, "q": q, "roughness": r, "like20": k, "top20": s}
-        for n, (r, k, s) in enumerate(values)
-    ]
+    return picture_rows(place, {"q": q}, roughness=roughness, like20=like, top20=same)
 
 
-def _sweep_layer(start: int, q: float, layer: int, a: Tensor, g: Tensor) -> list[dict]:
+def _sweep_layer(place: slice, q: float, layer: int, a: Tensor, g: Tensor) -> list[dict]:
     """What `sweep`'s second table averages: a layer's output `a` and the gradient `g` there."""
     score = a * g
     tau = rules.percentile(score, q)
     zero = (score == 0).flatten(1).double().mean(1)
     silent = (a == 0).flatten(1).double().mean(1)
-    values = zip(zero.tolist(), silent.tolist(), tau.tolist(), strict=True)
-    return [
-        {"picture": start + n, "layer": layer, "q": q, "zero": z, "silent": s, "tau": t}
-        for n, (z, s, t) in enumerate(values)
-    ]
+    return picture_rows(place, {"layer": layer, "q": q}, zero=zero, silent=silent, tau=tau)
 
 
 def _same_top(first: Tensor, second: Tensor, share: float = 0.05) -> Tensor:
@@ -142,7 +132,7 @@ def _same_top(first: Tensor, second: Tensor, share: float = 0.05) -> Tensor:
     return (highest(first) & highest(second)).sum(1) / count
 
 
-def accumulation(who: Subject, *, q: float = 98.0, batch_size: int = 100) -> pd.DataFrame:
+def accumulation(studied: Subject, *, q: float = 98.0, batch_size: int = 100) -> pd.DataFrame:
     """Noise accumulation (section 5.2, Figs. 6, 14), layer by layer.
 
     It is attribution on the background over that on the object. Attribution at a layer is the
@@ -151,31 +141,27 @@ def accumulation(who: Subject, *, q: float = 98.0, batch_size: int = 100) -> pd.
     background to that on the object, both plus 1e-12).
     """
     rows = []
-    for start in range(0, len(who.pictures), batch_size):
-        place = slice(start, start + batch_size)
-        images, masks = batch(who, place), who.pictures.masks[place]
+    for place, images in studied.batches(batch_size):
+        masks = studied.pictures.masks[place]
         for method in ("saliency", "rectgrad"):
-            for layer, values in enumerate(_attribution_by_layer(who, images, method, q)):
-                size = values.abs()
+            by_layer = _attribution_by_layer(studied, images, method, q)
+            for layer, values in enumerate(by_layer):
                 on = at_layer(masks, values)
-                off = 1 - on
-                inside = (size * on).sum((1, 2, 3)) / on.sum((1, 2, 3)).clamp(min=1e-6) + 1e-12
-                outside = (size * off).sum((1, 2, 3)) / off.sum((1, 2, 3)).clamp(min=1e-6) + 1e-12
-                rows += [
-                    {"picture": start + n, "method": method, "layer": layer, "ratio": r}
-                    for n, r in enumerate((outside / inside).tolist())
-                ]
+                inside = mean_where(values.abs(), on) + 1e-12
+                outside = mean_where(values.abs(), 1 - on) + 1e-12
+                same = {"method": method, "layer": layer}
+                rows += picture_rows(place, same, ratio=outside / inside)
     return pd.DataFrame(rows)
 
 
-def _attribution_by_layer(who: Subject, images: Tensor, method: str, q: float) -> list[Tensor]:
+def _attribution_by_layer(studied: Subject, images: Tensor, method: str, q: float) -> list[Tensor]:
     """The channel means that `accumulation` compares, from the input on, each [N,1,h,w]."""
     if method == "saliency":
-        traces = traced(who, images, plain)
-        at_input = attribution.saliency(who.model, images)
+        traces = traced(studied, images, plain)
+        at_input = attribution.saliency(studied.model, images)
     else:
-        traces = traced(who, images, rectified(q), border="padded")
-        at_input = attribution.rectgrad(who.model, images, q=q, final_threshold=False)
+        traces = traced(studied, images, rectified(q), border="padded")
+        at_input = attribution.rectgrad(studied.model, images, q=q, final_threshold=False)
     layers = [at_input]
     for a, g, passed in traces:
         if a.ndim == 4 and a.shape[-1] > 1:
@@ -183,14 +169,14 @@ def _attribution_by_layer(who: Subject, images: Tensor, method: str, q: float) -
     return [values.mean(1, keepdim=True) for values in layers]
 
 
-def fitting(who: Subject, methods) -> list[str]:
+def fitting(studied: Subject, methods) -> list[str]:
     """Those of the methods that find something to change in the network.
 
     PRR needs a max pooling.
     """
     engine = Engine(max_pool=rules.proportional)
-    with torch.enable_grad(), attribution.evaluating(who.model), engine:
-        who.model(batch(who, slice(0, 1)).requires_grad_())
+    with torch.enable_grad(), attribution.evaluating(studied.model), engine:
+        studied.model(batch(studied, slice(0, 1)).requires_grad_())
     return [m for m in methods if m != "rectgrad_prr" or engine.pools]
 
 
@@ -206,62 +192,66 @@ def fgsm(model, images: Tensor, eps: float, black: float, white: float) -> Tenso
 
 
 def adversarial(
-    who: Subject,
+    studied: Subject,
     methods=None,
     *,
     eps: float = 0.01,
     batch_size: int = 16,
-    stored: bool = False,
     log: Callable = lambda line: None,
+) -> pd.DataFrame:
+    """`under_attack` for each of these methods; None for all that fit the network."""
+
+    @cache
+    def attacks() -> list[tuple[Tensor, Tensor]]:
+        return _attacks(studied, eps, batch_size)
+
+    tables = []
+    for method in methods or fitting(studied, SHOWN):
+        tables.append(
+            under_attack(studied, method, eps=eps, attacks=attacks, batch_size=batch_size)
+        )
+        log(f"adversarial  {studied.title}  {method}")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _attacks(studied: Subject, eps: float, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    """Attacked pictures of every batch, and whether their prediction changed."""
+    model = studied.model
+    made = []
+    for _, images in studied.batches(batch_size):
+        attacked = fgsm(model, images, eps, model.black, model.white)
+        with torch.no_grad():
+            made.append((attacked, model(images).argmax(1) != model(attacked).argmax(1)))
+    return made
+
+
+@experiment("adversarial", tolerance=0.02, sample="pictures", free=("attacks", "batch_size"))
+def under_attack(
+    studied: Subject,
+    method: str,
+    *,
+    eps: float = 0.01,
+    attacks: Callable[[], list[tuple[Tensor, Tensor]]] | None = None,
+    batch_size: int = 16,
 ) -> pd.DataFrame:
     """Class sensitivity (section 5.2, Figs. 5b, 16).
 
     Maps of pictures and of their adversarial examples, each for its own prediction. Columns
     picture, method, correlation (Spearman's, of the two maps), changed (did the prediction?).
+    `attacks` returns the examples of every batch, where a caller has them for several methods.
     """
+    before = maps(studied, method, batch_size=batch_size)
+    made = attacks() if attacks else _attacks(studied, eps, batch_size)
     rows = []
-
-    @cache
-    def attack(start: int) -> tuple[Tensor, Tensor]:
-        """Attacked pictures of a batch, and whether the prediction changed.
-
-        They are the same for every method.
-        """
-        images = batch(who, slice(start, start + batch_size))
-        attacked = fgsm(who.model, images, eps, who.model.black, who.model.white)
-        with torch.no_grad():
-            return attacked, who.model(images).argmax(1) != who.model(attacked).argmax(1)
-
-    for method in methods or fitting(who, SHOWN):
-
-        def compute(method=method):
-            before = maps(who, method, batch_size=batch_size, stored=stored)
-            rows_of_method = []
-            for start in range(0, len(who.pictures), batch_size):
-                attacked, changed = attack(start)
-                after = channel_sums(who, method, attacked)
-                like = metrics.rank_correlation(before[start : start + batch_size], after)
-                values = zip(like.tolist(), changed.tolist(), strict=True)
-                rows_of_method += [
-                    {"picture": start + n, "method": method, "correlation": c, "changed": d}
-                    for n, (c, d) in enumerate(values)
-                ]
-            log(f"adversarial  {who.title}  {method}")
-            return {"rows": rows_of_method}
-
-        rows += stored_or_computed(
-            stored,
-            "adversarial",
-            who,
-            method,
-            {"method": method, "eps": eps, "maps": MAPS_VERSION},
-            compute,
-        )["rows"]
-    return pd.DataFrame(rows)
+    for (place, _), (attacked, changed) in zip(studied.batches(batch_size), made, strict=True):
+        after = channel_sums(studied, method, attacked)
+        like = metrics.rank_correlation(before[place], after)
+        rows += picture_rows(place, {"method": method}, correlation=like, changed=changed)
+    return rows
 
 
 def second_class(
-    who: Subject, methods=("rectgrad", "guided_backprop", "saliency"), *, batch_size: int = 16
+    studied: Subject, methods=("rectgrad", "guided_backprop", "saliency"), *, batch_size: int = 16
 ) -> pd.DataFrame:
     """Rank correlation of the maps of the two likeliest classes.
 
@@ -269,26 +259,29 @@ def second_class(
     claim 2 compares it with RectGrad.
     """
     rows = []
-    for start in range(0, len(who.pictures), batch_size):
-        images = batch(who, slice(start, start + batch_size))
+    for place, images in studied.batches(batch_size):
         with torch.no_grad():
-            two = who.model(images).topk(2).indices
+            two = studied.model(images).topk(2).indices
         for method in methods:
-            function = attribution.METHODS[method].function
-            options = {"final_threshold": False} if method in RECTGRAD else {}
-            pair = [function(who.model, images, two[:, k].contiguous(), **options) for k in (0, 1)]
-            if method == "guided_backprop":
-                pair = [images * attributions for attributions in pair]
-            pair = [attributions.sum(1) for attributions in pair]
-            rows += [
-                {"picture": start + n, "method": method, "correlation": c}
-                for n, c in enumerate(metrics.rank_correlation(*pair).tolist())
-            ]
+            first, second = (
+                _summed(studied, method, images, two[:, k].contiguous()) for k in (0, 1)
+            )
+            like = metrics.rank_correlation(first, second)
+            rows += picture_rows(place, {"method": method}, correlation=like)
     return pd.DataFrame(rows)
 
 
+def _summed(studied: Subject, method: str, images: Tensor, target: Tensor) -> Tensor:
+    """The map of a method for one class, [n,H,W], as `second_class` compares it."""
+    options = {"final_threshold": False} if method in RECTGRAD else {}
+    attributions = attribution.METHODS[method].function(studied.model, images, target, **options)
+    if method == "guided_backprop":
+        attributions = images * attributions
+    return attributions.sum(1)
+
+
 def border(
-    who: Subject, settings=("off", "padded", "half_kernel", "released"), *, batch_size: int = 16
+    studied: Subject, settings=("off", "padded", "half_kernel", "released"), *, batch_size: int = 16
 ) -> pd.DataFrame:
     """What the padding trick does (appendix C.1).
 
@@ -297,19 +290,15 @@ def border(
     area).
     """
     rows = []
-    for start in range(0, len(who.pictures), batch_size):
-        images = batch(who, slice(start, start + batch_size))
+    for place, images in studied.batches(batch_size):
         for setting in settings:
             options = {"padding_trick": False} if setting == "off" else {"border": setting}
-            size = channel_sums(who, "rectgrad", images, **options).abs()
+            size = channel_sums(studied, "rectgrad", images, **options).abs()
             width = max(1, size.shape[-1] // 16)
             ring = torch.ones(size.shape[1:], dtype=torch.bool)
             ring[width:-width, width:-width] = False
             share = (size * ring).sum((1, 2)) / size.sum((1, 2)).clamp(min=1e-30)
-            rows += [
-                {"picture": start + n, "setting": setting, "ring": r}
-                for n, r in enumerate((share / ring.double().mean()).tolist())
-            ]
+            rows += picture_rows(place, {"setting": setting}, ring=share / ring.double().mean())
     return pd.DataFrame(rows)
 
 
@@ -340,13 +329,24 @@ def redraw_weights(module: torch.nn.Module, generator: torch.Generator) -> None:
 
 
 def sanity(
-    who: Subject,
+    studied: Subject,
     methods=None,
     *,
     seed: int = 0,
     batch_size: int = 50,
-    stored: bool = False,
     log: Callable = lambda line: None,
+) -> pd.DataFrame:
+    """`with_redrawn_weights` for each of these methods; None for all that fit the network."""
+    tables = []
+    for method in methods or fitting(studied, attribution.METHODS):
+        tables.append(with_redrawn_weights(studied, method, seed=seed, batch_size=batch_size))
+        log(f"sanity  {studied.title}  {method}")
+    return pd.concat(tables, ignore_index=True)
+
+
+@experiment("sanity", tolerance=0.05)
+def with_redrawn_weights(
+    studied: Subject, method: str, *, seed: int = 0, batch_size: int = 50
 ) -> pd.DataFrame:
     """Does a method notice that weights are gone (Adebayo et al. 2018)?
 
@@ -358,35 +358,14 @@ def sanity(
     map is 0 everywhere once weights are redrawn).
     """
     rows = []
-    for method in methods or fitting(who, attribution.METHODS):
-
-        def compute(method=method):
-            rows_of_method = _sanity_rows(who, method, seed, batch_size)
-            log(f"sanity  {who.title}  {method}")
-            return {"rows": rows_of_method}
-
-        rows += stored_or_computed(
-            stored,
-            "sanity",
-            who,
-            method,
-            {"method": method, "seed": seed, "maps": MAPS_VERSION, "redraw": "zero mean"},
-            compute,
-        )["rows"]
-    return pd.DataFrame(rows)
-
-
-def _sanity_rows(who: Subject, method: str, seed: int, batch_size: int) -> list[dict]:
-    """The rows of `sanity` for one method."""
-    rows = []
-    before = _sanity_maps(who, who.model, method, None, batch_size).abs()
+    before = _sanity_maps(studied, studied.model, method, None, batch_size).abs()
     for mode in ("cascading", "independent"):
         generator = torch.Generator().manual_seed(seed)
-        model = copy.deepcopy(who.model)
+        model = copy.deepcopy(studied.model)
         for depth, (name, module) in enumerate(weighted_layers(model), 1):
             intact = copy.deepcopy(module.state_dict())
             redraw_weights(module, generator)
-            after = _sanity_maps(who, model, method, who.model, batch_size).abs()
+            after = _sanity_maps(studied, model, method, studied.model, batch_size).abs()
             rows.append(
                 {
                     "method": method,
@@ -404,15 +383,15 @@ def _sanity_rows(who: Subject, method: str, seed: int, batch_size: int) -> list[
     return rows
 
 
-def _sanity_maps(who: Subject, model, method: str, target_of, batch_size: int) -> Tensor:
+def _sanity_maps(studied: Subject, model, method: str, target_of, batch_size: int) -> Tensor:
     """Maps by the weights of `model`, for the class that `target_of`, or else it, predicts."""
 
     def maps_of(images):
         with torch.no_grad():
             target = (target_of or model)(images).argmax(1)
-        return channel_sums(who._replace(model=model), method, images, target)
+        return channel_sums(studied._replace(model=model), method, images, target)
 
-    return over_batches(who, maps_of, batch_size)
+    return studied.over_batches(maps_of, batch_size)
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:

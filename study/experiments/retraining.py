@@ -2,7 +2,7 @@
 or all the rest, and retrain.
 
 A cell is one retraining: a method, a fraction, ROAR or KAR, a seed. `plan` lists the cells, the
-most useful first, and `run` computes them through study.store.results.map_cells;
+most useful first, and `run` computes them through study.store.runner.map_cells;
 study.experiments.retraining_tables says what they show.
 """
 
@@ -16,18 +16,23 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lib import attribution
+from lib import attribution, metrics
 from lib.attribution import crosses
 from study.experiments import cleanliness
-from study.store import results
-from study.store.results import Cell
+from study.store import cells as store
+from study.store import stamps
+from study.store.cells import Cell, one_at_a_time, pack, unpack
+from study.store.cells import key as cell_key
+from study.store.experiment import experiment
+from study.store.runner import map_cells
 from study.subjects import networks, sources, training
-from study.subjects.sources import to_range
-from study.subjects.subject import Subject, batch, subject
+from study.subjects.pictures import to_range
+from study.subjects.subject import Subject, subject
 from study.subjects.training import Protocol
 
 # the rows of Table 1
@@ -69,7 +74,7 @@ PROTOCOLS = {
     "full": FULL,
 }
 CHUNK = 1000  # pictures in one stored piece of ranks
-RANKS_VERSION = 1  # of ranks and of cells; rises when a kernel changes what it returns
+NOISE = 1e-4  # of the released code: equal values fall in a random order
 # of a protocol; younger fields only where they are not their default
 KEYED = (
     "epochs",
@@ -83,33 +88,34 @@ KEYED = (
 )
 
 
-def ranks(who: Subject, method: str, *, batch_size: int = 250, stored: bool = False) -> Tensor:
+def ranks(studied: Subject, method: str, *, batch_size: int = 250) -> Tensor:
     """Each pixel's place in its picture, the most important first, for the predicted class: uint16
     [N,H,W].
 
     Paper Noise's maps: channel sums (of RectGrad its positive part), plus noise of scale 1e-4 so
     that equal values fall in a random order. A name after "thresholded:" asks for `thresholded`
-    ranks. With `stored`, pieces of `CHUNK` pictures are kept under data/cache/ranks/, each computed
-    by one process.
+    ranks. Of a subject whose results are stored, pieces of `CHUNK` pictures are kept under
+    data/cache/ranks/, each computed by one process.
     """
     if method.startswith(cleanliness.THRESHOLDED):
         baseline = method.removeprefix(cleanliness.THRESHOLDED)
-        places = ranks(who, baseline, batch_size=batch_size, stored=stored)
+        places = ranks(studied, baseline, batch_size=batch_size)
         return thresholded(places, torch.Generator().manual_seed(0))
-    pixels = who.pictures.images[0, 0].numel()
+    pixels = studied.pictures.images[0, 0].numel()
     if pixels > 2**16:
         raise ValueError(
-            f"pictures of {who.pictures.name} have {pixels} pixels; ranks are kept for at most "
+            f"pictures of {studied.pictures.name} have {pixels} pixels; ranks are kept for at most "
             f"{2**16}."
         )
     name = ""
-    if stored:
-        name = results.key({**who.identity, "method": method, "chunk": CHUNK}, RANKS_VERSION)
+    if studied.stored:
+        code = stamps.code(ranks)  # ranks of other code are not found
+        name = cell_key({**studied.identity, "method": method, "chunk": CHUNK, "code": code})
     pieces = []
-    for start in range(0, len(who.pictures), CHUNK):
-        part = who._replace(pictures=who.pictures.take(slice(start, start + CHUNK)))
+    for start in range(0, len(studied.pictures), CHUNK):
+        part = studied.take(slice(start, start + CHUNK))
         compute = partial(_ranked, part, method, torch.Generator().manual_seed(start), batch_size)
-        pieces.append(_kept_ranks(f"{name}-{start}", compute) if stored else compute())
+        pieces.append(_kept_ranks(f"{name}-{start}", compute) if studied.stored else compute())
     return torch.cat(pieces)
 
 
@@ -117,7 +123,7 @@ def _kept_ranks(name: str, compute: Callable[[], Tensor]) -> Tensor:
     """Ranks from their file, or computed and written, while any other process that wants them
     waits."""
     path = sources.CACHE / "ranks" / f"{name}.npy"
-    with results.one_at_a_time(f"ranks-{name}"):
+    with one_at_a_time(f"ranks-{name}"):
         return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
 
 
@@ -130,14 +136,12 @@ def _ranked(part: Subject, method: str, generator: torch.Generator, batch_size: 
         if method in crosses.CONTROLS:
             return crosses.CONTROLS[method][0](images.cpu(), generator)
         entry = attribution.METHODS[method]
-        return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"]).cpu()
+        return attribution.to_map(entry.function(part.model, images), entry.reduce["noise"])
 
     with _single_precision():
-        maps = [
-            mapped(batch(part, slice(start, start + batch_size)))
-            for start in range(0, len(part.pictures), batch_size)
-        ]
-        return order(torch.cat(maps), generator)
+        maps = part.over_batches(mapped, batch_size).to(_device())
+    places = metrics.pixel_order(maps, noise=NOISE, generator=generator)
+    return places.to("cpu", torch.int32).to(torch.uint16)
 
 
 @contextmanager
@@ -151,25 +155,6 @@ def _single_precision():
         torch.backends.cudnn.allow_tf32 = before
 
 
-def order(found: Tensor, generator: torch.Generator) -> Tensor:
-    """Each pixel's place in its map, uint16 [N,H,W], the highest first; noise of scale 1e-4 puts
-    equal values in a random order."""
-    found = found + 1e-4 * torch.randn(found.shape, generator=generator)
-    return _places_of(-found.flatten(1)).view(found.shape)
-
-
-def _places_of(values: Tensor) -> Tensor:
-    """Each value's place in its row, the smallest first and of equal ones the first: uint16 like
-    `values` [N,P]."""
-    return (
-        values.to(_device())
-        .argsort(dim=1, stable=True)
-        .argsort(1)
-        .to("cpu", torch.int32)
-        .to(torch.uint16)
-    )
-
-
 def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
     """Ranks [N,H,W] after paper Noise's final threshold, as the released code has it
     (`cleanliness.treat`): values from the 95th percentile on keep their places, all others are
@@ -177,12 +162,14 @@ def thresholded(places: Tensor, generator: torch.Generator) -> Tensor:
     count = places[0].numel()
     kept = count - math.ceil(0.95 * (count - 1))
 
-    def score(part):
+    pieces = []
+    for part in places.split(CHUNK):
+        part = part.flatten(1).float()
         drawn = kept + torch.rand(part.shape, generator=generator)
-        return torch.where(part < kept, part, drawn)
-
-    parts = [_places_of(score(part.flatten(1).float())) for part in places.split(CHUNK)]
-    return torch.cat(parts).view_as(places)
+        score = torch.where(part < kept, part, drawn).to(_device())
+        order = score.argsort(dim=1, stable=True).argsort(1)
+        pieces.append(order.to("cpu", torch.int32).to(torch.uint16))
+    return torch.cat(pieces).view_as(places)
 
 
 def occluded(places: Tensor | tuple[int, ...], fraction: float, mode: str, seed: int = 0) -> Tensor:
@@ -205,20 +192,22 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@lru_cache(maxsize=1)
-def _studied(dataset: str, model: str, weights: str, count: int | None) -> dict[str, Subject]:
+@lru_cache(maxsize=2)
+def _studied(
+    dataset: str, model: str, weights: str, count: int | None, stored: bool
+) -> dict[str, Subject]:
     """Network and pictures of both splits; a worker reads them once."""
     return {
-        split: subject(dataset, model, weights, split=split, count=count)
+        split: subject(dataset, model, weights, split=split, count=count, stored=stored)
         for split in ("train", "test")
     }
 
 
 @lru_cache(maxsize=2)
 def _places(
-    dataset: str, model: str, weights: str, count: int | None, method: str, split: str, stored: bool
+    dataset: str, model: str, weights: str, count: int | None, stored: bool, method: str, split: str
 ) -> Tensor:
-    return ranks(_studied(dataset, model, weights, count)[split], method, stored=stored)
+    return ranks(_studied(dataset, model, weights, count, stored)[split], method)
 
 
 def retrain(p: dict, stored_ranks: bool = True) -> dict:
@@ -229,10 +218,10 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     training set; under `HOLES` all others are white. Beside the rows, "correct" keeps which test
     pictures were right, for resampling.
     """
-    study = p["dataset"], p["model"], p["weights"], p["count"]
+    study = p["dataset"], p["model"], p["weights"], p["count"], stored_ranks
     both = _studied(*study)
     _check_unchanged(p, both)
-    pictures = {split: who.pictures for split, who in both.items()}
+    pictures = {split: studied.pictures for split, studied in both.items()}
     network = networks.load(
         p["model"], classes=pictures["train"].classes, seed=p["seed"], device=_device()
     )
@@ -240,7 +229,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
 
     def inputs(split):
         def places():
-            return _places(*study, p["method"], split, stored_ranks)
+            return _places(*study, p["method"], split)
 
         return _occluded_inputs(p, pictures[split], places, mean, network)
 
@@ -259,7 +248,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
         "rows": [
             {"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": len(labels)}
         ],
-        "correct": results.pack(right),
+        "correct": pack(right),
     }
 
 
@@ -356,7 +345,7 @@ def plan(
             f"seed {taken} is that of the explained network {model} {tag}, whose first weights it "
             "would share; give others."
         )
-    both = _studied(dataset, model, tag, count)
+    both = _studied(dataset, model, tag, count, False)
     common = {
         "dataset": dataset,
         "count": count,
@@ -398,7 +387,7 @@ def _cell(common: dict, method: str, mode: str, fraction: float, protocol: Proto
         "seed": protocol.seed,
         "protocol": _keyed_fields(protocol),
     }
-    return Cell("roar", label, parameters, RANKS_VERSION)
+    return Cell("roar", label, parameters)
 
 
 def _keyed_fields(protocol: Protocol) -> dict:
@@ -450,16 +439,16 @@ def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
         wanted[study, p["method"]] = None
     for study, method in wanted:
         if method not in ("none", "random"):
-            for who in _studied(*study).values():
-                ranks(who, method, stored=True)
-                log(f"ranks  {who.title}  {method}")
+            for studied in _studied(*study, True).values():
+                ranks(studied, method)
+                log(f"ranks  {studied.title}  {method}")
     torch.cuda.empty_cache()  # the workers need it; nothing where there is no GPU
 
 
 def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd.DataFrame:
-    """Compute what is not stored of these cells (`options` of study.store.results.map_cells) and
+    """Compute what is not stored of these cells (`options` of study.store.runner.map_cells) and
     return all of them as `tidy` does."""
-    return tidy(results.map_cells(retrain, cells, **options), explained)
+    return tidy(map_cells(retrain, cells, **options), explained)
 
 
 def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.DataFrame:
@@ -492,7 +481,36 @@ def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFr
     if explained is not None:
         columns += ["where_right", "where_wrong"]
         for row, c in zip(rows, contents, strict=True):
-            right = results.unpack(c["correct"]).double()
+            right = unpack(c["correct"]).double()
             row["where_right"] = right[explained].mean().item()
             row["where_wrong"] = right[~explained].mean().item()
     return pd.DataFrame(rows, columns=columns)
+
+
+def short_and_cheap(parameters: dict) -> bool:
+    """Can this cell be computed again in minutes, the ranks of its maps included?"""
+    cheap = ("none", "random", "saliency", "rectgrad")
+    return parameters["protocol"]["epochs"] == SHORT.epochs and parameters["method"] in cheap
+
+
+def reach(content: dict) -> float:
+    """How far a cell that is computed again may lie: three standard deviations over seeds, or two
+    points."""
+    p = content["parameters"]
+    same = [
+        c["rows"][0]["accuracy"]
+        for c in store.of("roar")
+        if all(c["parameters"][k] == p[k] for k in ("method", "mode", "fraction", "dataset"))
+        and c["parameters"]["protocol"]["epochs"] == p["protocol"]["epochs"]
+    ]
+    return max(0.02, 3 * float(np.std(same, ddof=1)) if len(same) > 1 else 0)
+
+
+# not replaced by the experiment: worker processes find the function by its name
+experiment(
+    "roar",
+    tolerance=0,
+    again=lambda content: retrain(content["parameters"]),
+    drawn=short_and_cheap,
+    reach=reach,
+)(retrain)

@@ -1,8 +1,8 @@
 """What the stored retrainings of study.experiments.retraining say: areas under ROAR's and over
 KAR's curves, differences from random, tests, agreement.
 
-`found` is a table as of `study.experiments.retraining.tidy`, a row a retraining; areas are a row a
-method, mode and seed.
+`accuracies` is a table as of `study.experiments.retraining.tidy`, a row a retraining; `area_table`
+one as of `areas`, a row a method, mode and seed.
 """
 
 from __future__ import annotations
@@ -14,18 +14,26 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import f_oneway
+from scipy.stats import t as student
 
 from lib import metrics
+from lib.metrics.statistics import (
+    holm,
+    spearman_interval,
+    t_half_width,
+    t_interval,
+    two_way_residual,
+)
 from study.experiments.retraining import (
     FRACTIONS,
     HOLES,
     MODES,
     PRINTED,
-    RANKS_VERSION,
     SHORT,
     tidy,
 )
-from study.store import results
+from study.store import cells
 from study.subjects.training import Protocol
 
 
@@ -38,19 +46,18 @@ def stored(
 ) -> pd.DataFrame:
     """What is stored at this protocol, as `tidy` returns it; `current`: of maps of these weights
     alone (their fingerprint)."""
-    cells = [
+    kept = [
         c
         for c in _stored_cells(protocol, dataset, model, weights, current)
         if c["parameters"]["mode"] != HOLES
     ]
-    found = tidy(cells)
-    found.attrs["test_data"] = cells[0]["parameters"]["test_data"] if cells else ""
-    return found
+    accuracies = tidy(kept)
+    accuracies.attrs["test_data"] = kept[0]["parameters"]["test_data"] if kept else ""
+    return accuracies
 
 
 def _stored_cells(protocol, dataset, model, weights, current) -> list[dict]:
-    """Cells of this version and protocol; of two copies of the data, those of the one that has
-    more."""
+    """Cells of this protocol; of two copies of the data, those of the one that has more."""
     wanted = {"dataset": dataset, "model": model, "weights": weights or dataset, "count": None}
     if current:
         wanted["weights_hash"] = current
@@ -58,16 +65,14 @@ def _stored_cells(protocol, dataset, model, weights, current) -> list[dict]:
     def same_protocol(p):
         return replace(Protocol(**p["protocol"]), seed=0) == replace(protocol, seed=0)
 
-    cells = [
+    kept = [
         c
-        for c in results.cells("roar")
-        if wanted.items() <= c["parameters"].items()
-        and c["version"] == RANKS_VERSION
-        and same_protocol(c["parameters"])
+        for c in cells.of("roar")
+        if wanted.items() <= c["parameters"].items() and same_protocol(c["parameters"])
     ]
-    pixels = [(c["parameters"]["data"], c["parameters"]["test_data"]) for c in cells]
+    pixels = [(c["parameters"]["data"], c["parameters"]["test_data"]) for c in kept]
     most = max(pixels, key=lambda p: (pixels.count(p), p), default=None)
-    return [c for c, p in zip(cells, pixels, strict=True) if p == most]
+    return [c for c, p in zip(kept, pixels, strict=True) if p == most]
 
 
 def flags(
@@ -94,7 +99,7 @@ def curves_of(
     for c in contents:
         p = c["parameters"]
         curve = curves.setdefault((p["method"], p["mode"], p["seed"]), {})
-        curve[p["fraction"]] = results.unpack(c["correct"]).numpy()
+        curve[p["fraction"]] = cells.unpack(c["correct"]).numpy()
     shares = {key: (0.0,) if key[0] == "none" else fractions for key in curves}
     return {
         key: np.stack([curve[f] for f in shares[key]])
@@ -120,10 +125,10 @@ def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
         for (method, mode, _), right in flags(current=current).items()
         if mode in ("kar", "none") and method in wanted
     ]
-    table = pd.DataFrame(rows, columns=["method", "right", "wrong"])
-    if set(table["method"]) != wanted:
-        return table.iloc[:0].set_index("method")
-    return table.groupby("method").mean()
+    of_seeds = pd.DataFrame(rows, columns=["method", "right", "wrong"])
+    if set(of_seeds["method"]) != wanted:
+        return of_seeds.iloc[:0].set_index("method")
+    return of_seeds.groupby("method").mean()
 
 
 def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
@@ -132,7 +137,7 @@ def weights_of_span(fractions: Sequence[float] = FRACTIONS) -> np.ndarray:
     return (np.append(steps, 0) + np.insert(steps, 0, 0)) / 2 / (fractions[-1] - fractions[0])
 
 
-def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
+def areas(accuracies: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
     """Table 1's numbers, one a method, mode and seed: columns method, mode, seed, span, extended.
 
     ROAR: area under accuracy against fraction, lower is better. KAR: area over it, lower is better
@@ -140,11 +145,11 @@ def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
     divided by their span. `extended`: with the accuracy without occlusion at the end where nothing
     is removed and 1/`classes` where everything is. Curves that lack a fraction are left out.
     """
-    whole = found[found["method"] == "none"].set_index("seed")["accuracy"]
-    kept = found[found["method"] != "none"]
-    fractions = sorted(kept["fraction"].unique())
+    whole = accuracies[accuracies["method"] == "none"].set_index("seed")["accuracy"]
+    occluded = accuracies[accuracies["method"] != "none"]
+    fractions = sorted(occluded["fraction"].unique())
     rows = []
-    for (method, mode, seed), curve in kept.groupby(["method", "mode", "seed"], sort=False):
+    for (method, mode, seed), curve in occluded.groupby(["method", "mode", "seed"], sort=False):
         curve = curve.set_index("fraction")["accuracy"]
         if sorted(curve.index) != fractions or len(fractions) < 2 or seed not in whole.index:
             continue
@@ -163,39 +168,7 @@ def areas(found: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "mode", "seed", "span", "extended"])
 
 
-def over_seeds(values: Sequence[Sequence[float]]) -> tuple[np.ndarray, float]:
-    """Means of M methods over S seeds, and the half-width of their 95 % intervals; `values` is
-    [M,S], NaN of a single seed.
-
-    The variance over seeds is pooled over methods, which no other choice can carry: two seeds alone
-    leave one degree of freedom, an interval nine times as wide as what it measures.
-    """
-    values = np.asarray(values, dtype=float)
-    methods, seeds = values.shape
-    if seeds < 2:
-        return values.mean(1), float("nan")
-    from scipy.stats import t
-
-    degrees = methods * (seeds - 1)
-    squares = ((values - values.mean(1, keepdims=True)) ** 2).sum()
-    return values.mean(1), float(t.ppf(0.975, degrees) * (squares / degrees / seeds) ** 0.5)
-
-
-def _residual(values: np.ndarray) -> tuple[float, int]:
-    """Variance that is left when every method's and every seed's mean is taken out, and its degrees
-    of freedom; [M,S,...], of the rest each for itself."""
-    methods, seeds = values.shape[:2]
-    rest = (
-        values
-        - values.mean(0, keepdims=True)
-        - values.mean(1, keepdims=True)
-        + values.mean((0, 1), keepdims=True)
-    )
-    degrees = (methods - 1) * (seeds - 1) * int(np.prod(values.shape[2:]))
-    return float((rest**2).sum() / degrees) if degrees else float("nan"), degrees
-
-
-def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+def against_random(area_table: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
     """Every method's area less that of the random baseline, paired by seed: method, mode, seeds,
     area, area_low, area_high, difference, low, high.
 
@@ -215,7 +188,7 @@ def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
         "high",
     ]
     rows = []
-    for mode, part in found.groupby("mode", sort=False):
+    for mode, part in area_table.groupby("mode", sort=False):
         wide = part.pivot(index="method", columns="seed", values=rule)
         wide = wide.loc[list(dict.fromkeys(part["method"]))].dropna(axis=1)
         if "random" not in wide.index or not wide.shape[1]:
@@ -226,13 +199,9 @@ def against_random(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
 
 def _differences(mode: str, wide: pd.DataFrame) -> list[dict]:
     """The rows of `against_random` of one mode; `wide` are its areas, methods by seeds."""
-    from scipy.stats import t
-
-    means, half = over_seeds(wide.to_numpy())
-    variance, degrees = _residual(wide.to_numpy())
-    reach = float("nan")
-    if degrees:
-        reach = float(t.ppf(0.975, degrees) * (2 * variance / wide.shape[1]) ** 0.5)
+    seeds = wide.shape[1]
+    means, half = t_interval(wide.to_numpy())
+    reach = t_half_width(*two_way_residual(wide.to_numpy()), seeds, seeds)
     rows = []
     for method, area in zip(wide.index, means, strict=True):
         change = area - means[wide.index.get_loc("random")]
@@ -241,7 +210,7 @@ def _differences(mode: str, wide: pd.DataFrame) -> list[dict]:
             {
                 "method": method,
                 "mode": mode,
-                "seeds": wide.shape[1],
+                "seeds": seeds,
                 "area": area,
                 "area_low": area - half,
                 "area_high": area + half,
@@ -253,30 +222,21 @@ def _differences(mode: str, wide: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def mean_of_both(found: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+def mean_of_both(area_table: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
     """`against_random` of the mean of a method's ROAR and KAR areas (`areas`), one a seed; mode is
     "mean".
 
     At one share both cut the picture along the same line. What the line gives away raises one area
     and lowers the other.
     """
-    sides = found.pivot(index=["method", "seed"], columns="mode", values=rule)
-    sides = sides.reindex(columns=MODES).loc[list(dict.fromkeys(found["method"]))]
+    sides = area_table.pivot(index=["method", "seed"], columns="mode", values=rule)
+    sides = sides.reindex(columns=MODES).loc[list(dict.fromkeys(area_table["method"]))]
     # a method and seed that lacks one of the two areas has no mean
     means = sides.mean(axis=1, skipna=False).dropna().rename(rule)
     return against_random(means.reset_index().assign(mode="mean"), rule)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number by Holm's step-down rule (1979)."""
-    order = np.argsort(p)
-    corrected = np.maximum.accumulate([(len(p) - k) * p[i] for k, i in enumerate(order)])
-    out = np.empty(len(p))
-    out[order] = np.minimum(corrected, 1)
-    return out.tolist()
-
-
-def compared(found: pd.DataFrame) -> pd.DataFrame:
+def compared(accuracies: pd.DataFrame) -> pd.DataFrame:
     """Every pair of methods, paired by seed and fraction: mode, first, second, n, difference of
     accuracies, p, p_corrected.
 
@@ -285,8 +245,8 @@ def compared(found: pd.DataFrame) -> pd.DataFrame:
     other seeds on the same test pictures. NaN for one seed. A signed-rank test could not reach
     0.05: two seeds by five fractions leave 0.002 at best, before correction.
     """
-    rows = []
-    for mode, part in found[found["method"] != "none"].groupby("mode", sort=False):
+    rows, occluded = [], accuracies[accuracies["method"] != "none"]
+    for mode, part in occluded.groupby("mode", sort=False):
         wide = part.pivot(index="method", columns=["seed", "fraction"], values="accuracy")
         wide = wide.loc[list(dict.fromkeys(part["method"]))]
         whole = [s for s in dict.fromkeys(part["seed"]) if not wide[s].isna().any(axis=None)]
@@ -301,9 +261,7 @@ def compared(found: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(mode: str, methods: list[str], cube: np.ndarray) -> list[dict]:
     """The rows of `compared` of one mode; `cube` are the accuracies [M,S,F] of its methods."""
-    from scipy.stats import t
-
-    variance, degrees = _residual(cube)
+    variance, degrees = two_way_residual(cube)
     error = (2 * variance / cube[0].size) ** 0.5
     tests = []
     for i, j in combinations(range(len(methods)), 2):
@@ -311,7 +269,7 @@ def _pairs(mode: str, methods: list[str], cube: np.ndarray) -> list[dict]:
         if not degrees:
             p = float("nan")
         elif error:
-            p = float(2 * t.sf(abs(change) / error, degrees))
+            p = float(2 * student.sf(abs(change) / error, degrees))
         else:  # nothing varies, so that any difference is certain
             p = float(change == 0)
         tests.append(
@@ -324,19 +282,17 @@ def _pairs(mode: str, methods: list[str], cube: np.ndarray) -> list[dict]:
                 "p": p,
             }
         )
-    corrected = holm([test["p"] for test in tests]) if degrees else [float("nan")] * len(tests)
+    corrected = holm([test["p"] for test in tests])
     return [
         test | {"p_corrected": p_corrected}
         for test, p_corrected in zip(tests, corrected, strict=True)
     ]
 
 
-def spread(found: pd.DataFrame) -> pd.DataFrame:
+def analysis_of_variance(accuracies: pd.DataFrame) -> pd.DataFrame:
     """Do methods differ by more than seeds do? Columns mode, fraction, between (sd of the methods'
     means), within (sd over seeds, pooled over methods), ratio, p (one-way analysis of variance)."""
-    from scipy.stats import f_oneway
-
-    occluded = found[found["method"] != "none"]
+    occluded = accuracies[accuracies["method"] != "none"]
     rows = []
     for (mode, fraction), part in occluded.groupby(["mode", "fraction"], sort=False):
         groups = [g["accuracy"].to_numpy() for _, g in part.groupby("method") if len(g) > 1]
@@ -357,7 +313,7 @@ def spread(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mode", "fraction", "between", "within", "ratio", "p"])
 
 
-def agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+def protocol_agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     """Do two protocols rank the methods alike? Spearman's correlation of their accuracies where
     both have cells, with a 95 % bootstrap interval over methods: columns mode, fraction, methods,
     correlation, low, high."""
@@ -370,10 +326,9 @@ def agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
         both = [m for m in of_full.index if m in of_short.index]
         if len(both) < 3:
             continue
-        value, low, high = metrics.bootstrap_of(
-            metrics.spearman,
-            torch.tensor(of_full[both].tolist()),
-            torch.tensor(of_short[both].tolist()),
+        # in float32, so that means over seeds that differ by rounding alone are equal
+        value, low, high = spearman_interval(
+            of_full[both].to_numpy(np.float32), of_short[both].to_numpy(np.float32)
         )
         rows.append(
             {

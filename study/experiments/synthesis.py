@@ -12,7 +12,6 @@ import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,14 +24,15 @@ from lib import attribution, metrics
 from lib.attribution import crosses
 from lib.metrics import PAPER_FRACTIONS
 from study.experiments import cleanliness, deletion, response, retraining, retraining_tables
-from study.experiments.deletion import FILLS, over_batches, stored_or_computed
-from study.store import results
+from study.experiments.deletion import FILLS
+from study.store import cells, stamps
+from study.store.experiment import experiment, unpacked
+from study.store.experiment import whole as whole_content
 from study.subjects import networks, sources
-from study.subjects.subject import Subject, batch, batch_size, check_count, subject
+from study.subjects.subject import Subject, batch_size, check_count, subject
 
 NETWORK = attribution.METHODS | crosses.NEW  # methods that look at a network
 SHUFFLED = "shuffled:"  # before a method's name: its map with pixels in other places
-MAPS_VERSION = 1  # rises when a kernel changes what it returns
 
 
 class Metric(NamedTuple):
@@ -97,10 +97,10 @@ def family(new: Sequence[str]) -> list[str]:
 class Study(NamedTuple):
     """What methods are measured on; None where there is no such thing for the dataset."""
 
-    who: Subject  # network and pictures
+    whole: Subject  # network and pictures
     # fewer of them at random, since some datasets come class by class, for what needs new maps
     # (sanity, another class)
-    few: Subject
+    fewer: Subject
     twin: Subject | None  # the same kind of network, trained and shown with the random patch
     masked: Subject | None  # correctly classified pictures whose object has a mask
     index: Tensor  # which pictures of the test split these are
@@ -114,6 +114,7 @@ def study(
     count: int | None = None,
     few: int | None = None,
     held_out: bool = False,
+    stored: bool = False,
 ) -> Study:
     """The pictures of a study, `count` of the test split drawn at random, the same ones each time;
     `held_out`: as many others.
@@ -122,35 +123,28 @@ def study(
     """
     check_count("images", count)
     check_count("few", few)
-    whole = subject(dataset, model, weights)
-    total = len(whole.pictures)
+    every = subject(dataset, model, weights, stored=stored)
+    total = len(every.pictures)
     size = total if count is None else min(count, total)
     if held_out and 2 * size > total:
         raise ValueError(
-            f"{whole.title}: {size} pictures leave too few to hold out as many; give at most "
+            f"{every.title}: {size} pictures leave too few to hold out as many; give at most "
             f"{total // 2}."
         )
     index = sources.drawn(total, size, skip=size * held_out)
-    who = whole._replace(pictures=whole.pictures.take(index))
+    whole = every.take(index)
     twin = None
     if weights == "auto" and networks.card(model, f"{dataset}+patch"):
-        twin = subject(f"{dataset}+patch", model)
-        twin = twin._replace(pictures=twin.pictures.take(index))
-    return Study(
-        who,
-        who._replace(pictures=who.pictures.sample(few)),
-        twin,
-        _masked(who, dataset, model),
-        index,
-    )
+        twin = subject(f"{dataset}+patch", model, stored=stored).take(index)
+    return Study(whole, whole.sample(few), twin, _masked(whole, dataset, model), index)
 
 
-def _masked(who: Subject, dataset: str, model: str) -> Subject | None:
+def _masked(studied: Subject, dataset: str, model: str) -> Subject | None:
     """Correctly classified pictures whose object has a mask; None where there are none."""
-    if (dataset, model, who.weights) == ("cifar10", "rectgrad_cnn", "cifar10"):
-        masked = subject("cifar10_masks", model, "cifar10")
-    elif who.pictures.masks is not None:
-        masked = who
+    if (dataset, model, studied.weights) == ("cifar10", "rectgrad_cnn", "cifar10"):
+        masked = subject("cifar10_masks", model, "cifar10", stored=studied.stored)
+    elif studied.pictures.masks is not None:
+        masked = studied
     else:
         return None
     masked = cleanliness.correct(masked)
@@ -160,56 +154,64 @@ def _masked(who: Subject, dataset: str, model: str) -> Subject | None:
 # ---- maps
 
 
-def maps(who: Subject, name: str, *, target_of=None, draw: int = 0, stored: bool = False) -> Tensor:
+def maps(studied: Subject, name: str, *, target_of=None, draw: int = 0) -> Tensor:
     """The maps of all pictures, [2,N,H,W]: as paper Sign and as paper Noise reduces channels; a
     control's twice.
 
-    For the class that `target_of` (None: the network itself) predicts; `draw` seeds a control. With
-    `stored` they are kept under data/cache/maps/.
+    For the class that `target_of` (None: the network itself) predicts; `draw` seeds a control. Of a
+    subject whose results are stored they are kept under data/cache/maps/.
     """
     if name in crosses.CONTROLS:
         control, generator = crosses.CONTROLS[name][0], torch.Generator().manual_seed(draw)
-        once = over_batches(who, lambda images: control(images, generator), batch_size(who))
+        once = studied.over_batches(lambda images: control(images, generator), batch_size(studied))
         return once.expand(2, -1, -1, -1)
+
+    def compute() -> Tensor:
+        return _both_reductions(studied, name, target_of or studied.model)
+
+    if not studied.stored or target_of is not None:
+        return compute()
+    code = stamps.code(maps)  # maps of other code are not found
+    key = cells.key({**studied.identity, "method": name, "reduced": "both", "code": code})
+    path = sources.CACHE / "maps" / f"{key}.npy"
+    return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
+
+
+def _both_reductions(studied: Subject, name: str, target_of) -> Tensor:
+    """The maps of a method for the class that `target_of` predicts, [2,N,H,W]: `maps`."""
     entry = NETWORK[name]
 
     def both(images):
         with torch.no_grad():
-            target = (target_of or who.model)(images.clone()).argmax(1)
-        attributions = entry.function(who.model, images, target)
+            target = target_of(images.clone()).argmax(1)
+        attributions = entry.function(studied.model, images, target)
         return torch.stack(
             [attribution.to_map(attributions, entry.reduce[paper]) for paper in ("sign", "noise")],
             1,
         )
 
-    def compute():
-        return over_batches(who, both, batch_size(who)).transpose(0, 1).contiguous()
-
-    if not stored or target_of is not None:
-        return compute()
-    key = results.key({**who.identity, "method": name, "reduced": "both"}, MAPS_VERSION)
-    path = sources.CACHE / "maps" / f"{key}.npy"
-    return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
+    return studied.over_batches(both, batch_size(studied)).transpose(0, 1).contiguous()
 
 
-def _maps_of(who: Subject, name: str, stored: bool) -> Tensor:
+def _maps_of(studied: Subject, name: str) -> Tensor:
     """`maps`, of a method or of its shuffled control "shuffled:<method>"."""
     method = name.removeprefix(SHUFFLED)
-    found = maps(who, method, stored=stored)
-    return found if method == name else crosses.shuffled(found, torch.Generator().manual_seed(0))
+    plain = maps(studied, method)
+    return plain if method == name else crosses.shuffled(plain, torch.Generator().manual_seed(0))
 
 
 # ---- the parts: pictures and a name go in, a number a picture and metric comes out
 
 
-def curves(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
+def curves(studied: Subject, name: str) -> dict[str, Tensor]:
     """Areas under deletion (allegiance and probability) and insertion (allegiance), and the share
     of pixels that are not zero."""
-    signed = _maps_of(who, name, stored)[0]
+    signed = _maps_of(studied, name)[0]
     out = {"kept": (signed != 0).flatten(1).double().mean(1)}
     for fill in FILLS:
-        same, probability, _ = deletion.deletion_scores(who, signed, fill, 1.0, batch_size(who))
-        revealed = deletion.allegiance(who, signed, fill, batch_size(who), insert=True)
+        same = deletion.allegiance(studied, signed, fill, batch_size(studied))
+        probability, _ = deletion.class_scores(studied, signed, fill, batch_size(studied))
+        revealed = deletion.allegiance(studied, signed, fill, batch_size(studied), insert=True)
         for column, curve in (("deletion", same), ("score", probability), ("insertion", revealed)):
             out[f"{fill}_{column}"] = metrics.auc(PAPER_FRACTIONS, curve.double())
     return out
@@ -219,16 +221,16 @@ def _share(measure: str) -> Callable:
     """A quantity of paper Noise's section 5.3 as a share of the sum of |map|; NaN where the map is
     zero everywhere."""
 
-    def part(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
-        summed = _maps_of(who, name, stored)[1]
+    def part(studied: Subject, name: str) -> dict[str, Tensor]:
+        summed = _maps_of(studied, name)[1]
         empty = (summed == 0).flatten(1).all(1)
-        share = cleanliness.amount(measure, summed, who.pictures.masks, True).double()
+        share = cleanliness.amount(measure, summed, studied.pictures.masks, True).double()
         return {measure: torch.where(empty, torch.nan, share)}
 
     return part
 
 
-def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
+def _responses(studied: Subject, name: str) -> dict[str, Tensor]:
     """How much more a map changes when it should than when it should not: differences of rank
     correlations, NaN where a picture has none.
 
@@ -238,105 +240,122 @@ def _responses(who: Subject, name: str, stored: bool) -> dict[str, Tensor]:
     for the old prediction ("sanity", [REDRAWS,N]; Adebayo et al. 2018). Random numbers change
     always and get about 0. What looks at the picture alone gets what the steps do to the picture.
     """
-    before = maps(who, name, stored=stored)[1]
-    attacked, stepped, valid = _steps(who)
+    before = maps(studied, name)[1]
+    attacked, stepped, valid = _steps(studied)
 
     def like(other, draw, target_of=None):
-        after = maps(other, name, target_of=target_of, draw=draw)[1]
+        after = maps(other._replace(stored=False), name, target_of=target_of, draw=draw)[1]
         return metrics.rank_correlation(before, after).double()
 
-    steady = torch.where(valid, like(who.altered(images=stepped), 1), torch.nan)
+    steady = torch.where(valid, like(studied.altered(images=stepped), 1), torch.nan)
     redrawn = []
     for draw in range(REDRAWS):
-        changed = copy.deepcopy(who.model)
+        changed = copy.deepcopy(studied.model)
         output_layer = response.weighted_layers(changed)[0][1]
         response.redraw_weights(output_layer, torch.Generator().manual_seed(draw))
-        redrawn.append(like(who._replace(model=changed), 2 + draw, who.model))
+        redrawn.append(like(studied._replace(model=changed), 2 + draw, studied.model))
     return {
         "sanity": steady - torch.stack(redrawn),
-        "attack": steady - like(who.altered(images=attacked), 2 + REDRAWS),
+        "attack": steady - like(studied.altered(images=attacked), 2 + REDRAWS),
     }
 
 
-def _steps(who: Subject) -> tuple[Tensor, Tensor, Tensor]:
+def _steps(studied: Subject) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (float32, in bytes) after the smallest adversarial step of `STEPS` that changes the
     prediction, after a random step of that size, and which of them serve: the first has changed the
     prediction, the second has not."""
-    plain, predicted = who.pictures.images.float(), deletion.predictions(who)
+    plain, predicted = studied.pictures.images.float(), deletion.predictions(studied)
     attacked, stepped = plain.clone(), plain.clone()
     changed = torch.zeros(len(plain), dtype=torch.bool)
     sign = torch.randint(2, plain.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
     for eps in STEPS:
-        trial = _attacked(who, eps)
-        new = (deletion.predictions(who.altered(images=trial)) != predicted) & ~changed
+        trial = _attacked(studied, eps)
+        new = (deletion.predictions(studied.altered(images=trial)) != predicted) & ~changed
         attacked[new] = trial[new]
         stepped[new] = (plain + eps / 2 * 255 * sign).clamp(0, 255)[new]
         changed |= new
-    kept = deletion.predictions(who.altered(images=stepped)) == predicted
+    kept = deletion.predictions(studied.altered(images=stepped)) == predicted
     return attacked, stepped, changed & kept
 
 
-def _attacked(who: Subject, eps: float) -> Tensor:
+def _attacked(studied: Subject, eps: float) -> Tensor:
     """All pictures, in bytes, after an adversarial step of the size `eps`."""
-    black, white = who.model.black, who.model.white
+    black, white = studied.model.black, studied.model.white
     size = (white - black) / 2
-    images = over_batches(
-        who,
-        lambda images: response.fgsm(who.model, images, eps * size, black, white),
-        batch_size(who),
+    images = studied.over_batches(
+        lambda images: response.fgsm(studied.model, images, eps * size, black, white),
+        batch_size(studied),
     )
     return (images - black) / (white - black) * 255
 
 
 # part -> which of the study's subjects, function
 PARTS: dict[str, tuple[str, Callable]] = {
-    "curves": ("who", curves),
-    "variation": ("who", _share("variation")),
+    "curves": ("whole", curves),
+    "variation": ("whole", _share("variation")),
     "patch": ("twin", _share("patch")),
     "outside": ("masked", _share("outside")),
-    "responses": ("few", _responses),
+    "responses": ("fewer", _responses),
 }
 
 
+def _content(values: dict[str, Tensor]) -> dict:
+    """What is kept of a part: means in "rows", and the number of every picture under its metric."""
+    means = {metric: float(v.double().nanmean()) for metric, v in values.items()}
+    return {"rows": [means], **values}
+
+
+def _drawn(parameters: dict) -> bool:
+    """Can this part be computed again in minutes and on some pictures? A control draws anew."""
+    return parameters["name"] in NETWORK
+
+
+@experiment("synthesis", tolerance=0.02, returns=whole_content, sample="pictures", drawn=_drawn)
+def of_one_map(studied: Subject, part: str, name: str) -> dict:
+    """A part of `OF_ONE_MAP` for one method or control: a number a picture and metric, [N]."""
+    return _content(PARTS[part][1](studied, name))
+
+
+def _cheap(parameters: dict) -> bool:
+    """Six sets of maps in minutes?"""
+    return parameters["name"] in ("saliency", "positive", "negative", "rectgrad")
+
+
+@experiment("responses", tolerance=0.02, returns=whole_content, drawn=_cheap)
+def responses(studied: Subject, name: str) -> dict:
+    """The part "responses" for one method or control: a number a picture and metric."""
+    return _content(PARTS["responses"][1](studied, name))
+
+
 def measured(
-    one: Study,
+    this: Study,
     names: Sequence[str],
     parts: Sequence[str] = tuple(PARTS),
     *,
-    stored: bool = False,
     log: Callable = lambda line: None,
 ) -> dict[str, dict[str, Tensor]]:
     """Metric -> name -> a number for every picture, [S,N], S redraws of "sanity" and 1 else; parts
     that the study has no pictures for are left out."""
-    found: dict[str, dict[str, Tensor]] = {}
+    by_metric: dict[str, dict[str, Tensor]] = {}
     for name in names:
         for part in parts:
-            which, function = PARTS[part]
-            who = getattr(one, which)
-            if who is None or (name.startswith(SHUFFLED) and part not in OF_ONE_MAP):
+            studied = getattr(this, PARTS[part][0])
+            if studied is None or (name.startswith(SHUFFLED) and part not in OF_ONE_MAP):
                 continue
-            content = stored_or_computed(
-                stored,
-                "synthesis",
-                who,
-                f"{part}-{name.replace(':', '_')}",
-                {"name": name, "part": part, "maps": MAPS_VERSION},
-                partial(_content, function, who, name, stored),
-            )
-            for metric, packed in content["values"].items():
-                values = results.unpack_values(packed).view(-1, len(who.pictures))
-                found.setdefault(metric, {})[name] = values
-            log(f"{part}  {who.title}  {name}")
-    return found
+            if part in OF_ONE_MAP:
+                content = of_one_map(studied, part, name)
+            else:
+                content = responses(studied, name)
+            for metric, values in _per_picture(content).items():
+                by_metric.setdefault(metric, {})[name] = values
+            log(f"{part}  {studied.title}  {name}")
+    return by_metric
 
 
-def _content(function: Callable, who: Subject, name: str, stored: bool) -> dict:
-    """What is kept of a part: means in "rows", the number of every picture in "values"."""
-    values = function(who, name, stored)
-    return {
-        "rows": [{metric: float(v.double().nanmean()) for metric, v in values.items()}],
-        "values": {metric: results.pack_values(v) for metric, v in values.items()},
-    }
+def _per_picture(content: dict) -> dict[str, Tensor]:
+    """Metric -> a number for every picture, [S,N], from the content of a part."""
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    return {metric: v.view(-1, v.shape[-1]) for metric, v in tensors.items()}
 
 
 def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
@@ -348,10 +367,8 @@ def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
     """
     found: dict[str, dict[str, Tensor]] = {}
     for cell in _cells_with_controls(dataset, model):
-        p = cell["parameters"]
-        for metric, packed in cell["values"].items():
-            values = results.unpack_values(packed).view(-1, p["n"])
-            found.setdefault(metric, {})[p["name"]] = values
+        for metric, values in _per_picture(unpacked(cell)).items():
+            found.setdefault(metric, {})[cell["parameters"]["name"]] = values
     # a pretrained body is not retrained
     if found and not networks.card(model, dataset).get("body"):
         current = networks.fingerprint(networks.load(model, dataset))
@@ -367,34 +384,36 @@ def _cells_with_controls(dataset: str, model: str) -> list[dict]:
         return text.removesuffix("+patch").removesuffix("_masks")
 
     def published(p):
-        mine = plain(p["dataset"]), p["model"], plain(p["weights"]), p["maps"]
-        return mine == (dataset, model, dataset, MAPS_VERSION)
+        mine = plain(p["dataset"]), p["model"], plain(p["weights"])
+        return mine == (dataset, model, dataset)
 
     def part_and_pictures(cell):
-        return cell["parameters"]["part"], cell["parameters"]["data"]
+        return cell["parameters"].get("part", "responses"), cell["parameters"]["data"]
 
-    cells = [c for c in results.cells("synthesis") if published(c["parameters"])]
-    names_on = Counter(map(part_and_pictures, cells))
+    every = cells.of("synthesis") + cells.of("responses")
+    published_cells = [c for c in every if published(c["parameters"])]
+    names_on = Counter(map(part_and_pictures, published_cells))
     with_controls: dict[str, set] = {}
-    for cell in cells:
+    for cell in published_cells:
         if cell["parameters"]["name"] in crosses.CONTROLS:
-            with_controls.setdefault(cell["parameters"]["part"], set()).add(part_and_pictures(cell))
+            measured_on = part_and_pictures(cell)
+            with_controls.setdefault(measured_on[0], set()).add(measured_on)
     # of several sets of pictures, the one on which most names were measured
     chosen = {max(sets, key=lambda s: (names_on[s], s)) for sets in with_controls.values()}
-    return [c for c in cells if part_and_pictures(c) in chosen]
+    return [c for c in published_cells if part_and_pictures(c) in chosen]
 
 
 def retrained(
-    who: Subject, flags: dict | None = None, fractions: Sequence[float] = retraining.FRACTIONS
+    studied: Subject, flags: dict | None = None, fractions: Sequence[float] = retraining.FRACTIONS
 ) -> dict[str, dict[str, Tensor]]:
     """ROAR and KAR as `measured` returns metrics, [seeds,N]: each test picture's share of the area
     over the span (chapter 7).
 
-    `flags`: which of the pictures of `who` retrained networks get right, as of
+    `flags`: which of the pictures of `studied` retrained networks get right, as of
     `study.experiments.retraining_tables.curves_of`; None takes the stored ones, of all test
     pictures, and nothing comes back where no network like this one was retrained.
     """
-    return _areas(_retrained_flags(who) if flags is None else flags, fractions)
+    return _areas(_retrained_flags(studied) if flags is None else flags, fractions)
 
 
 def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tensor]]:
@@ -407,16 +426,14 @@ def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tenso
     return found
 
 
-def where_wrong(
-    who: Subject, flags: dict | None = None, *, stored: bool = False
-) -> dict[str, dict[str, Tensor]]:
+def where_wrong(studied: Subject, flags: dict | None = None) -> dict[str, dict[str, Tensor]]:
     """How often are retrained networks right where the explained one is wrong? Mode -> method ->
     [seeds,N], whose mean over pictures is that share, mean over fractions, 0 if they repeat it;
     nothing where it is always right. `flags` as in `retrained`."""
-    wrong = ~deletion.correct(who, stored=stored).numpy()
+    wrong = ~deletion.correct(studied).numpy()
     if not wrong.any():
         return {}
-    flags = _retrained_flags(who) if flags is None else flags
+    flags = _retrained_flags(studied) if flags is None else flags
     found: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(flags).items():
         share = curves.mean(1) * (wrong / wrong.mean())
@@ -425,7 +442,7 @@ def where_wrong(
 
 
 def after_retraining(
-    one: Study, flags: dict | None = None, tested: Tensor | None = None
+    this: Study, flags: dict | None = None, tested: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Which of the study's pictures networks retrained under ROAR get right, method -> bool
     [seeds,fractions,N].
@@ -433,13 +450,13 @@ def after_retraining(
     `flags` as in `retrained`, of the pictures `tested` of the test split in ascending order (None:
     of all of it), the study's among them.
     """
-    at = one.index if tested is None else torch.searchsorted(tested, one.index)
-    if tested is not None and not torch.equal(tested[at.clamp(max=len(tested) - 1)], one.index):
+    at = this.index if tested is None else torch.searchsorted(tested, this.index)
+    if tested is not None and not torch.equal(tested[at.clamp(max=len(tested) - 1)], this.index):
         raise ValueError(
             "the study has pictures on which no network was tested; it may have some of those "
             f"{len(tested)} alone."
         )
-    flags = _retrained_flags(one.who) if flags is None else flags
+    flags = _retrained_flags(this.whole) if flags is None else flags
     return {
         method: torch.from_numpy(right[..., at])
         for (method, mode), right in _by_method(flags).items()
@@ -456,9 +473,12 @@ def _by_method(flags: dict) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _retrained_flags(who: Subject) -> dict:
+def _retrained_flags(studied: Subject) -> dict:
     return _known_flags(
-        who.pictures.name, who.model_name, who.weights, networks.fingerprint(who.model)
+        studied.pictures.name,
+        studied.model_name,
+        studied.weights,
+        networks.fingerprint(studied.model),
     )
 
 
@@ -475,16 +495,16 @@ def _known_flags(dataset: str, model: str, weights: str, current: str) -> dict:
 # ---- why metrics disagree: how far the altered pictures are from what the network knows
 
 
-def features(who: Subject, images: Tensor) -> Tensor:
+def features(studied: Subject, images: Tensor) -> Tensor:
     """What enters the output layer, [n,D]."""
     seen = []
-    layer = response.weighted_layers(who.model)[0][1]
+    layer = response.weighted_layers(studied.model)[0][1]
     hook = layer.register_forward_hook(
         lambda module, inputs, output: seen.append(inputs[0].flatten(1))
     )
     try:
-        with torch.no_grad(), attribution.evaluating(who.model):
-            who.model(images.clone())
+        with torch.no_grad(), attribution.evaluating(studied.model):
+            studied.model(images.clone())
     finally:
         hook.remove()
     return seen[0].cpu()
@@ -500,17 +520,39 @@ def _distances(found: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:
     )
 
 
+def _without_rows(content: dict) -> dict[str, Tensor]:
+    return {name: content[name] for name in ("same", "right", "mean", "moved")}
+
+
 def shift(
-    one: Study,
+    this: Study,
     training: Subject,
     witness: Subject,
     name: str,
     fractions: Sequence[float] = retraining.FRACTIONS,
-    *,
-    stored: bool = False,
 ) -> dict[str, Tensor]:
-    """The study's pictures as ROAR occludes them, shown to the network as it is: what stands
-    between allegiance and ROAR.
+    """The study's pictures as ROAR occludes them, shown to the network as it is: `shifted`."""
+    return shifted(
+        this.whole, name, training=training, witness=witness, fractions=fractions, index=this.index
+    )
+
+
+def _needs_no_index(parameters: dict) -> bool:
+    return parameters["name"] != "random"
+
+
+@experiment("shift", tolerance=0.02, returns=_without_rows, free=("index",), drawn=_needs_no_index)
+def shifted(
+    studied: Subject,
+    name: str,
+    *,
+    training: Subject,
+    witness: Subject,
+    fractions: Sequence[float] = retraining.FRACTIONS,
+    index: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """Pictures as ROAR occludes them, shown to the network as it is: what stands between allegiance
+    and ROAR.
 
     "mean": areas of allegiance as paper Sign deletes, but to the training pictures' mean colour,
     [N]. Then the `fraction` most important pixels take that colour, in paper Noise's order: "same",
@@ -518,48 +560,27 @@ def shift(
     farther the picture lies from the training pictures than before, in the features of another
     network, `witness`, scaled to length 1: mean distance to the five nearest, over the median of
     untouched pictures. `name`: a method, whose equal values fall in another random order than
-    ROAR's, or "random", which drops the very pixels of ROAR's first seed.
+    ROAR's, or "random", which drops the very pixels of ROAR's first seed and needs `index`, the
+    pictures' places in the test split.
     """
-    extra = {
-        "name": name,
-        "fractions": list(fractions),
-        "training": training.pictures.fingerprint,
-        "witness": networks.fingerprint(witness.model),
-        "features": "unit length",
-        "maps": MAPS_VERSION,
-    }
-    compute = partial(_shift, one, training, witness, name, fractions, stored)
-    content = stored_or_computed(stored, "shift", one.who, name, extra, compute)
-    return {k: results.unpack(content[k]) for k in ("same", "right")} | {
-        k: results.unpack_values(content[k]) for k in ("mean", "moved")
-    }
-
-
-def _shift(
-    one: Study,
-    training: Subject,
-    witness: Subject,
-    name: str,
-    fractions: Sequence[float],
-    stored: bool,
-) -> dict:
-    """What is kept of a shift: means in "rows", and the four answers of `shift`, packed."""
-    who, plain = one.who, one.who.pictures.images.float()
+    plain = studied.pictures.images.float()
     fill = retraining.channel_mean(training.pictures.images).float()
-    both, before = maps(who, name, stored=stored), deletion.predictions(who)
-    places = retraining.order(both[1], torch.Generator().manual_seed(0))
+    both, before = maps(studied, name), deletion.predictions(studied)
+    places = metrics.pixel_order(
+        both[1], noise=retraining.NOISE, generator=torch.Generator().manual_seed(0)
+    )
     distance = _far(witness, training.pictures.images)
     untouched = distance(plain)
     rows, same, right, moved = [], [], [], []
     for fraction in fractions:
         if name == "random":
-            gone = _random_pixels(one, fraction)
+            gone = _random_pixels(index, plain, fraction)
         else:
             gone = retraining.occluded(places, fraction, "roar")
         shown = torch.where(gone[:, None], fill, plain)
-        now = deletion.predictions(who.altered(images=shown))
+        now = deletion.predictions(studied.altered(images=shown))
         same.append(now == before)
-        right.append(now == who.pictures.labels)
+        right.append(now == studied.pictures.labels)
         moved.append(distance(shown) - untouched)
         rows.append(
             {
@@ -571,39 +592,37 @@ def _shift(
         )
     return {
         "rows": rows,
-        "same": results.pack(torch.stack(same)),
-        "right": results.pack(torch.stack(right)),
-        "mean": results.pack_values(_mean_colour_areas(who, both[0], fill)),
-        "moved": results.pack_values(torch.stack(moved)),
+        "same": torch.stack(same),
+        "right": torch.stack(right),
+        "mean": _mean_colour_areas(studied, both[0], fill),
+        "moved": torch.stack(moved),
     }
 
 
-def _mean_colour_areas(who: Subject, sign_maps: Tensor, fill: Tensor) -> Tensor:
+def _mean_colour_areas(studied: Subject, sign_maps: Tensor, fill: Tensor) -> Tensor:
     """Areas under allegiance, [N], when the pixels that the maps rank highest take the colour
     `fill` [C,1,1], in bytes."""
-    to_fill = sources.to_range(fill[None], who.model)[0, :, 0, 0]
+    to_fill = sources.to_range(fill[None], studied.model)[0, :, 0, 0]
     kept = [
-        metrics.allegiance(
-            who.model, batch(who, slice(k, k + 500)), sign_maps[k : k + 500], fill=to_fill
-        )
-        for k in range(0, len(who.pictures), 500)
+        metrics.allegiance(studied.model, images, sign_maps[place], fill=to_fill)
+        for place, images in studied.batches(500)
     ]
     return metrics.auc(PAPER_FRACTIONS, torch.cat(kept, 1).double())
 
 
-def witness(one: Study, model: str) -> Subject:
+def witness(this: Study, model: str) -> Subject:
     """Another network, trained on the same data, with the study's pictures."""
-    other = subject(one.who.pictures.name, model)
-    return other._replace(pictures=other.pictures.take(one.index))
+    other = subject(this.whole.pictures.name, model)
+    return other.take(this.index)
 
 
-def _random_pixels(one: Study, fraction: float) -> Tensor:
-    """Which pixels of the study's pictures the random baseline removes in the first seed of ROAR,
-    bool [N,H,W]."""
-    # as many pictures of the split as reach to the study's last: more would not change these
-    shape = int(one.index.max()) + 1, *one.who.pictures.images.shape[2:]
+def _random_pixels(index: Tensor, like: Tensor, fraction: float) -> Tensor:
+    """Which pixels of the pictures `like` [N,C,H,W], at `index` of the test split, the random
+    baseline removes in the first seed of ROAR, bool [N,H,W]."""
+    # as many pictures of the split as reach to the last of these: more would not change these
+    shape = int(index.max()) + 1, *like.shape[2:]
     gone = retraining.occluded(shape, fraction, "roar", retraining.drop_seed(1, "test"))
-    return gone[one.index]
+    return gone[index]
 
 
 def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
@@ -625,43 +644,37 @@ def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda images: _distances(seen(images), known) / plain
 
 
+@experiment("seconds", tolerance=1, sample=("names", ("name",)))
 def seconds(
-    who: Subject,
+    studied: Subject,
     names: Sequence[str] = tuple(NETWORK),
     *,
     pictures: int = 8,
     repeats: int = 3,
-    stored: bool = False,
 ) -> pd.DataFrame:
     """What a map costs: columns name, seconds (a picture; median over `repeats`), low, high
     (quartiles), gradients (ratio of medians to "saliency"'s).
 
     Methods take turns, so that what slows the machine for a while slows all of them.
     """
-
-    def compute():
-        few = who._replace(pictures=who.pictures.take(slice(0, pictures)))
-        taken: dict[str, list[float]] = {name: [] for name in ("saliency", *names)}
-        for turn in range(repeats + 1):
-            for name, times in taken.items():
-                start = time.perf_counter()
-                maps(few, name)
-                elapsed = time.perf_counter() - start
-                if turn:  # the first turn warms up
-                    times.append(elapsed / len(few.pictures))
-        plain = np.median(taken["saliency"])
-        rows = [
-            {
-                "name": name,
-                "seconds": float(np.median(times)),
-                "low": float(np.quantile(times, 0.25)),
-                "high": float(np.quantile(times, 0.75)),
-                "gradients": float(np.median(times) / plain),
-            }
-            for name, times in taken.items()
-        ]
-        return {"rows": rows, "threads": torch.get_num_threads()}
-
-    extra = {"names": list(names), "pictures": pictures, "repeats": repeats}
-    table = pd.DataFrame(stored_or_computed(stored, "seconds", who, "", extra, compute)["rows"])
-    return table[table["name"].isin(names)].reset_index(drop=True)
+    part = studied.take(slice(0, pictures))._replace(stored=False)
+    taken: dict[str, list[float]] = {name: [] for name in ("saliency", *names)}
+    for turn in range(repeats + 1):
+        for name, times in taken.items():
+            start = time.perf_counter()
+            maps(part, name)
+            elapsed = time.perf_counter() - start
+            if turn:  # the first turn warms up
+                times.append(elapsed / len(part.pictures))
+    plain = np.median(taken["saliency"])
+    return [
+        {
+            "name": name,
+            "seconds": float(np.median(times)),
+            "low": float(np.quantile(times, 0.25)),
+            "high": float(np.quantile(times, 0.75)),
+            "gradients": float(np.median(times) / plain),
+        }
+        for name, times in taken.items()
+        if name in names
+    ]

@@ -5,6 +5,7 @@ The two are checked to fit each other before any long work.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import product
@@ -15,19 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from study.subjects import networks, pretrained, sources
-from study.subjects.sources import DataError, Dataset, to_range
+from study.subjects.pictures import DataError, Dataset, to_range
 
 # what a network with ImageNet's outputs needs a new last layer for
 TEN_CLASSES = ("shapes10", "cifar10", "cifar10_rest", "cifar10_masks", "imagenette")
 
 
 class Subject(NamedTuple):
-    """A network, the pictures it is studied on, and the names that say which."""
+    """A network, the pictures it is studied on, and the names that say which.
+
+    `stored`: whether experiments read and keep what they find under data/results/.
+    """
 
     model: nn.Module
     pictures: Dataset
     model_name: str
     weights: str
+    stored: bool = False
 
     @property
     def label(self) -> str:
@@ -41,12 +46,30 @@ class Subject(NamedTuple):
         """For figures: the label, the split and the number of pictures."""
         return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
 
+    def take(self, index) -> Subject:
+        """The same network on the pictures at `index`: LongTensor, boolean mask or slice."""
+        return self._replace(pictures=self.pictures.take(index))
+
+    def sample(self, count: int | None, seed: int = 0) -> Subject:
+        """The same network on a fixed random `count` of its pictures, in their order."""
+        return self._replace(pictures=self.pictures.sample(count, seed))
+
     def altered(self, **changes) -> Subject:
-        """The same network on changed pictures.
+        """The same network on changed pictures, of which nothing is stored.
 
         `changes` replace fields of the dataset, such as images or masks.
         """
-        return self._replace(pictures=replace(self.pictures, **changes))
+        return self._replace(pictures=replace(self.pictures, **changes), stored=False)
+
+    def batches(self, size: int) -> Iterator[tuple[slice, Tensor]]:
+        """Places of at most `size` pictures at a time, and these in the network's input range."""
+        for start in range(0, len(self.pictures), size):
+            place = slice(start, min(start + size, len(self.pictures)))
+            yield place, batch(self, place)
+
+    def over_batches(self, function: Callable[[Tensor], Tensor], size: int) -> Tensor:
+        """The answers of `function` to all pictures, `size` at a time, joined, on the CPU."""
+        return torch.cat([function(images).cpu() for _, images in self.batches(size)])
 
     @property
     def identity(self) -> dict:
@@ -98,19 +121,20 @@ def subject(
     seed: int = 0,
     device: str = "cpu",
     size: int | None = None,
+    stored: bool = False,
 ) -> Subject:
     """Network and pictures, checked to fit each other before any long work.
 
     `weights="auto"` takes the committed weights trained on `dataset` (the pretrained networks,
     torchvision's and timm's, where there are none: their ImageNet weights; a factory: its own).
-    Raises DataError or ModelError.
+    `stored`: see `Subject`. Raises DataError or ModelError.
     """
     check(dataset, model, weights, split)
     tag = _tag(dataset, model, weights)
     pictures = sources.load(dataset, split, count=count, seed=seed, size=size)
     network = networks.load(model, tag, classes=pictures.classes, seed=seed, device=device)
     _fit_together(network, pictures)
-    return Subject(network, pictures, model, tag or "none")
+    return Subject(network, pictures, model, tag or "none", stored)
 
 
 def _fit_together(network: nn.Module, pictures: Dataset) -> None:
@@ -128,20 +152,32 @@ def _fit_together(network: nn.Module, pictures: Dataset) -> None:
         )
 
 
-def batch(who: Subject, index) -> Tensor:
+def batch(studied: Subject, index) -> Tensor:
     """The pictures at `index` as float32 in the network's input range, on its device."""
-    device = next((p.device for p in who.model.parameters()), torch.device("cpu"))
-    return to_range(who.pictures.images[index].to(device), who.model)
+    device = next((p.device for p in studied.model.parameters()), torch.device("cpu"))
+    return to_range(studied.pictures.images[index].to(device), studied.model)
 
 
-def batch_size(who: Subject) -> int:
+def picture_rows(place: slice, same: dict, /, **columns: Tensor) -> list[dict]:
+    """One row a picture: its number, what is the `same` for all of them, and its part of `columns`.
+
+    `columns` are [n], for the n pictures at `place`.
+    """
+    lists = [values.tolist() for values in columns.values()]
+    return [
+        {"picture": number, **same, **dict(zip(columns, values, strict=True))}
+        for number, *values in zip(range(place.start, place.stop), *lists, strict=True)
+    ]
+
+
+def batch_size(studied: Subject) -> int:
     """How many pictures at once a computer with a few gigabytes to spare can explain."""
-    return 256 if who.pictures.images.shape[-1] <= 64 else 32
+    return 256 if studied.pictures.images.shape[-1] <= 64 else 32
 
 
-def fill_value(who: Subject, fill: str) -> float:
+def fill_value(studied: Subject, fill: str) -> float:
     """The pixel value of "black" or "white" for this network."""
-    return {"black": who.model.black, "white": who.model.white}[fill]
+    return {"black": studied.model.black, "white": studied.model.white}[fill]
 
 
 def accept(namespace: dict, *names: str) -> None:
@@ -215,6 +251,7 @@ def subjects(
     seed: int = 0,
     device: str = "cpu",
     batch_size: int = 256,
+    stored: bool = False,
 ) -> list[Subject]:
     """A subject for every pair of the given datasets and models, each a name or a list.
 
@@ -234,9 +271,8 @@ def subjects(
     wanted = [combination for combination in every if not _untrained(*combination)] or every
     for d, m, w in wanted:
         check(d, m, w, split)
-    return [
-        subject(d, m, w, split=split, count=count, seed=seed, device=device) for d, m, w in wanted
-    ]
+    options = {"split": split, "count": count, "seed": seed, "device": device, "stored": stored}
+    return [subject(d, m, w, **options) for d, m, w in wanted]
 
 
 def picture(
@@ -328,12 +364,12 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
     return logits.shape[1]
 
 
-def class_of(who: Subject, target: int | str | None) -> int | None:
+def class_of(studied: Subject, target: int | str | None) -> int | None:
     """The class that `target` means; ValueError if it means none.
 
     None stays (the predicted one), a number is checked, a name looked up.
     """
-    names = who.pictures.classes
+    names = studied.pictures.classes
     if target is None:
         return None
     is_number = isinstance(target, int) and not isinstance(target, bool)

@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from study.account import claims, plan, scoreboard
-from study.experiments import cleanliness, deletion, hypothesis, response
-from study.store import results
+from study.experiments import deletion
+from study.store import cells
 from study.subjects import networks, shapes10, sources, training
+from study.subjects import subject as subject_module
+from study.subjects.pictures import DataError
 from study.subjects.subject import Subject
 from study.subjects.training import Protocol
 from tests.conftest import HEADER, paths, small_plan, snapshot
@@ -111,7 +113,7 @@ def test_the_accuracy_of_a_rounded_network_is_that_of_its_rounded_weights(run_co
 
 def test_a_finished_run_computes_nothing_again(run_copy, monkeypatch):
     before = snapshot(run_copy)
-    for module, name in ((training, "fit"), (deletion, "batch"), (deletion, "over_batches")):
+    for module, name in ((training, "fit"), (subject_module.Subject, "batches")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("computed again"))
     assert plan.main(["run"]) == 0 and snapshot(run_copy) == before
 
@@ -124,7 +126,7 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch
     before = snapshot(run_copy)
     for made in ("weights", "results", "cache"):
         shutil.rmtree(run_copy / made)
-    fit, cell, left = training.fit, results.cell, [5]
+    fit, finished, left = training.fit, cells.finished, [6]
 
     def stops_in_training(*arguments, **options):
         def log(line):
@@ -136,16 +138,16 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return cell(*arguments, **options)
+        return finished(*arguments, **options)
 
     for module, name, stopping in (
         (training, "fit", stops_in_training),
-        (results, "cell", stops_between_cells),
+        (cells, "finished", stops_between_cells),
     ):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(module, name, stopping)
             plan.main(["run", "--models", "basic_cnn"])
-    assert len(results.cells("accuracy")) == 1 and len(results.cells("deletion")) == 4
+    assert len(cells.of("accuracy")) == 1 and len(cells.of("deletion")) == 4
     assert plan.main(["run", "--models", "basic_cnn"]) == 0
     after = snapshot(run_copy)
     for file, content in before.items():
@@ -344,69 +346,33 @@ def test_no_deletion_is_computed_where_bfloat16_would_change_it(run_copy, monkey
     monkeypatch.setattr(deletion, "precision", refuses)
     with pytest.raises(ValueError, match="areas differ"):
         plan.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
-    assert results.cells("deletion") == []
+    assert cells.of("deletion") == []
 
 
 # ---- paper Noise's cells and the claims
 
 
-class Asked(list):
-    """Stands for the experiments of paper Noise: notes what is asked, of which subject, and how."""
+@pytest.mark.data
+def test_what_is_committed_is_what_the_plan_asks_for(monkeypatch):
+    """Every stored cell of paper Noise's experiments is found by who has the data."""
+    try:
+        sources.load("cifar10", "test")
+        sources.check("imagenet_samples", "test")
+    except DataError as error:
+        pytest.skip(str(error))
+    asked = set()
+    finished = cells.finished
 
-    def __init__(self, patch):
-        patch.setattr(plan, "subject", Titled.of)
-        patch.setattr(cleanliness, "correct", lambda who: ("correct", *who))
-        patch.setattr(cleanliness, "per_class", lambda who, count: (count, *who))
-        for module, name in (
-            (cleanliness, "amounts"),
-            (hypothesis, "occlusion"),
-            (response, "sanity"),
-            (response, "sweep"),
-            (response, "adversarial"),
-        ):
-            patch.setattr(module, name, self.noting(name))
+    def note(wanted, compute):
+        asked.add(wanted.path())
+        return finished(wanted, lambda: {"rows": [{}]})
 
-    def noting(self, name):
-        def note(who, *what, **options):
-            self.append((name, who, what, options))
-
-        return note
-
-
-class Titled(tuple):
-    """A subject as it was asked for, that can be logged: dataset, model, weights, split, count."""
-
-    title = "a subject"
-
-    @classmethod
-    def of(cls, dataset, model, weights="auto", *, split="test", count=None):
-        return cls((dataset, model, weights, split, count))
-
-
-def test_every_cell_of_paper_noise_is_asked_for(monkeypatch):
-    asked = Asked(monkeypatch)
+    monkeypatch.setattr(cells, "finished", note)
+    monkeypatch.setattr(cells, "write", lambda path, content: None)
     plan.compute_noise(log=lambda line: None)
-    assert all(options.pop("stored") for *_, options in asked)
-    calls = sorted((name, *map(str, who), *what) for name, who, what, _ in asked)
-    masked = [
-        ("correct", "cifar10_masks", "rectgrad_cnn", tag, "test", "None")
-        for tag in ("cifar10", "cifar10_rest")
-    ]
-    networks = [
-        ("imagenet_samples", name, "auto", "test", "None")
-        for name in ("efficientnet_lite0", "squeezenet1_1")
-    ]
-    assert calls == sorted(
-        [("amounts", *who, "outside") for who in masked]
-        + [("occlusion", "10", *who) for who in masked]
-        + [
-            ("amounts", "cifar10+patch", "rectgrad_cnn", "auto", "test", "None", "patch"),
-            ("amounts", "cifar10", "rectgrad_cnn", "auto", "test", "None", "variation"),
-            ("amounts", "cifar10", "rectgrad_cnn", "auto", "train", "10000", "variation"),
-            ("sanity", "cifar10", "rectgrad_cnn", "auto", "test", "200"),
-        ]
-        + [(name, *who) for name in ("sweep", "adversarial") for who in networks]
-    )
+    for kind in ("amounts", "occlusion", "sanity", "sweep", "adversarial"):
+        stored = set((cells.RESULTS / kind).glob("*.json"))
+        assert stored and stored <= asked, kind
 
 
 def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monkeypatch):

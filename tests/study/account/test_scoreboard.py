@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from study.account import plan, published, scoreboard, table1
 from study.experiments import deletion, retraining, retraining_tables
-from study.store import results
+from study.store import cells
 from study.subjects import networks, sources
 from study.subjects.subject import Subject
 from study.subjects.training import Protocol
@@ -81,10 +81,9 @@ def put(network, tag, value, half=0.004, *, experiment="accuracy", **parameters)
         "weights": tag,
     }
     about["weights_hash"] = networks.fingerprint(networks.load(network, tag))
-    results.cell(
-        experiment,
-        "-".join(map(str, (network, tag, *parameters.values()))),
-        about | parameters,
+    label = "-".join(map(str, (network, tag, *parameters.values())))
+    cells.finished(
+        cells.Cell(experiment, label, about | parameters),
         lambda: {"rows": [{name: value, "low": value - half, "high": value + half}]},
     )
 
@@ -520,7 +519,9 @@ def test_a_seed_whose_card_alone_is_kept_counts_like_any_other(printed):
             "weights_hash": "abcdefabcdef",
         }
         measured = {"accuracy": accuracy, "low": accuracy - 0.004, "high": accuracy + 0.004}
-        results.cell("accuracy", tag, about, lambda measured=measured: {"rows": [measured]})
+        cells.finished(
+            cells.Cell("accuracy", tag, about), lambda measured=measured: {"rows": [measured]}
+        )
     resnet = row(RESNET)
     assert resnet["reproduced"] == 0.75 and "3 seeds" in resnet["protocol"]
     assert resnet["high"] - resnet["low"] > 0.04

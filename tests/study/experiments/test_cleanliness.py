@@ -14,10 +14,11 @@ from torch.testing import assert_close
 from lib import attribution, metrics
 from study.experiments import cleanliness
 from study.experiments.cleanliness import COMPARED, RECTGRAD, SHOWN, TREATMENTS
-from study.store import results
+from study.store import cells, stamps
 from study.subjects import sources
-from study.subjects.sources import Dataset
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -82,8 +83,8 @@ def found(who):
 def cached(tmp_path, monkeypatch):
     """Maps and cells of their own; returns the folder of the maps."""
     monkeypatch.setattr(sources, "CACHE", tmp_path)
-    monkeypatch.setattr(results, "CACHE", tmp_path)
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path)
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     return tmp_path / "maps"
 
 
@@ -168,15 +169,15 @@ def counted(monkeypatch) -> list[int]:
 def test_stored_maps_are_computed_once_in_pieces(who, cached, monkeypatch):
     monkeypatch.setattr(cleanliness, "CHUNK", 5)
     calls = counted(monkeypatch)
-    first = cleanliness.maps(who, "saliency", stored=True)
+    first = cleanliness.maps(keeping(who), "saliency")
     assert calls == [5, 5, 2]
     assert torch.equal(first, cleanliness.maps(who, "saliency", batch_size=5))
     assert len(list(cached.iterdir())) == 3
     assert not [f for f in cached.iterdir() if "part" in f.name]
     del calls[:]
-    assert torch.equal(cleanliness.maps(who, "saliency", stored=True), first) and calls == []
+    assert torch.equal(cleanliness.maps(keeping(who), "saliency"), first) and calls == []
     next(cached.glob("*-5.npy")).unlink()
-    assert torch.equal(cleanliness.maps(who, "saliency", stored=True), first) and calls == [5]
+    assert torch.equal(cleanliness.maps(keeping(who), "saliency"), first) and calls == [5]
 
 
 def test_stored_maps_go_on_where_they_were_stopped(who, cached, monkeypatch):
@@ -191,15 +192,15 @@ def test_stored_maps_go_on_where_they_were_stopped(who, cached, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cleanliness, "channel_sums", stopping)
-        cleanliness.maps(who, "saliency", stored=True)
+        cleanliness.maps(keeping(who), "saliency")
     assert sorted(f.name.rsplit("-")[-1] for f in cached.iterdir()) == ["0.npy", "5.npy"]
     calls = counted(monkeypatch)
-    result = cleanliness.maps(who, "saliency", stored=True)
+    result = cleanliness.maps(keeping(who), "saliency")
     assert calls == [2] and torch.equal(result, cleanliness.maps(who, "saliency", batch_size=5))
 
 
 def test_stored_maps_never_pass_for_those_of_another_subject(who, cached, monkeypatch):
-    cleanliness.maps(who, "saliency", stored=True)
+    cleanliness.maps(keeping(who), "saliency")
     calls = counted(monkeypatch)
     others = [
         make(seed=1),
@@ -208,12 +209,12 @@ def test_stored_maps_never_pass_for_those_of_another_subject(who, cached, monkey
     ]
     for other in others:
         assert torch.equal(
-            cleanliness.maps(other, "saliency", stored=True), cleanliness.maps(other, "saliency")
+            cleanliness.maps(keeping(other), "saliency"), cleanliness.maps(other, "saliency")
         )
-    cleanliness.maps(who, "guided_backprop", stored=True)
+    cleanliness.maps(keeping(who), "guided_backprop")
     assert calls == [12, 12, 11, 11, 12, 12, 12] and len(list(cached.iterdir())) == 5
-    monkeypatch.setattr(cleanliness, "MAPS_VERSION", cleanliness.MAPS_VERSION + 1)
-    cleanliness.maps(who, "saliency", stored=True)
+    monkeypatch.setattr(stamps, "code", lambda function: "other code")
+    cleanliness.maps(keeping(who), "saliency")
     assert len(calls) == 8
 
 
@@ -292,14 +293,16 @@ def test_matched_sparsity_keeps_exactly_as_many():
 def test_treated_takes_every_method_in_order(who, found, monkeypatch):
     monkeypatch.setattr(cleanliness, "maps", lambda *_, **__: pytest.fail("computed again"))
     for treatment in TREATMENTS:
-        result = cleanliness.treated(who, treatment, found=found)
+        result = cleanliness.treated(who, treatment, untreated=found)
         assert tuple(result) == COMPARED
         keep = (found["rectgrad"] > 0).flatten(1).sum(1)
         for method in COMPARED:
             assert torch.equal(
                 result[method], cleanliness.treat(method, found[method], treatment, keep)
             )
-    matched = cleanliness.treated(who, "matched", ("deeplift", "rectgrad", "saliency"), found=found)
+    matched = cleanliness.treated(
+        who, "matched", ("deeplift", "rectgrad", "saliency"), untreated=found
+    )
     assert tuple(matched) == ("deeplift", "rectgrad", "saliency")
     counts = {m: (f != 0).flatten(1).sum(1).tolist() for m, f in matched.items()}
     assert counts["saliency"] == counts["rectgrad"] == counts["deeplift"]
@@ -371,7 +374,7 @@ def test_amounts_are_a_row_for_every_method_treatment_and_scale(measure, who, fo
     rows = list(zip(table["treatment"], table["method"], table["share"], strict=True))
     assert rows == [(t, m, s) for t in TREATMENTS for m in COMPARED for s in (False, True)]
     for row in table.to_dict("records"):
-        maps = cleanliness.treated(who, row["treatment"], found=found)[row["method"]]
+        maps = cleanliness.treated(who, row["treatment"], untreated=found)[row["method"]]
         values = cleanliness.amount(measure, maps, who.pictures.masks, row["share"]).double()
         assert row["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
         assert row["median"] == pytest.approx(values.quantile(0.5).item(), rel=1e-5, abs=1e-9)
@@ -383,16 +386,15 @@ def test_amounts_are_a_row_for_every_method_treatment_and_scale(measure, who, fo
 
 
 def test_stored_amounts_are_computed_once(who, cached, monkeypatch):
-    first = cleanliness.amounts(who, "patch", stored=True)
+    first = cleanliness.amounts(keeping(who), "patch")
     monkeypatch.setattr(cleanliness, "maps", lambda *_, **__: pytest.fail("computed again"))
-    again = cleanliness.amounts(who, "patch", stored=True)
+    again = cleanliness.amounts(keeping(who), "patch")
     assert first.equals(again)
-    parameters = results.cells("patch")[0]["parameters"]
+    parameters = cells.of("amounts")[0]["parameters"]
     assert parameters["measure"] == "patch"
-    assert parameters["maps"] == cleanliness.MAPS_VERSION
     assert who.identity.items() <= parameters.items()
     with pytest.raises(pytest.fail.Exception):
-        cleanliness.amounts(who, "variation", stored=True)
+        cleanliness.amounts(keeping(who), "variation")
 
 
 # ---- which pictures

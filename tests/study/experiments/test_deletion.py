@@ -17,11 +17,13 @@ from lib import attribution, metrics
 from lib.metrics import PAPER_FRACTIONS
 from study.experiments import deletion
 from study.experiments.deletion import FILLS, MAPS, MATCHED, STRENGTHS
-from study.store import results
+from study.store import cells
 from study.subjects import networks, shapes10, sources
-from study.subjects.sources import Dataset, to_range
+from study.subjects import subject as subject_module
+from study.subjects.pictures import Dataset, to_range
 from study.subjects.subject import Subject, subject
 from tests.refusal import refused
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,8 +82,8 @@ def soft(who):
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """Cells of their own; returns the folder."""
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     return tmp_path / "results"
 
 
@@ -729,8 +731,8 @@ def test_bfloat16_decides_what_is_finer_than_it_can_say(linear):
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     expected, original, given = deletion.signed_maps(noting), deletion.allegiance, []
 
     def noted(who, maps, *arguments, **options):
@@ -739,7 +741,7 @@ def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp
 
     monkeypatch.setattr(deletion, "allegiance", noted)
     noting.model.seen.clear()
-    deletion.allegiances(noting, stored=stored)
+    deletion.allegiances(noting._replace(stored=stored))
     assert noting.model.seen[0] == FULL
     assert set(noting.model.seen) == ({FULL, LOW} if stored else {FULL})
     # the maps, once; what follows is the deletion
@@ -751,24 +753,22 @@ def test_maps_are_float32_whatever_the_deletion_runs_in(stored, noting, low, tmp
 
 
 def test_stored_deletions_say_what_they_ran_in(noting, stored, monkeypatch):
-    plain = deletion.allegiances(noting, stored=True)
-    assert len(results.cells("deletion")) == 10
-    assert not any("forwards" in c["parameters"] for c in results.cells("deletion"))
+    plain = deletion.allegiances(keeping(noting))
+    assert len(cells.of("deletion")) == 10
+    assert {c["parameters"]["forwards"] for c in cells.of("deletion")} == {"float32"}
     assert LOW not in noting.model.seen
     monkeypatch.setattr(deletion, "BFLOAT16", {("toy", "linear")})
-    coarse = deletion.allegiances(noting, stored=True)
-    cells = results.cells("deletion")
-    forwards = [c["parameters"].pop("forwards", None) for c in cells]
-    assert len(cells) == 20
-    assert forwards.count("bfloat16") == 10 == forwards.count(None)
+    coarse = deletion.allegiances(keeping(noting))
+    every = [c["parameters"] for c in cells.of("deletion")]
+    in_bfloat16 = [p for p in every if p["forwards"] == "bfloat16"]
+    assert len(every) == 20 and len(in_bfloat16) == 10
     assert LOW in noting.model.seen
-    in_bfloat16 = [c["parameters"] for c, how in zip(cells, forwards, strict=True) if how]
     assert sorted((p["map"], p["fill"]) for p in in_bfloat16) == sorted(PAIRS)
     assert equal(plain, coarse)
     noting.model.seen.clear()
-    deletion.allegiances(noting, stored=True)
+    deletion.allegiances(keeping(noting))
     same_pictures = noting._replace(pictures=noting.pictures.take(slice(None)))
-    deletion.allegiances(same_pictures, stored=True)
+    deletion.allegiances(keeping(same_pictures))
     assert noting.model.seen == []
 
 
@@ -784,14 +784,14 @@ def test_stored_deletions_say_what_they_ran_in(noting, stored, monkeypatch):
 )
 def test_everything_but_deletion_runs_in_float32(experiment, noting, low, stored):
     noting.model.weight = noting.model.body.weight
-    experiment(noting, stored=True)
+    experiment(keeping(noting))
     assert set(noting.model.seen) == {FULL}
 
 
 @pytest.mark.parametrize("names", [("toy", "other"), ("other", "linear"), ("linear", "toy")])
 def test_precision_says_nothing_of_networks_that_run_in_float32(names, noting, stored, monkeypatch):
     monkeypatch.setattr(deletion, "BFLOAT16", {names})
-    assert deletion.precision(noting) is None and deletion.precision(noting, stored=True) is None
+    assert deletion.precision(noting) is None and deletion.precision(keeping(noting)) is None
     assert noting.model.seen == [] and not stored.exists()
 
 
@@ -830,12 +830,12 @@ def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, 
     apart(monkeypatch, count)
     for _ in range(2):  # computed, then read
         if close:
-            frame = deletion.precision(who, stored=True)
+            frame = deletion.precision(keeping(who))
             assert frame["float32"].tolist() == pytest.approx([0.9] * 10)
             assert frame["bfloat16"].tolist() == pytest.approx([0.9, 0.9 - 0.05 / 11] * 5)
         else:
             refused(
-                lambda: deletion.precision(who, stored=True),
+                lambda: deletion.precision(keeping(who)),
                 "linear (made), toy test, n = 9",
                 "0.0056",
                 "0.005",
@@ -844,11 +844,11 @@ def test_precision_refuses_areas_that_differ(count, close, noting, low, stored, 
 
 
 def test_precision_is_computed_once_for_its_number_of_pictures(noting, low, stored):
-    first = deletion.precision(noting, 4, stored=True)
+    first = deletion.precision(keeping(noting), 4)
     noting.model.seen.clear()
-    assert equal(deletion.precision(noting, 4, stored=True), first) and noting.model.seen == []
-    deletion.precision(noting, 5, stored=True)
-    assert sorted(c["parameters"]["pictures"] for c in results.cells("precision")) == [4, 5]
+    assert equal(deletion.precision(keeping(noting), 4), first) and noting.model.seen == []
+    deletion.precision(keeping(noting), 5)
+    assert sorted(c["parameters"]["pictures"] for c in cells.of("precision")) == [4, 5]
     assert noting.model.seen
 
 
@@ -887,26 +887,26 @@ def test_a_stored_experiment_is_computed_once_and_gives_the_same(
 ):
     computed = run(flat)
     assert not stored.exists()  # nothing is stored unless asked for
-    first = run(flat, stored=True)
-    monkeypatch.setattr(deletion, "batch", lambda *_: pytest.fail("computed again"))
-    second = run(flat, stored=True)
+    first = run(keeping(flat))
+    monkeypatch.setattr(subject_module, "batch", lambda *_: pytest.fail("computed again"))
+    second = run(keeping(flat))
     assert equal(computed, first) and equal(first, second)
     files = [f for f in stored.rglob("*") if f.is_file()]
     assert len(files) == count and {f.parent.name for f in files} == set(folders)
-    for content in results.cells(folders[0]):
+    for content in cells.of(folders[0]):
         assert flat.identity.items() <= content["parameters"].items()
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         run(flat)  # and nothing stored is read unless asked for
 
 
 def test_strengths_that_print_alike_are_other_cells(flat, stored):
-    frame = deletion.soft_replacement(flat, (0.1, 0.1 + 1e-9), stored=True)
-    assert len(results.cells("soft")) == 2 and frame["strength"].nunique() == 2
+    frame = deletion.soft_replacement(keeping(flat), (0.1, 0.1 + 1e-9))
+    assert len(cells.of("soft")) == 2 and frame["strength"].nunique() == 2
 
 
 @pytest.mark.parametrize("change", ["weights", "pixels", "split", "network"])
 def test_a_result_of_another_subject_is_never_taken(change, flat, stored):
-    deletion.accuracy(flat, stored=True)
+    deletion.accuracy(keeping(flat))
     if change == "weights":
         with torch.no_grad():
             flat.model.weight[0, 0, 0, 0] += 1e-6
@@ -923,8 +923,8 @@ def test_a_result_of_another_subject_is_never_taken(change, flat, stored):
         )
     else:
         flat = flat._replace(model_name="other")
-    deletion.accuracy(flat, stored=True)
-    assert len(results.cells("accuracy")) == 2
+    deletion.accuracy(keeping(flat))
+    assert len(cells.of("accuracy")) == 2
 
 
 def test_a_stopped_deletion_goes_on_where_it_was(flat, stored, monkeypatch):
@@ -938,9 +938,9 @@ def test_a_stopped_deletion_goes_on_where_it_was(flat, stored, monkeypatch):
 
     monkeypatch.setattr(metrics, "allegiance", stops)
     with pytest.raises(KeyboardInterrupt):
-        deletion.allegiances(flat, stored=True)
-    assert len(results.cells("deletion")) == 3
-    assert equal(deletion.allegiances(flat, stored=True), expected) and len(calls) == 4 + 7
+        deletion.allegiances(keeping(flat))
+    assert len(cells.of("deletion")) == 3
+    assert equal(deletion.allegiances(keeping(flat)), expected) and len(calls) == 4 + 7
 
 
 @pytest.mark.parametrize("name", ["imagefolder:/a/b c/d", "toy"])
@@ -952,9 +952,9 @@ def test_paths_in_names_stay_within_their_folder(name, weights, flat, stored):
         *[getattr(flat.pictures, f) for f in ("images", "labels", "classes", "source")],
     )
     who = Subject(flat.model, pictures, "python:nets:build", weights)
-    first = deletion.accuracy(who, stored=True)
+    first = deletion.accuracy(keeping(who))
     (file,) = (f for f in stored.rglob("*") if f.is_file())
-    assert file.parent == stored / "accuracy" and deletion.accuracy(who, stored=True) == first
+    assert file.parent == stored / "accuracy" and deletion.accuracy(keeping(who)) == first
 
 
 # ---- batch-norm statistics
@@ -997,12 +997,12 @@ def test_without_batch_norm_there_are_no_statistics(who):
 
 
 def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     who = subject("shapes10", "rectgrad_cnn", count=20)
     expected = deletion.predictions(who) == who.pictures.labels
     assert torch.equal(deletion.correct(who), expected)
-    assert torch.equal(deletion.correct(who, stored=True), expected)
+    assert torch.equal(deletion.correct(keeping(who)), expected)
     assert expected.any()
     monkeypatch.setattr(deletion, "predictions", lambda *_: pytest.fail("it is stored"))
-    assert torch.equal(deletion.correct(who, stored=True), expected)
+    assert torch.equal(deletion.correct(keeping(who)), expected)

@@ -13,9 +13,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from study.experiments import hypothesis
-from study.store import results
-from study.subjects.sources import Dataset
+from study.store import cells
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,8 +88,8 @@ def who(one_thread):
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
 
 
 # ---- activations and masks at a layer
@@ -340,24 +341,23 @@ def test_occlusion_of_a_generic_network_is_that_of_its_sequential(who, occluded)
         )
 
 
-def test_occlusion_by_its_seed_and_in_bfloat16(who, occluded):
+def test_occlusion_by_its_seed_and_layer(who, occluded):
     again = hypothesis.occlusion(who, steps=4, orders=3)
     other = hypothesis.occlusion(who, steps=4, orders=3, seed=1)
-    half = hypothesis.occlusion(who, steps=4, orders=3, bfloat16=True)
+    second = hypothesis.occlusion(who, steps=4, orders=3, layers=[2])
     assert again.equals(occluded) and not other.equals(occluded)
-    scale = occluded["margin"].abs().max()
-    assert 0 < np.abs(half["margin"] - occluded["margin"]).max() < 0.05 * scale
+    assert second.equals(occluded.query("layer == 2").reset_index(drop=True))
 
 
 def test_stored_occlusion_is_computed_once(who, stored, monkeypatch, occluded):
     lines = []
-    first = hypothesis.occlusion(who, steps=4, orders=3, stored=True, log=lines.append)
+    first = hypothesis.occlusion(keeping(who), steps=4, orders=3, log=lines.append)
     assert len(lines) == 4 and all("occlusion" in line and "layer" in line for line in lines)
     monkeypatch.setattr(hypothesis, "_occluded", lambda *_: pytest.fail("computed again"))
-    assert hypothesis.occlusion(who, steps=4, orders=3, stored=True).equals(first)
+    assert hypothesis.occlusion(keeping(who), steps=4, orders=3).equals(first)
     assert first["margin"].tolist() == occluded["margin"].tolist()
     with pytest.raises(pytest.fail.Exception):
-        hypothesis.occlusion(who, steps=4, orders=3, seed=1, stored=True)
+        hypothesis.occlusion(keeping(who), steps=4, orders=3, seed=1)
 
 
 # ---- the rivals

@@ -12,7 +12,7 @@ import scipy.stats
 import torch
 
 from lib.attribution import METHODS, crosses
-from lib.metrics import spearman
+from lib.metrics.statistics import weighted_roc_auc
 from study.experiments import ranking
 from study.experiments.synthesis import METRICS
 
@@ -45,34 +45,6 @@ def normal(mean, sd=1.0, pictures=40, seed=0):
 
 
 # ---- values and ranks
-
-
-def slow_rank(values, k, published, better):
-    """1, plus the published methods other than this one that are ahead, and half of those that are
-    equal."""
-    others = [values[j] for j in published if j != k]
-    return (
-        1
-        + sum(better * v > better * values[k] for v in others)
-        + 0.5 * sum(v == values[k] for v in others)
-    )
-
-
-@pytest.mark.parametrize("better", [1, -1])
-def test_ranks_against_a_slow_count(better):
-    values = np.random.default_rng(0).integers(6, size=(3, 20, 9)).astype(float)  # many ties
-    for published in ([0, 1, 2, 3, 4, 5, 6, 7, 8], [1, 4, 5, 8], [7], []):
-        found = ranking._ranks(better * values, published)
-        assert found.shape == values.shape
-        for i, j in itertools.product(range(3), range(20)):
-            assert found[i, j].tolist() == [
-                slow_rank(values[i, j], k, published, better) for k in range(9)
-            ]
-
-
-def test_ranks_of_the_published_alone_share_what_ties_share():
-    values = np.random.default_rng(1).integers(6, size=(50, 8)).astype(float)
-    assert np.array_equal(ranking._ranks(values, range(8)), scipy.stats.rankdata(-values, axis=-1))
 
 
 def test_ranks_by_hand():
@@ -273,28 +245,6 @@ def test_seeds_are_drawn_again_too():
     assert table.loc[[B, C], ["low", "high"]].values.tolist() == [[0.5, 0.5]] * 2 and table.loc[
         A, ["rank_low", "rank_high"]
     ].tolist() == [1, 3]
-    drawn = ranking.resampled_means([far], 1000, 0)[:, 0]
-    assert set(drawn) == {0, 0.5, 1} and abs((drawn == 0.5).mean() - 0.5) < 0.06
-
-
-def test_seeds_are_drawn_alike_for_all_methods():
-    """Two methods that differ by as much in either seed differ by as much in every draw."""
-    first = f64([[0.0] * 50, [1.0] * 50])
-    drawn = ranking.resampled_means([first, first + 2], 200, 0)
-    assert np.ptp(drawn[:, 0]) == 1 and np.ptp(drawn[:, 1] - drawn[:, 0]) < 1e-12
-
-
-def test_seeds_weigh_alike_whatever_number_they_have():
-    assert ranking.plain_means(
-        [f64([[0, 0, 0, 8], [6, torch.nan, torch.nan, torch.nan]])]
-    ).tolist() == [4]
-
-
-def test_resampling_repeats_by_its_seed():
-    once, again, other = (
-        ranking.resampled_means([normal(0), normal(1, seed=1)], 50, seed) for seed in (3, 3, 4)
-    )
-    assert np.array_equal(once, again) and not np.array_equal(once, other)
 
 
 # ---- agreement
@@ -370,34 +320,6 @@ def test_every_pair_of_metrics_with_four_methods_in_common_has_a_row():
         == list(table.columns)
         == ["first", "second", "correlation", "low", "high", "methods", "p", "p_corrected"]
     )
-
-
-def test_permutations_of_few_methods_are_counted_one_by_one():
-    a, b = np.array([1.0, 2, 3, 4, 4]), np.array([2.0, 1, 3, 5, 4])
-    seen = abs(scipy.stats.spearmanr(a, b).statistic)
-    expected = np.mean(
-        [
-            abs(scipy.stats.spearmanr(order, b).statistic) >= seen - 1e-12
-            for order in itertools.permutations(a)
-        ]
-    )
-    assert ranking.permutation_p(a, b) == pytest.approx(expected) and ranking.permutation_p(
-        -a, b
-    ) == pytest.approx(expected)
-    assert (
-        ranking.permutation_p(np.arange(4.0), np.arange(4.0)) == 2 / 24
-        and ranking.permutation_p(np.ones(5), b) == 1
-    )
-
-
-def test_permutations_of_many_methods_are_drawn():
-    rng = np.random.default_rng(0)
-    a, b = rng.random(12), rng.random(12)
-    b += 0.8 * a
-    assert ranking.permutation_p(a, b) == pytest.approx(
-        scipy.stats.spearmanr(a, b).pvalue, abs=0.01
-    ) and ranking.permutation_p(a, b) == ranking.permutation_p(a, b)
-    assert ranking.permutation_p(a, a) == 1 / 20_000  # the given order is one of those drawn
 
 
 def test_agreement_is_corrected_for_its_pairs():
@@ -1063,61 +985,11 @@ def test_seeds_of_a_rung_are_averaged():
 # ---- distance
 
 
-def slow_farther(moved, failed, weights):
-    """Every pair of one that fails and one that does not, weighted by both; a tie is half of a
-    pair."""
-    won = whole = 0.0
-    for i, j in itertools.product(range(len(moved)), repeat=2):
-        if failed[i] and not failed[j]:
-            weight = weights[i] * weights[j]
-            whole += weight
-            if moved[i] > moved[j]:
-                won += weight
-            elif moved[i] == moved[j]:
-                won += weight / 2
-    return won / whole if whole else np.nan
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("values", [4, 1000])
-def test_farther_against_every_pair(seed, values):
-    rng = np.random.default_rng(seed)
-    moved = rng.integers(values, size=30) / 7 - 3  # with four values nearly all are ties
-    failed = rng.random(30) < 0.4
-    for weights in (
-        np.ones(30),
-        rng.multinomial(30, np.full(30, 1 / 30)).astype(float),
-        (rng.random(30) < 0.5) * rng.random(30),
-    ):
-        found = ranking._farther(moved, failed, weights)
-        assert found == pytest.approx(slow_farther(moved, failed, weights)) and 0 < found < 1
-        assert ranking._farther(-moved, failed, weights) == pytest.approx(
-            1 - found
-        ) and ranking._farther(moved, ~failed, weights) == pytest.approx(1 - found)
-
-
-def test_farther_by_hand():
-    far, yes = np.array([1.0, 2, 3, 3]), np.array
-    assert ranking._farther(far, yes([False, False, False, True]), np.ones(4)) == pytest.approx(
-        2.5 / 3
-    )
-    assert (
-        ranking._farther(far, yes([True, False, False, False]), np.ones(4)) == 0
-        and ranking._farther(far, yes([False, False, True, True]), np.ones(4)) == 1
-    )
-    assert ranking._farther(
-        far, yes([False, True, False, True]), np.array([3.0, 1, 1, 2])
-    ) == pytest.approx((3 + 0 + 2 * (3 + 0.5)) / (3 * 4))
-    assert ranking._farther(np.zeros(4), yes([False, True, False, True]), np.ones(4)) == 0.5
-    for failed, weights in (
-        ([True] * 4, np.ones(4)),
-        ([False] * 4, np.ones(4)),
-        ([True, False, False, False], np.array([0.0, 1, 1, 1])),
-        ([True, False, False, False], np.array([1.0, 0, 0, 0])),
-    ):
-        assert np.isnan(
-            ranking._farther(far, yes(failed), weights)
-        )  # nobody fails, or nobody else is left
+def chance_to_be_larger(values, chosen):
+    """Of a chosen one of the values than another, by Mann and Whitney's count; a tie is half."""
+    values, chosen = np.array(values), np.array(chosen)
+    u = scipy.stats.mannwhitneyu(values[chosen], values[~chosen]).statistic
+    return u / chosen.sum() / (~chosen).sum()
 
 
 def shifts(seed=0, methods=3, fractions=2, seeds=2, pictures=30):
@@ -1193,7 +1065,7 @@ def test_shock_against_a_slow_reading():
             wrong = [not right[n][k, i] for i in there]
             failed.append(np.mean(wrong))
             far = [moved[n][k, i].item() for i in there]
-            farther.append(slow_farther(far, wrong, [1] * len(there)))
+            farther.append(chance_to_be_larger(far, wrong))
         assert row[["before", "retrained", "failed", "farther"]].tolist() == pytest.approx(
             [np.mean(v) for v in (before, retrained, failed, farther)]
         )
@@ -1208,7 +1080,7 @@ def test_intervals_of_shock_are_over_pictures_drawn_alike_for_all_methods():
     for _ in range(300):
         drawn = rng.integers(200, size=200)
         farther = [
-            ranking._farther(
+            weighted_roc_auc(
                 moved[n][0].numpy()[drawn],
                 ~right[n][0].numpy()[drawn],
                 after[n][:, 0].all(0).numpy()[drawn].astype(float),
@@ -1358,14 +1230,4 @@ def test_tables_of_nothing_have_their_columns():
         list(ranking.judged({"a": empty}).columns)
         == list(ranking.judged({}).columns)
         == ["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"]
-    )
-
-
-def test_correlations_of_rows_are_those_of_each_row():
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 4, (50, 6)).astype(float), rng.random((50, 6))  # with ties
-    first[0] = 2.0  # and a row that says nothing
-    found = ranking._spearman_rows(first, second)
-    assert np.isnan(found[0]) and found[1:] == pytest.approx(
-        [spearman(a, b) for a, b in zip(first[1:], second[1:], strict=True)]
     )

@@ -17,10 +17,11 @@ from torch.testing import assert_close
 from lib import attribution, metrics
 from study.experiments import cleanliness, deletion, response
 from study.experiments.hypothesis import at_layer
-from study.store import results
+from study.store import cells
 from study.subjects import sources
-from study.subjects.sources import Dataset
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,8 +98,8 @@ def images(who):
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "CACHE", tmp_path)
-    monkeypatch.setattr(results, "CACHE", tmp_path)
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path)
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     return tmp_path
 
 
@@ -223,15 +224,15 @@ def test_the_share_of_the_highest_that_stay():
 
 def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):
     lines = []
-    first = response.sweep(who, PERCENTILES, batch_size=4, stored=True, log=lines.append)
+    first = response.sweep(keeping(who), PERCENTILES, batch_size=4, log=lines.append)
     assert len(lines) == 2 and "4 pictures" in lines[0] and "6 pictures" in lines[1]
     monkeypatch.setattr(response, "_trace", lambda *_, **__: pytest.fail("computed again"))
-    again = response.sweep(who, PERCENTILES, stored=True)
+    again = response.sweep(keeping(who), PERCENTILES)
     for table, read, direct in zip(first, again, swept, strict=True):
         assert table.equals(read) and list(table.columns) == list(direct.columns)
         np.testing.assert_allclose(table.astype(float), direct.astype(float))
     with pytest.raises(pytest.fail.Exception):
-        response.sweep(who, (0, 20), stored=True)
+        response.sweep(keeping(who), (0, 20))
 
 
 # ---- accumulation
@@ -376,13 +377,13 @@ def test_without_a_step_nothing_is_attacked(who):
 
 
 def test_stored_attacks_are_a_cell_a_method(who, stored, monkeypatch):
-    first = response.adversarial(who, ("saliency", "guided_backprop"), stored=True)
+    first = response.adversarial(keeping(who), ("saliency", "guided_backprop"))
     monkeypatch.setattr(response, "fgsm", lambda *_: pytest.fail("computed again"))
-    assert response.adversarial(who, ("saliency", "guided_backprop"), stored=True).equals(first)
-    assert len(results.cells("adversarial")) == 2
-    assert [c["parameters"]["eps"] for c in results.cells("adversarial")] == [0.01, 0.01]
+    assert response.adversarial(keeping(who), ("saliency", "guided_backprop")).equals(first)
+    assert len(cells.of("adversarial")) == 2
+    assert [c["parameters"]["eps"] for c in cells.of("adversarial")] == [0.01, 0.01]
     with pytest.raises(pytest.fail.Exception):
-        response.adversarial(who, ("rectgrad",), stored=True)
+        response.adversarial(keeping(who), ("rectgrad",))
 
 
 def test_every_method_that_fits_is_attacked(monkeypatch):
@@ -614,18 +615,16 @@ def test_maps_that_become_empty_are_counted(who, monkeypatch):
 
 def test_stored_sanity_is_a_cell_a_method(who, stored, monkeypatch, checked):
     lines = []
-    first = response.sanity(
-        who, ("saliency", "rectgrad"), batch_size=4, stored=True, log=lines.append
-    )
+    first = response.sanity(keeping(who), ("saliency", "rectgrad"), batch_size=4, log=lines.append)
     np.testing.assert_allclose(first["rank"], checked["rank"])
-    assert len(lines) == 2 == len(results.cells("sanity"))
+    assert len(lines) == 2 == len(cells.of("sanity"))
     monkeypatch.setattr(response, "_sanity_maps", lambda *_: pytest.fail("computed again"))
     assert (
-        response.sanity(who, ("rectgrad",), stored=True)["rank"].tolist()
+        response.sanity(keeping(who), ("rectgrad",))["rank"].tolist()
         == first[first["method"] == "rectgrad"]["rank"].tolist()
     )
     with pytest.raises(pytest.fail.Exception):
-        response.sanity(who, ("saliency",), seed=1, stored=True)
+        response.sanity(keeping(who), ("saliency",), seed=1)
 
 
 def test_similarity_of_maps():

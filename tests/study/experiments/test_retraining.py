@@ -14,11 +14,12 @@ from lib import attribution, metrics
 from lib.attribution import crosses
 from study.experiments import cleanliness, retraining, retraining_tables
 from study.experiments.retraining import ADDED, FRACTIONS, FULL, MODES, PRINTED, SHORT
-from study.store import results
+from study.store import cells
 from study.subjects import networks, shapes10, sources
-from study.subjects.sources import Dataset, to_range
+from study.subjects.pictures import Dataset, to_range
 from study.subjects.subject import Subject
 from study.subjects.training import Protocol
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,8 +34,8 @@ def studied(monkeypatch, tmp_path):
     }
     monkeypatch.setitem(sources._LOADERS, "shapes10", lambda split, size: drawn[split])
     monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     retraining._studied.cache_clear()
     retraining._places.cache_clear()
     yield drawn
@@ -42,7 +43,7 @@ def studied(monkeypatch, tmp_path):
     retraining._places.cache_clear()
 
 
-def cells(**options):
+def planned(**options):
     return retraining.plan(
         "shapes10",
         "rectgrad_cnn",
@@ -120,12 +121,6 @@ def test_ranks_of_edges_look_at_no_network(studied):
     )
 
 
-def test_equal_values_keep_their_order_on_any_device():
-    assert retraining._places_of(torch.tensor([[2.0, 1.0, 2.0, 1.0, float("-inf")]])).tolist() == [
-        [3, 1, 4, 2, 0]
-    ]
-
-
 def test_a_final_threshold_leaves_the_first_twentieth_in_order_and_the_rest_to_chance(studied):
     who = Subject(
         networks.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10"
@@ -163,7 +158,7 @@ def test_accuracy_is_told_apart_by_what_the_explained_network_gets_right():
     content = {
         "parameters": {"method": "saliency", "mode": "kar", "fraction": 0.1, "seed": 1},
         "rows": [{"accuracy": 0.4}],
-        "correct": results.pack(torch.tensor([True, False, False, True, False])),
+        "correct": cells.pack(torch.tensor([True, False, False, True, False])),
     }
     row = retraining.tidy([content], explained).iloc[0]
     assert (row["where_right"], row["where_wrong"]) == (
@@ -203,7 +198,13 @@ def test_occlusion_by_ranks_is_that_of_the_kernel(mode, fraction, studied):
     )
     images = to_range(who.pictures.images, who.model)
     expected = metrics.occlude_pixels(
-        images, maps, fraction, 0.25, keep=mode == "kar", generator=torch.Generator().manual_seed(0)
+        images,
+        maps,
+        fraction,
+        0.25,
+        keep=mode == "kar",
+        generator=torch.Generator().manual_seed(0),
+        noise=retraining.NOISE,
     )
     gone = retraining.occluded(retraining.ranks(who, "saliency"), fraction, mode)
     assert torch.equal(torch.where(gone[:, None], 0.25, images), expected)
@@ -253,13 +254,13 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
     who = Subject(
         networks.load("rectgrad_cnn", "shapes10"), studied["test"], "rectgrad_cnn", "shapes10"
     )
-    found = retraining.ranks(who, "saliency", stored=True)
+    found = retraining.ranks(keeping(who), "saliency")
     files = sorted(f.name for f in (sources.CACHE / "ranks").iterdir())
     assert len(files) == 3 and all(
         name.endswith(("-0.npy", "-12.npy", "-24.npy")) for name in files
     )
     monkeypatch.setattr(retraining, "_ranked", lambda *_: pytest.fail("it is stored"))
-    assert torch.equal(retraining.ranks(who, "saliency", stored=True), found)
+    assert torch.equal(retraining.ranks(keeping(who), "saliency"), found)
 
 
 # ---- the plan
@@ -267,9 +268,6 @@ def test_ranks_are_kept_in_pieces_and_computed_once(studied, monkeypatch):
 
 def test_every_cell_is_planned_once_in_the_order_of_use(studied):
     plan = [c.parameters for c in retraining.everything(dataset="shapes10")]
-    assert all(
-        c.version == retraining.RANKS_VERSION for c in retraining.everything(dataset="shapes10")
-    )
     assert len(plan) == 3 * (1 + 14 * 10) + 2 * 2 * 10 + 2 * 6 * 10 + 14 * 2 + 2 * (
         1 + 8 * 10
     ) and len({c.name for c in retraining.everything(dataset="shapes10")}) == len(plan)
@@ -306,11 +304,11 @@ def test_the_seed_of_the_explained_network_is_refused(studied):
     """A network of that seed starts from the weights that the explained one started from."""
     assert networks.card("rectgrad_cnn", "shapes10")["protocol"]["seed"] == 0
     with pytest.raises(ValueError, match="seed 0 is that of the explained network"):
-        cells(seeds=(1, 0))
+        planned(seeds=(1, 0))
 
 
 def test_a_field_that_protocols_gain_later_changes_no_key(studied, monkeypatch):
-    before = [c.name for c in cells()]
+    before = [c.name for c in planned()]
 
     @dataclass(frozen=True)
     class Later(Protocol):
@@ -318,8 +316,8 @@ def test_a_field_that_protocols_gain_later_changes_no_key(studied, monkeypatch):
 
     monkeypatch.setattr(retraining, "Protocol", Later)
     later = Later(**{f.name: getattr(BRIEF, f.name) for f in fields(Protocol)})
-    assert [c.name for c in cells(protocol=later)] == before
-    assert [c.name for c in cells(protocol=replace(later, warmup=1))] != before
+    assert [c.name for c in planned(protocol=later)] == before
+    assert [c.name for c in planned(protocol=replace(later, warmup=1))] != before
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
@@ -335,7 +333,7 @@ def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
 def test_a_retraining_against_the_loop_written_out(studied):
     one = next(
         c
-        for c in cells(methods=("saliency",), fractions=(0.3,), modes=("kar",))
+        for c in planned(methods=("saliency",), fractions=(0.3,), modes=("kar",))
         if c.parameters["method"] == "saliency"
     )
     found = retraining.retrain(one.parameters)
@@ -375,7 +373,7 @@ def test_a_retraining_against_the_loop_written_out(studied):
     assert found["rows"] == [
         {"accuracy": right.double().mean().item(), "right": int(right.sum()), "n": 30}
     ]
-    assert torch.equal(results.unpack(found["correct"]), right)
+    assert torch.equal(cells.unpack(found["correct"]), right)
 
 
 def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
@@ -395,7 +393,7 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
     shown = {}
     for split, pictures in studied.items():
         first = retraining._places(
-            "shapes10", "rectgrad_cnn", "shapes10", None, "saliency", split, True
+            "shapes10", "rectgrad_cnn", "shapes10", None, True, "saliency", split
         ).int() < round(0.3 * 1024)
         shown[split] = torch.where(
             first[:, None], mean, torch.ones(len(pictures), 3, 32, 32)
@@ -408,11 +406,11 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
         log=lambda line: None,
     )
     right = network.eval()(shown["test"]).argmax(1) == studied["test"].labels
-    assert torch.equal(results.unpack(found["correct"]), right)
+    assert torch.equal(cells.unpack(found["correct"]), right)
     assert all(c.parameters["mode"] == "holes" for c in retraining.holes(dataset="shapes10"))
     retraining.run(
         [
-            *cells(fractions=(0.5,)),
+            *planned(fractions=(0.5,)),
             *retraining.holes(dataset="shapes10", methods=("random",), protocol=BRIEF),
         ],
         workers=0,
@@ -424,7 +422,7 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
 
 
 def test_without_occlusion_it_is_plain_training(studied):
-    none = cells()[0].parameters
+    none = planned()[0].parameters
     assert (none["method"], none["fraction"]) == ("none", 0)
     network = networks.load("rectgrad_cnn", classes=shapes10.CLASSES, seed=1)
     from study.subjects.training import accuracy, fit
@@ -437,7 +435,7 @@ def test_seeds_differ_in_weights_order_and_random_pixels(studied):
     first, second = (
         next(
             c.parameters
-            for c in cells(seeds=(seed,), fractions=(0.5,), modes=("roar",))
+            for c in planned(seeds=(seed,), fractions=(0.5,), modes=("roar",))
             if c.parameters["method"] == "random"
         )
         for seed in (1, 2)
@@ -450,7 +448,7 @@ def test_seeds_differ_in_weights_order_and_random_pixels(studied):
 
 
 def test_pictures_or_weights_that_changed_since_the_plan_are_refused(studied):
-    p = cells()[0].parameters
+    p = planned()[0].parameters
     with pytest.raises(networks.ModelError, match="weights shapes10 of rectgrad_cnn have changed"):
         retraining.retrain(p | {"weights_hash": "0" * 12})
     with pytest.raises(sources.DataError, match="shapes10 test has changed"):
@@ -458,7 +456,7 @@ def test_pictures_or_weights_that_changed_since_the_plan_are_refused(studied):
 
 
 def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
-    plan = cells(fractions=(0.5,))
+    plan = planned(fractions=(0.5,))
     found = retraining.run(plan, workers=0)
     assert found[["method", "mode", "fraction", "seed"]].values.tolist() == [
         ["none", "none", 0.0, 1]

@@ -10,9 +10,10 @@ import pytest
 import scipy.stats
 import torch
 
+from lib.metrics.statistics import holm
 from study.experiments import retraining_tables
 from study.experiments.retraining import ADDED, FRACTIONS, MODES, PRINTED
-from study.store import results
+from study.store import cells
 
 
 def made(accuracies: dict, whole=0.7, seeds=(0,)) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def test_curves_are_whole_or_left_out():
     def content(method, mode, fraction, *right):
         return {
             "parameters": {"method": method, "mode": mode, "fraction": fraction, "seed": 1},
-            "correct": results.pack(torch.tensor(right, dtype=torch.bool)),
+            "correct": cells.pack(torch.tensor(right, dtype=torch.bool)),
         }
 
     found = retraining_tables.curves_of(
@@ -195,13 +196,6 @@ def test_the_mean_of_both_areas_by_hand():
     ]  # the seed that one method lacks is nobody's
 
 
-def test_holm_by_hand():
-    assert retraining_tables.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
-        [0.03, 0.06, 0.06, 0.02]
-    )
-    assert retraining_tables.holm([0.6, 0.9]) == [1, 1] and retraining_tables.holm([]) == []
-
-
 def test_every_pair_is_compared_over_seeds_and_fractions():
     rng = np.random.default_rng(0)
     cube = (
@@ -233,7 +227,7 @@ def test_every_pair_is_compared_over_seeds_and_fractions():
         2 * scipy.stats.t.sf(abs(change) / (2 * squares / 10 / 10) ** 0.5, 10)
     )
     assert (
-        found["p_corrected"].tolist() == pytest.approx(retraining_tables.holm(found["p"].tolist()))
+        found["p_corrected"].tolist() == pytest.approx(holm(found["p"].tolist()))
         and found.iloc[1]["p_corrected"] < 1e-6
     )
 
@@ -279,7 +273,7 @@ def test_the_spread_over_methods_beside_the_spread_over_seeds():
         for m, level in (("a", 0.3), ("b", 0.5))
         for s in (0, 1)
     ]
-    (found,) = retraining_tables.spread(pd.DataFrame(rows)).to_dict("records")
+    (found,) = retraining_tables.analysis_of_variance(pd.DataFrame(rows)).to_dict("records")
     assert (
         found["between"] == pytest.approx(0.2 / 2**0.5)
         and found["within"] == pytest.approx(0.02 / 2**0.5)
@@ -287,7 +281,7 @@ def test_the_spread_over_methods_beside_the_spread_over_seeds():
     )
     assert found["p"] == pytest.approx(scipy.stats.f_oneway([0.29, 0.31], [0.49, 0.51]).pvalue)
     assert (
-        len(retraining_tables.spread(pd.DataFrame(rows[:1] + rows[2:3]))) == 0
+        len(retraining_tables.analysis_of_variance(pd.DataFrame(rows[:1] + rows[2:3]))) == 0
     )  # one seed has no spread
 
 
@@ -295,18 +289,18 @@ def test_protocols_that_rank_alike_agree():
     levels = dict(zip(PRINTED, np.linspace(0.3, 0.6, 8), strict=True))
     short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
     full = short.assign(accuracy=short["accuracy"] ** 2)
-    found = retraining_tables.agreement(
+    found = retraining_tables.protocol_agreement(
         short, full[(full["mode"] == "roar") & (full["fraction"] == 0.7)]
     )
     assert found[["mode", "fraction", "methods"]].values.tolist() == [["roar", 0.7, 8]] and found[
         ["correlation", "low", "high"]
     ].iloc[0].tolist() == pytest.approx([1, 1, 1])
     turned = full.assign(accuracy=-full["accuracy"])
-    assert retraining_tables.agreement(short, turned)["correlation"].tolist() == pytest.approx(
-        [-1] * 10
-    )
+    assert retraining_tables.protocol_agreement(short, turned)[
+        "correlation"
+    ].tolist() == pytest.approx([-1] * 10)
     mixed = full.assign(accuracy=np.random.default_rng(0).random(len(full)))
-    here = retraining_tables.agreement(short, mixed).iloc[0]
+    here = retraining_tables.protocol_agreement(short, mixed).iloc[0]
     part = mixed[
         (mixed["mode"] == here["mode"]) & (mixed["fraction"] == here["fraction"])
     ].set_index("method")["accuracy"]

@@ -28,11 +28,12 @@ from study.experiments import (
     synthesis,
 )
 from study.experiments.synthesis import METRICS, OF_ONE_MAP, PARTS, STEPS, Study
-from study.store import results
+from study.store import cells, stamps
 from study.subjects import networks, shapes10, sources
 from study.subjects import training as trainer
-from study.subjects.sources import Dataset, to_range
+from study.subjects.pictures import Dataset, to_range
 from study.subjects.subject import Subject, batch
+from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -144,8 +145,8 @@ def found(one):
 def cached(tmp_path, monkeypatch):
     """Maps and cells of their own; returns the folder of the cells."""
     monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     return tmp_path / "results"
 
 
@@ -271,36 +272,36 @@ def small(monkeypatch):
 
 def test_a_study_of_drawn_pictures(small):
     s = synthesis.study("shapes10", "rectgrad_cnn", count=12, few=5)
-    assert torch.equal(s.who.pictures.images, small.sample(12, 0).images) and (
-        s.who.model_name,
-        s.who.weights,
+    assert torch.equal(s.whole.pictures.images, small.sample(12, 0).images) and (
+        s.whole.model_name,
+        s.whole.weights,
     ) == ("rectgrad_cnn", "shapes10")
     assert (
-        torch.equal(s.few.pictures.images, s.who.pictures.sample(5).images)
-        and len(s.few.pictures) == 5
-        and s.few.model is s.who.model
+        torch.equal(s.fewer.pictures.images, s.whole.pictures.sample(5).images)
+        and len(s.fewer.pictures) == 5
+        and s.fewer.model is s.whole.model
     )
     assert s.twin.weights == "shapes10+patch" and torch.equal(
-        s.twin.pictures.images, sources.patched(s.who.pictures).images
+        s.twin.pictures.images, sources.patched(s.whole.pictures).images
     )
     assert (
         networks.fingerprint(s.twin.model)
         == networks.fingerprint(networks.load("rectgrad_cnn", "shapes10+patch"))
-        != networks.fingerprint(s.who.model)
+        != networks.fingerprint(s.whole.model)
     )
     with torch.no_grad():
-        right = s.who.model(batch(s.who, slice(None))).argmax(1) == s.who.pictures.labels
-    assert torch.equal(s.masked.pictures.images, s.who.pictures.images[right]) and torch.equal(
-        s.masked.pictures.masks, s.who.pictures.masks[right]
+        right = s.whole.model(batch(s.whole, slice(None))).argmax(1) == s.whole.pictures.labels
+    assert torch.equal(s.masked.pictures.images, s.whole.pictures.images[right]) and torch.equal(
+        s.masked.pictures.masks, s.whole.pictures.masks[right]
     )
     assert s.index.tolist() == sorted(set(s.index.tolist())) and torch.equal(
-        s.who.pictures.images, small.images[s.index]
+        s.whole.pictures.images, small.images[s.index]
     )
     for count in (None, 30, 99):
         whole = synthesis.study("shapes10", "rectgrad_cnn", count=count)
         assert (
-            torch.equal(whole.who.pictures.images, small.images)
-            and len(whole.few.pictures) == len(whole.twin.pictures) == 30
+            torch.equal(whole.whole.pictures.images, small.images)
+            and len(whole.fewer.pictures) == len(whole.twin.pictures) == 30
             and whole.index.tolist() == list(range(30))
         )
 
@@ -311,7 +312,7 @@ def test_a_few_pictures_of_a_dataset_in_the_order_of_its_classes_are_of_many_cla
     ordered = small.take(small.labels.argsort())
     monkeypatch.setitem(sources._LOADERS, "shapes10", lambda split, size: ordered)
     one = synthesis.study("shapes10", "rectgrad_cnn", few=9)
-    assert len(one.few.pictures.labels.unique()) > 4 and len(ordered.labels[:9].unique()) < 5
+    assert len(one.fewer.pictures.labels.unique()) > 4 and len(ordered.labels[:9].unique()) < 5
 
 
 def test_held_out_pictures_are_as_many_others(small):
@@ -328,17 +329,17 @@ def test_held_out_pictures_are_as_many_others(small):
         synthesis.study("shapes10", "rectgrad_cnn", count=15, few=4, held_out=held)
         for held in (False, True)
     )
-    assert sorted(places(first.who) + places(second.who)) == list(range(30))
+    assert sorted(places(first.whole) + places(second.whole)) == list(range(30))
     for one in (first, second):
         assert (
-            places(one.who) == places(one.twin) == sorted(places(one.who))
-            and len(set(places(one.few)) & set(places(one.who))) == 4
-            and set(places(one.masked)) <= set(places(one.who))
+            places(one.whole) == places(one.twin) == sorted(places(one.whole))
+            and len(set(places(one.fewer)) & set(places(one.whole))) == 4
+            and set(places(one.masked)) <= set(places(one.whole))
         )
         assert (
-            torch.equal(one.who.pictures.labels, small.labels[places(one.who)])
+            torch.equal(one.whole.pictures.labels, small.labels[places(one.whole)])
             and one.twin.weights == "shapes10+patch"
-            and one.index.tolist() == places(one.who)
+            and one.index.tolist() == places(one.whole)
         )
     for count in (16, None):
         with pytest.raises(ValueError, match="hold out.*at most 15"):
@@ -354,12 +355,14 @@ def test_a_study_has_none_of_what_the_dataset_lacks(tmp_path, monkeypatch, small
                 np.random.default_rng(k).integers(256, size=(32, 32, 3), dtype=np.uint8)
             ).save(tmp_path / "pictures" / kind / f"{k}.png")
     own = synthesis.study(f"imagefolder:{tmp_path / 'pictures'}", "rectgrad_cnn", None)
-    assert own.twin is None and own.masked is None and len(own.who.pictures) == 4
+    assert own.twin is None and own.masked is None and len(own.whole.pictures) == 4
     untrained = synthesis.study(
         "shapes10", "rectgrad_cnn", None
     )  # weights that nobody trained have no twin
     assert (
-        untrained.twin is None and untrained.masked is not None and untrained.who.weights == "none"
+        untrained.twin is None
+        and untrained.masked is not None
+        and untrained.whole.weights == "none"
     )
     assert synthesis.study("shapes10", "basic_cnn").twin is None
 
@@ -413,53 +416,55 @@ def test_masks_of_cifar10_are_those_of_paper_noise(monkeypatch, drawn):
     ],
 )
 def test_maps_are_the_methods_own_reduced_as_either_paper_does(name, one):
-    maps = synthesis.maps(one.who, name)
+    maps = synthesis.maps(one.whole, name)
     assert maps.shape == (2, 6, 32, 32) and maps.any()
     for k, paper in enumerate(("sign", "noise")):
-        assert_close(maps[k], direct(one.who, name, paper))
+        assert_close(maps[k], direct(one.whole, name, paper))
     assert torch.equal(maps[0], maps[1]) == ("active" in name)
 
 
 def test_maps_do_not_depend_on_the_batch(one, monkeypatch):
     expected = {
-        name: synthesis.maps(one.who, name) for name in ("saliency", "rectgrad", "random", "edges")
+        name: synthesis.maps(one.whole, name)
+        for name in ("saliency", "rectgrad", "random", "edges")
     }
     monkeypatch.setattr(synthesis, "batch_size", lambda who: 4)
     for name, whole in expected.items():
-        assert_close(synthesis.maps(one.who, name), whole, rtol=1e-4, atol=1e-6)
+        assert_close(synthesis.maps(one.whole, name), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_a_map_may_be_of_the_class_that_another_network_predicts(one):
-    other = copy.deepcopy(one.who.model)
+    other = copy.deepcopy(one.whole.model)
     with torch.no_grad():
-        other[-1].weight.copy_(one.who.model[-1].weight.roll(1, 0))
-        other[-1].bias.copy_(one.who.model[-1].bias.roll(1, 0))
-        target = other(batch(one.who, slice(None))).argmax(1)
-    found = synthesis.maps(one.who, "rectgrad", target_of=other)
-    assert_close(found[1], direct(one.who, "rectgrad", "noise", target=target))
-    assert not torch.equal(found, synthesis.maps(one.who, "rectgrad"))
+        other[-1].weight.copy_(one.whole.model[-1].weight.roll(1, 0))
+        other[-1].bias.copy_(one.whole.model[-1].bias.roll(1, 0))
+        target = other(batch(one.whole, slice(None))).argmax(1)
+    found = synthesis.maps(one.whole, "rectgrad", target_of=other)
+    assert_close(found[1], direct(one.whole, "rectgrad", "noise", target=target))
+    assert not torch.equal(found, synthesis.maps(one.whole, "rectgrad"))
 
 
 def test_controls_are_the_same_for_both_papers_and_drawn_by_their_seed(one):
     for name in ("random", "edges"):
-        maps = synthesis.maps(one.who, name)
+        maps = synthesis.maps(one.whole, name)
         assert (
             maps.shape == (2, 6, 32, 32)
             and torch.equal(maps[0], maps[1])
-            and torch.equal(maps[0], direct(one.who, name, "sign"))
+            and torch.equal(maps[0], direct(one.whole, name, "sign"))
         )
-        assert torch.equal(synthesis.maps(one.who, name), maps)
-        assert torch.equal(synthesis.maps(one.who, name, draw=1), maps) == (name == "edges")
+        assert torch.equal(synthesis.maps(one.whole, name), maps)
+        assert torch.equal(synthesis.maps(one.whole, name, draw=1), maps) == (name == "edges")
     assert torch.equal(
-        synthesis.maps(one.who, "saliency", draw=1), synthesis.maps(one.who, "saliency")
+        synthesis.maps(one.whole, "saliency", draw=1), synthesis.maps(one.whole, "saliency")
     )
 
 
 def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, monkeypatch):
-    first = synthesis.maps(one.few, "saliency", stored=True)
+    first = synthesis.maps(keeping(one.fewer), "saliency")
     folder, entry = sources.CACHE / "maps", METHODS["saliency"]
     assert (
-        torch.equal(first, synthesis.maps(one.few, "saliency")) and len(list(folder.iterdir())) == 1
+        torch.equal(first, synthesis.maps(one.fewer, "saliency"))
+        and len(list(folder.iterdir())) == 1
     )
     calls = []
 
@@ -468,42 +473,42 @@ def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, mo
         return entry.function(*arguments)
 
     monkeypatch.setitem(synthesis.NETWORK, "saliency", entry._replace(function=counted))
-    assert torch.equal(synthesis.maps(one.few, "saliency", stored=True), first) and not calls
-    redrawn = one.few._replace(model=copy.deepcopy(one.few.model))
+    assert torch.equal(synthesis.maps(keeping(one.fewer), "saliency"), first) and not calls
+    redrawn = one.fewer._replace(model=copy.deepcopy(one.fewer.model))
     response.redraw_weights(redrawn.model[-1], torch.Generator().manual_seed(0))
-    for other in (redrawn, one.who, one.few.altered(images=255 - one.few.pictures.images)):
+    for other in (redrawn, one.whole, one.fewer.altered(images=255 - one.fewer.pictures.images)):
         assert torch.equal(
-            synthesis.maps(other, "saliency", stored=True), synthesis.maps(other, "saliency")
+            synthesis.maps(keeping(other), "saliency"), synthesis.maps(other, "saliency")
         )
     assert len(calls) == 6 and len(list(folder.iterdir())) == 4
-    monkeypatch.setattr(synthesis, "MAPS_VERSION", synthesis.MAPS_VERSION + 1)
-    synthesis.maps(one.few, "saliency", stored=True)
+    monkeypatch.setattr(stamps, "code", lambda function: "other code")
+    synthesis.maps(keeping(one.fewer), "saliency")
     assert len(calls) == 7
-    synthesis.maps(one.few, "random", stored=True)
+    synthesis.maps(keeping(one.fewer), "random")
     assert len(list(folder.iterdir())) == 5  # controls cost nothing, and are not kept
 
 
 def test_stored_maps_of_another_networks_class_never_pass_for_those_of_the_own(one, cached):
-    other = copy.deepcopy(one.few.model)
+    other = copy.deepcopy(one.fewer.model)
     with torch.no_grad():
-        other[-1].weight.copy_(one.few.model[-1].weight.roll(1, 0))
-        other[-1].bias.copy_(one.few.model[-1].bias.roll(1, 0))
-    expected = [synthesis.maps(one.few, "saliency", target_of=target) for target in (None, other)]
+        other[-1].weight.copy_(one.fewer.model[-1].weight.roll(1, 0))
+        other[-1].bias.copy_(one.fewer.model[-1].bias.roll(1, 0))
+    expected = [synthesis.maps(one.fewer, "saliency", target_of=target) for target in (None, other)]
     assert not torch.equal(*expected)
     for _ in range(2):
         for target, maps in zip((None, other), expected, strict=True):
             assert torch.equal(
-                synthesis.maps(one.few, "saliency", target_of=target, stored=True), maps
+                synthesis.maps(keeping(one.fewer), "saliency", target_of=target), maps
             )
 
 
 def test_a_network_that_begins_in_place_is_explained_as_it_is(one, shifting):
     """The prediction that names the class is made of a copy."""
-    who = one.few._replace(model=shifting(one.few.model))
+    who = one.fewer._replace(model=shifting(one.fewer.model))
     who.model.black, who.model.white = 0.0, 1.0  # x -> 2 (x - 1/2): the same pictures for the body
     assert_close(
         synthesis.maps(who, "saliency"),
-        2 * synthesis.maps(one.few, "saliency"),
+        2 * synthesis.maps(one.fewer, "saliency"),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -521,7 +526,7 @@ def test_every_name_has_every_metric_that_it_can_have(one, found):
             part = "responses"
         else:
             part = "curves"
-        count = {"who": 6, "few": 4, "twin": 6, "masked": 5}[PARTS[part][0]]
+        count = {"whole": 6, "fewer": 4, "twin": 6, "masked": 5}[PARTS[part][0]]
         assert list(of) == [n for n in NAMES if ":" not in n or part in OF_ONE_MAP]
         assert all(
             v.shape == (synthesis.REDRAWS if metric == "sanity" else 1, count)
@@ -533,7 +538,11 @@ def test_every_name_has_every_metric_that_it_can_have(one, found):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_curves_are_the_kernels(name, one, found):
-    model, images, maps = one.who.model, batch(one.who, slice(None)), direct(one.who, name, "sign")
+    model, images, maps = (
+        one.whole.model,
+        batch(one.whole, slice(None)),
+        direct(one.whole, name, "sign"),
+    )
     for fill, value in (("black", -1.0), ("white", 1.0)):
         expected = {
             "deletion": metrics.allegiance(model, images, maps, fill=value),
@@ -549,20 +558,20 @@ def test_curves_are_the_kernels(name, one, found):
 def test_a_curve_point_by_point(one, found):
     """Pixel by pixel: the highest of the map take the fill, or are all that is shown; the trapezoid
     by hand."""
-    maps = direct(one.who, "rectgrad", "sign").flatten(1)
+    maps = direct(one.whole, "rectgrad", "sign").flatten(1)
     for n in range(6):
-        picture = batch(one.who, slice(n, n + 1))
+        picture = batch(one.whole, slice(n, n + 1))
         order = maps[n].argsort(descending=True).tolist()
         order = [place for place in order if maps[n, place] != 0]
         rows = {"deletion": [], "score": [], "insertion": []}
         with torch.no_grad():
-            target = one.who.model(picture).softmax(1)[0].argmax()
+            target = one.whole.model(picture).softmax(1)[0].argmax()
             for fraction in PAPER_FRACTIONS:
                 first = order[: round(fraction * 1024)]
                 gone, shown = picture.clone().flatten(2), torch.full_like(picture, 1.0).flatten(2)
                 gone[..., first], shown[..., first] = 1.0, picture.flatten(2)[..., first]
                 after, revealed = (
-                    one.who.model(x.view_as(picture)).softmax(1)[0] for x in (gone, shown)
+                    one.whole.model(x.view_as(picture)).softmax(1)[0] for x in (gone, shown)
                 )
                 rows["deletion"].append(float(after.argmax() == target))
                 rows["score"].append(after[target].item())
@@ -580,7 +589,7 @@ def test_shares_are_of_the_sum_of_the_map_as_paper_noise_reduces_it(name, one, f
     def summed(maps):
         return maps.abs().sum((1, 2))
 
-    maps = direct(one.who, name, "noise")
+    maps = direct(one.whole, name, "noise")
     share = metrics.total_variation(maps) / summed(maps)
     assert_close(found["variation"][name][0], share.double(), **HALF)
     maps = direct(one.twin, name, "noise")
@@ -639,8 +648,8 @@ def slow_steps(who):
 
 
 def test_steps_are_the_smallest_that_change_the_prediction(one):
-    expected = slow_steps(one.few)
-    attacked, stepped, serve = synthesis._steps(one.few)
+    expected = slow_steps(one.fewer)
+    attacked, stepped, serve = synthesis._steps(one.fewer)
     assert [eps for eps, *_ in expected] == [0.01, 0.01, 0.02, None] and serve.tolist() == [
         True,
         False,
@@ -650,37 +659,37 @@ def test_steps_are_the_smallest_that_change_the_prediction(one):
     for mine, theirs in ((attacked, 1), (stepped, 2)):
         assert mine.dtype == torch.float32 and mine.min() >= 0 and mine.max() <= 255
         assert_close(
-            to_range(mine, one.few.model),
+            to_range(mine, one.fewer.model),
             torch.cat([row[theirs] for row in expected]),
             rtol=0,
             atol=2e-6,
         )  # a hundredth of a grey level is 8e-5
     with torch.no_grad():
         classes = [
-            one.few.model(to_range(x, one.few.model)).argmax(1)
-            for x in (one.few.pictures.images, attacked, stepped)
+            one.fewer.model(to_range(x, one.fewer.model)).argmax(1)
+            for x in (one.fewer.pictures.images, attacked, stepped)
         ]
     assert (classes[1] != classes[0]).tolist() == [True, True, True, False] and (
         classes[2] != classes[0]
     ).tolist() == [False, True, False, False]
-    assert torch.equal(attacked[3], one.few.pictures.images[3].float()) and torch.equal(
+    assert torch.equal(attacked[3], one.fewer.pictures.images[3].float()) and torch.equal(
         stepped[3], attacked[3]
     )  # no step for what does not serve
 
 
 def test_steps_are_in_the_range_of_the_network(one, shifting):
     """The same pictures for the body, whose range is half as wide: the same steps in bytes."""
-    who = one.few._replace(model=shifting(one.few.model))
+    who = one.fewer._replace(model=shifting(one.fewer.model))
     who.model.black, who.model.white = 0.0, 1.0  # x -> 2 (x - 1/2)
-    for mine, theirs in zip(synthesis._steps(who), synthesis._steps(one.few), strict=True):
+    for mine, theirs in zip(synthesis._steps(who), synthesis._steps(one.fewer), strict=True):
         differs = (mine.float() - theirs.float()).abs() > 0.01
         assert differs.double().mean() < 1e-3  # the sign of a gradient next to nothing may turn
 
 
 def test_only_the_steps_of_the_list_are_tried(one, monkeypatch):
     monkeypatch.setattr(synthesis, "STEPS", (0.02, 0.04))
-    attacked, _, serve = synthesis._steps(one.few)
-    far = (attacked - one.few.pictures.images).abs().amax((1, 2, 3)) / 127.5
+    attacked, _, serve = synthesis._steps(one.fewer)
+    far = (attacked - one.fewer.pictures.images).abs().amax((1, 2, 3)) / 127.5
     assert far.tolist() == pytest.approx([0.02, 0.02, 0.02, 0], abs=1e-5) and not serve[3]
 
 
@@ -688,12 +697,12 @@ def test_only_the_steps_of_the_list_are_tried(one, monkeypatch):
 def responses(one):
     """The kernel's own numbers, before they are rounded to be stored."""
     names = ("saliency", "rectgrad", "positive", "random", "edges")
-    return {name: synthesis._responses(one.few, name, False) for name in names}
+    return {name: synthesis._responses(one.fewer, name) for name in names}
 
 
 @pytest.mark.parametrize("name", ["saliency", "rectgrad", "positive", "edges"])
 def test_responses_against_a_slow_reading(name, one, responses):
-    model, steps = one.few.model, slow_steps(one.few)
+    model, steps = one.fewer.model, slow_steps(one.fewer)
     redrawn = []
     for seed in range(3):
         redrawn.append(copy.deepcopy(model))
@@ -715,7 +724,7 @@ def test_responses_against_a_slow_reading(name, one, responses):
 
     sanity, attack, other_class = np.full((3, 4), np.nan), np.full(4, np.nan), []
     for n, (eps, attacked, stepped) in enumerate(steps):
-        picture = batch(one.few, slice(n, n + 1))
+        picture = batch(one.fewer, slice(n, n + 1))
         old, new = (model(x).argmax(1) for x in (picture, attacked))
         if eps is None or model(stepped).argmax(1) != old:
             continue
@@ -770,7 +779,7 @@ def test_random_numbers_are_drawn_anew_for_every_map(one, monkeypatch):
         return original(who, name, **options)
 
     monkeypatch.setattr(synthesis, "maps", recorded)
-    synthesis._responses(one.few, "random", False)
+    synthesis._responses(one.fewer, "random")
     assert len(seeds) == len(set(seeds)) == 3 + synthesis.REDRAWS
 
 
@@ -783,10 +792,10 @@ def test_measured_responses_are_the_kernels(found, responses):
 def test_measuring_leaves_network_and_pictures_alone(one, unchanged):
     tensors = [
         t
-        for who in (one.few, one.twin)
+        for who in (one.fewer, one.twin)
         for t in (who.pictures.images, who.pictures.labels, who.pictures.masks)
     ]
-    with unchanged(one.few.model, *tensors):
+    with unchanged(one.fewer.model, *tensors):
         synthesis.measured(one, ("saliency", "random"), ("patch", "responses"))
 
 
@@ -794,7 +803,7 @@ def test_a_part_without_its_subject_is_left_out(one, monkeypatch):
     ran = []
 
     def recorded(part):
-        def function(who, name, stored):
+        def function(who, name):
             ran.append((part, name))
             return {part: torch.ones(len(who.pictures))}
 
@@ -813,7 +822,7 @@ def test_a_part_without_its_subject_is_left_out(one, monkeypatch):
     assert (
         list(found) == ["curves", "variation", "responses"]
         and len(lines) == 5
-        and lines[0] == f"curves  {one.who.title}  saliency"
+        and lines[0] == f"curves  {one.whole.title}  saliency"
     )
     assert list(synthesis.measured(one, ("saliency",), ("patch", "responses"))) == [
         "patch",
@@ -826,7 +835,7 @@ def test_rows_are_redraws_and_columns_pictures(one, monkeypatch):
     monkeypatch.setattr(
         synthesis,
         "PARTS",
-        {"responses": ("few", lambda *_: {"sanity": values, "attack": values[1]})},
+        {"responses": ("fewer", lambda *_: {"sanity": values, "attack": values[1]})},
     )
     found = synthesis.measured(one, ("saliency",), ("responses",))
     assert torch.equal(found["sanity"]["saliency"], values.double()) and found["attack"][
@@ -839,20 +848,17 @@ def test_rows_are_redraws_and_columns_pictures(one, monkeypatch):
 
 def test_stored_numbers_are_computed_once(one, found, cached, monkeypatch):
     parts, names = ("variation", "outside", "responses"), ("saliency", "edges", "shuffled:saliency")
-    first = synthesis.measured(one, names, parts, stored=True)
-    cells = results.cells("synthesis")
-    assert (
-        len(cells) == 8 == len(list((cached / "synthesis").glob("*.json")))
-    )  # no responses of a shuffled map
-    assert {(c["parameters"]["part"], c["parameters"]["name"]) for c in cells} == {
-        (p, n) for p in parts for n in names
-    } - {("responses", "shuffled:saliency")}
-    for c in cells:
-        part, name, (row,) = c["parameters"]["part"], c["parameters"]["name"], c["rows"]
-        assert (
-            getattr(one, PARTS[part][0]).identity.items() <= c["parameters"].items()
-            and c["parameters"]["maps"] == synthesis.MAPS_VERSION
-        )
+    first = synthesis.measured(keeping(one), names, parts)
+    of_one_map, of_several = cells.of("synthesis"), cells.of("responses")
+    assert {(c["parameters"]["part"], c["parameters"]["name"]) for c in of_one_map} == {
+        (p, n) for p in parts[:2] for n in names
+    }
+    # no responses of a shuffled map
+    assert sorted(c["parameters"]["name"] for c in of_several) == ["edges", "saliency"]
+    for c in of_one_map + of_several:
+        part, name = c["parameters"].get("part", "responses"), c["parameters"]["name"]
+        (row,) = c["rows"]
+        assert getattr(one, PARTS[part][0]).identity.items() <= c["parameters"].items()
         assert list(row) == (["sanity", "attack"] if part == "responses" else [part])
         for measure, value in row.items():
             assert value == pytest.approx(
@@ -862,14 +868,14 @@ def test_stored_numbers_are_computed_once(one, found, cached, monkeypatch):
         for name, values in of.items():
             assert torch.equal(values.nan_to_num(9), found[metric][name].nan_to_num(9))
     monkeypatch.setattr(synthesis, "maps", lambda *_, **__: pytest.fail("computed again"))
-    again = synthesis.measured(one, names, parts, stored=True)
+    again = synthesis.measured(keeping(one), names, parts)
     assert list(again) == list(first) and all(
         list(again[m]) == list(first[m])
         and all(torch.equal(again[m][n].nan_to_num(9), first[m][n].nan_to_num(9)) for n in first[m])
         for m in first
     )
     with pytest.raises(pytest.fail.Exception):
-        synthesis.measured(one, ("rectgrad",), ("variation",), stored=True)
+        synthesis.measured(keeping(one), ("rectgrad",), ("variation",))
 
 
 def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch):
@@ -879,21 +885,17 @@ def test_pictures_without_a_number_stay_so_in_the_store(one, cached, monkeypatch
         "PARTS",
         {
             "responses": (
-                "few",
-                lambda who, name, stored: {
-                    "attack": values if name == "saliency" else values * torch.nan
-                },
+                "fewer",
+                lambda who, name: {"attack": values if name == "saliency" else values * torch.nan},
             )
         },
     )
     for _ in range(2):
-        found = synthesis.measured(one, ("saliency", "rectgrad"), ("responses",), stored=True)[
-            "attack"
-        ]
+        found = synthesis.measured(keeping(one), ("saliency", "rectgrad"), ("responses",))["attack"]
         assert_close(found["saliency"][0], values, equal_nan=True)
         assert found["rectgrad"].isnan().all()
         monkeypatch.setattr(
-            synthesis, "PARTS", {"responses": ("few", lambda *_: pytest.fail("computed again"))}
+            synthesis, "PARTS", {"responses": ("fewer", lambda *_: pytest.fail("computed again"))}
         )
 
 
@@ -912,25 +914,26 @@ def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch
     }
     monkeypatch.setattr(retraining_tables, "flags", lambda **asked: given)
     assert synthesis.read("shapes10", "rectgrad_cnn") == {}
-    synthesis.measured(one, NAMES, stored=True)
+    synthesis.measured(keeping(one), NAMES)
     synthesis.measured(
-        one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(2, 5)))),
+        keeping(
+            one._replace(whole=one.whole._replace(pictures=one.whole.pictures.take(slice(2, 5))))
+        ),
         ["saliency", "positive", "rectgrad"],
         ("curves",),
-        stored=True,
     )  # held out: without a control
     # other pictures with a control, but fewer names, and other weights
     synthesis.measured(
-        one._replace(who=one.who._replace(pictures=one.who.pictures.take(slice(1, 4)))),
+        keeping(
+            one._replace(whole=one.whole._replace(pictures=one.whole.pictures.take(slice(1, 4))))
+        ),
         ["random"],
         ("curves",),
-        stored=True,
     )
     synthesis.measured(
-        one._replace(who=one.who._replace(weights="mine")),
+        keeping(one._replace(whole=one.whole._replace(weights="mine"))),
         ["saliency", "random", "edges"],
         ("curves",),
-        stored=True,
     )
     monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("pictures were read"))
     again = synthesis.read("shapes10", "rectgrad_cnn")
@@ -954,7 +957,7 @@ def test_what_is_stored_is_read_without_pictures(one, found, cached, monkeypatch
 @pytest.fixture
 def flags(monkeypatch, one):
     """flags(stored): what `retraining_tables.flags` returns from now on, when it is asked for
-    networks retrained on the maps of `one.who`."""
+    networks retrained on the maps of `one.whole`."""
 
     def give(stored):
         def answer(**asked):
@@ -962,7 +965,7 @@ def flags(monkeypatch, one):
                 "dataset": "shapes10",
                 "model": "rectgrad_cnn",
                 "weights": "shapes10",
-                "current": networks.fingerprint(one.who.model),
+                "current": networks.fingerprint(one.whole.model),
             }
             return stored
 
@@ -986,7 +989,7 @@ def test_areas_of_every_test_picture_from_the_flags_of_retrained_networks(one, f
             ("random", "roar", 0): curve(0, 0, 0, 0, 0),
         }
     )
-    found = synthesis.retrained(one.who)
+    found = synthesis.retrained(one.whole)
     assert {mode: list(of) for mode, of in found.items()} == {
         "roar": ["saliency", "random"],
         "kar": ["saliency"],
@@ -997,13 +1000,13 @@ def test_areas_of_every_test_picture_from_the_flags_of_retrained_networks(one, f
     assert_close(found["roar"]["random"], f64([[0, 1]]))
     assert_close(found["kar"]["saliency"], f64([[1 / 2, 0]]))  # the area over the curve
     flags({})
-    assert synthesis.retrained(one.who) == synthesis.after_retraining(one) == {}
+    assert synthesis.retrained(one.whole) == synthesis.after_retraining(one) == {}
 
 
 def test_how_often_retrained_networks_are_right_where_the_explained_one_is_wrong(one, flags):
     """Never if they repeat it, always if they do the opposite, else the share of those pictures,
     mean over fractions."""
-    explained = (deletion.predictions(one.who) == one.who.pictures.labels).numpy()
+    explained = (deletion.predictions(one.whole) == one.whole.pictures.labels).numpy()
     assert 0 < explained.sum() < len(explained)
     rng = np.random.default_rng(0)
     copy, own = np.stack([explained] * 5), rng.random((5, len(explained))) < 0.5
@@ -1015,7 +1018,7 @@ def test_how_often_retrained_networks_are_right_where_the_explained_one_is_wrong
             ("rectgrad", "roar", 1): copy,
         }
     )
-    found = synthesis.where_wrong(one.who)
+    found = synthesis.where_wrong(one.whole)
     assert found["roar"]["saliency"].mean() == 0 and found["kar"][
         "saliency"
     ].mean() == pytest.approx(1)
@@ -1023,7 +1026,7 @@ def test_how_often_retrained_networks_are_right_where_the_explained_one_is_wrong
         "rectgrad"
     ].mean(1).tolist() == pytest.approx([0, own[:, ~explained].mean()])
     flags({("thresholded:saliency", "roar", 1): copy})
-    assert synthesis.where_wrong(one.who) == {}
+    assert synthesis.where_wrong(one.whole) == {}
 
 
 def test_after_retraining_are_the_studys_pictures_of_the_whole_split(one, flags):
@@ -1076,7 +1079,7 @@ def test_retrainings_of_some_pictures_serve_a_study_of_some_of_these(one):
     ):
         synthesis.after_retraining(one, given, tested[tested != one.index[0]])
     found = synthesis.retrained(
-        one.who, given, (0.1, 0.3, 0.9)
+        one.whole, given, (0.1, 0.3, 0.9)
     )  # the trapezoid counts the ends 1/8 and 3/8
     right = given["saliency", "roar", 1]
     assert_close(
@@ -1094,7 +1097,7 @@ def test_the_mean_over_pictures_is_the_area_of_the_table(one, flags):
         for seed in (0, 1)
     }
     flags(stored)
-    found = synthesis.retrained(one.who)
+    found = synthesis.retrained(one.whole)
     for (method, mode, seed), right in stored.items():
         under = sum(0.2 * (a + b) / 2 for a, b in itertools.pairwise(right.mean(1))) / 0.8
         assert found[mode][method][seed].mean().item() == pytest.approx(
@@ -1107,33 +1110,33 @@ def test_the_mean_over_pictures_is_the_area_of_the_table(one, flags):
 
 @pytest.fixture(scope="module")
 def training(one):
-    return one.who._replace(pictures=shapes10.draw("train", count=20))
+    return one.whole._replace(pictures=shapes10.draw("train", count=20))
 
 
 @pytest.fixture(scope="module")
 def odd(one):
     """A study of five pictures: an odd number, so that its median is one of them."""
-    who = one.who._replace(pictures=one.who.pictures.take(slice(1, 6)))
-    return one._replace(who=who, index=one.index[1:])
+    who = one.whole._replace(pictures=one.whole.pictures.take(slice(1, 6)))
+    return one._replace(whole=who, index=one.index[1:])
 
 
 @pytest.fixture(scope="module")
 def other(odd):
     """Another network with the same pictures."""
     return Subject(
-        networks.load("basic_cnn", "shapes10"), odd.who.pictures, "basic_cnn", "shapes10"
+        networks.load("basic_cnn", "shapes10"), odd.whole.pictures, "basic_cnn", "shapes10"
     )
 
 
 def test_features_are_what_enters_the_output_layer(one, unchanged):
-    images, model = batch(one.who, slice(None)), one.who.model
+    images, model = batch(one.whole, slice(None)), one.whole.model
     expected = model[:-1](images).detach()
     with unchanged(model, images):  # hooks among them
-        found = synthesis.features(one.who, images)
+        found = synthesis.features(one.whole, images)
     assert found.shape == (6, 256) and not found.requires_grad and torch.equal(found, expected)
     model.train()
     try:
-        assert torch.equal(synthesis.features(one.who, images), expected) and model.training
+        assert torch.equal(synthesis.features(one.whole, images), expected) and model.training
     finally:
         model.eval()
 
@@ -1142,13 +1145,13 @@ def test_features_of_a_network_that_begins_in_place_leave_the_pictures_alone(
     one, shifting, unchanged
 ):
     who, images = (
-        one.who._replace(model=shifting(one.who.model)),
-        (batch(one.who, slice(None)) + 1) / 2,
+        one.whole._replace(model=shifting(one.whole.model)),
+        (batch(one.whole, slice(None)) + 1) / 2,
     )
     with unchanged(who.model, images):
         assert_close(
             synthesis.features(who, images),
-            synthesis.features(one.who, batch(one.who, slice(None))),
+            synthesis.features(one.whole, batch(one.whole, slice(None))),
             rtol=1e-4,
             atol=1e-5,
         )
@@ -1202,18 +1205,18 @@ def slow_shift(odd, training, other, gone):
     def nearest(image):
         return np.sort(np.sqrt(((known - inner(image)) ** 2).sum(1)))[:5].mean()
 
-    untouched = [nearest(image) for image in odd.who.pictures.images]
+    untouched = [nearest(image) for image in odd.whole.pictures.images]
     same, right, moved = [], [], []
-    for n, image in enumerate(odd.who.pictures.images):
+    for n, image in enumerate(odd.whole.pictures.images):
         altered = image.float()
         for i, j in gone[n].nonzero().tolist():
             altered[:, i, j] = mean.float()
         old, now = (
-            odd.who.model(to_range(x[None], odd.who.model)).argmax().item()
+            odd.whole.model(to_range(x[None], odd.whole.model)).argmax().item()
             for x in (image, altered)
         )
         same.append(now == old)
-        right.append(now == odd.who.pictures.labels[n].item())
+        right.append(now == odd.whole.pictures.labels[n].item())
         moved.append((nearest(altered) - untouched[n]) / np.median(untouched))
     return same, right, moved
 
@@ -1233,7 +1236,7 @@ def test_shift_against_a_slow_reading(odd, training, other):
         found["right"].shape == found["same"].shape == found["moved"].shape == (3, 5)
         and found["right"].dtype == found["same"].dtype == torch.bool
     )
-    maps = attribution.saliency(odd.who.model, batch(odd.who, slice(None))).sum(1)
+    maps = attribution.saliency(odd.whole.model, batch(odd.whole, slice(None))).sum(1)
     noisy = (
         maps + 1e-4 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))
     ).flatten(1)
@@ -1257,11 +1260,11 @@ def test_allegiance_to_the_mean_colour_pixel_by_pixel(name, odd, training, other
     """The highest of the map that paper Sign sees take the colour, as long as they are not zero;
     the trapezoid by hand."""
     found = synthesis.shift(odd, training, other, name, (0.1,))["mean"]
-    model = odd.who.model
+    model = odd.whole.model
     mean = (training.pictures.images.double().mean((0, 2, 3)) / 127.5 - 1).float()
-    maps = direct(odd.who, name, "sign").flatten(1)
+    maps = direct(odd.whole, name, "sign").flatten(1)
     for n in range(5):
-        picture = batch(odd.who, slice(n, n + 1))
+        picture = batch(odd.whole, slice(n, n + 1))
         order = maps[n].argsort(descending=True).tolist()
         order = [place for place in order if maps[n, place] != 0]
         old, heights = model(picture).argmax(), []
@@ -1306,19 +1309,19 @@ def test_random_pixels_of_some_pictures_are_those_of_the_whole_split(count, side
         "made",
     )
     index = torch.tensor([0, 3, count // 7, 1, count // 2])
-    one = Study(Subject(None, pictures.take(index), "net", "none"), None, None, None, index)
+    some = pictures.images[index]
     for fraction in (0.1, 0.7):
         whole = retraining._gone(
             {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1}, pictures, None
         )
-        found = synthesis._random_pixels(one, fraction)
+        found = synthesis._random_pixels(index, some, fraction)
         assert (
             found.shape == (5, side, side)
             and torch.equal(found, whole[index])
             and abs(found.double().mean() - fraction) < 0.2
         )
-    last = one._replace(index=torch.tensor([count - 1] * 5))
-    assert torch.equal(synthesis._random_pixels(last, 0.7), whole[last.index])
+    last = torch.tensor([count - 1] * 5)
+    assert torch.equal(synthesis._random_pixels(last, some, 0.7), whole[last])
 
 
 def test_random_pixels_are_those_of_a_retraining_itself(odd, training, drawn, monkeypatch):
@@ -1326,7 +1329,7 @@ def test_random_pixels_are_those_of_a_retraining_itself(odd, training, drawn, mo
     monkeypatch.setattr(
         retraining,
         "_studied",
-        lambda *_: {"train": training, "test": odd.who._replace(pictures=drawn)},
+        lambda *_: {"train": training, "test": odd.whole._replace(pictures=drawn)},
     )
     monkeypatch.setattr(trainer, "fit", lambda *_, **__: None)
     seen, original = {}, retraining._gone
@@ -1343,7 +1346,7 @@ def test_random_pixels_are_those_of_a_retraining_itself(odd, training, drawn, mo
     )
     retraining.retrain(first)
     assert len(seen["test"]) == 100 and torch.equal(
-        synthesis._random_pixels(odd, 0.3), seen["test"][odd.index]
+        synthesis._random_pixels(odd.index, odd.whole.pictures.images, 0.3), seen["test"][odd.index]
     )
 
 
@@ -1351,19 +1354,21 @@ def test_nothing_removed_is_no_shift(odd, training, other):
     found = synthesis.shift(odd, training, other, "saliency", (0.0,))
     assert found["moved"].tolist() == [[0] * 5] and found["same"].all()
     with torch.no_grad():
-        right = odd.who.model(batch(odd.who, slice(None))).argmax(1) == odd.who.pictures.labels
+        right = (
+            odd.whole.model(batch(odd.whole, slice(None))).argmax(1) == odd.whole.pictures.labels
+        )
     assert torch.equal(found["right"][0], right) and not right.all()
 
 
 def test_a_stored_shift_is_computed_once(odd, training, other, cached, monkeypatch):
-    first = synthesis.shift(odd, training, other, "saliency", (0.1, 0.5), stored=True)
-    parameters, rows = (results.cells("shift")[0][k] for k in ("parameters", "rows"))
+    first = synthesis.shift(keeping(odd), training, other, "saliency", (0.1, 0.5))
+    parameters, rows = (cells.of("shift")[0][k] for k in ("parameters", "rows"))
     assert (
         parameters["fractions"] == [0.1, 0.5]
-        and parameters["training"] == training.pictures.fingerprint
-        and parameters["witness"] == networks.fingerprint(other.model)
+        and parameters["training"] == training.identity
+        and parameters["witness"] == other.identity
     )
-    assert parameters["name"] == "saliency" and odd.who.identity.items() <= parameters.items()
+    assert parameters["name"] == "saliency" and odd.whole.identity.items() <= parameters.items()
     assert [r["fraction"] for r in rows] == [0.1, 0.5] and all(
         [r[k] for r in rows] == first[k].double().mean(1).tolist() for k in ("same", "right")
     )
@@ -1371,7 +1376,7 @@ def test_a_stored_shift_is_computed_once(odd, training, other, cached, monkeypat
         first["moved"].mean(1).tolist(), rel=1e-3, abs=1e-4
     )
     monkeypatch.setattr(synthesis, "features", lambda *_: pytest.fail("computed again"))
-    again = synthesis.shift(odd, training, other, "saliency", (0.1, 0.5), stored=True)
+    again = synthesis.shift(keeping(odd), training, other, "saliency", (0.1, 0.5))
     assert set(again) == set(first) == {"mean", "same", "right", "moved"} and all(
         torch.equal(again[k], first[k]) for k in first
     )
@@ -1385,11 +1390,11 @@ def test_a_stored_shift_is_computed_once(odd, training, other, cached, monkeypat
         (training, other._replace(model=changed), "saliency", (0.1, 0.5)),
     ):
         with pytest.raises(pytest.fail.Exception):
-            synthesis.shift(odd, *options, stored=True)
+            synthesis.shift(keeping(odd), *options)
 
 
 def test_a_shift_leaves_networks_and_pictures_alone(odd, training, other):
-    models, datasets = (odd.who.model, other.model), (odd.who.pictures, training.pictures)
+    models, datasets = (odd.whole.model, other.model), (odd.whole.pictures, training.pictures)
 
     def state():
         return (
@@ -1408,8 +1413,8 @@ def test_a_witness_is_another_network_with_the_studys_pictures(small):
     one = synthesis.study("shapes10", "rectgrad_cnn", count=12, held_out=True)
     seen = synthesis.witness(one, "basic_cnn")
     assert (
-        torch.equal(seen.pictures.images, one.who.pictures.images)
-        and torch.equal(seen.pictures.labels, one.who.pictures.labels)
+        torch.equal(seen.pictures.images, one.whole.pictures.images)
+        and torch.equal(seen.pictures.labels, one.whole.pictures.labels)
         and (seen.model_name, seen.weights) == ("basic_cnn", "shapes10")
     )
     assert networks.fingerprint(seen.model) == networks.fingerprint(
@@ -1425,12 +1430,12 @@ def test_distance_is_taken_in_the_features_of_the_witness(odd, other, training):
             torch.nn.functional.normalize(
                 synthesis.features(other, to_range(x, other.model)), dim=1
             )
-            for x in (odd.who.pictures.images, training.pictures.images)
+            for x in (odd.whole.pictures.images, training.pictures.images)
         )
     )
-    assert (other.model.black, other.model.white) != (odd.who.model.black, odd.who.model.white)
-    assert_close(far(odd.who.pictures.images), own / own.sort().values[2])
-    assert far(odd.who.pictures.images).median() == 1
+    assert (other.model.black, other.model.white) != (odd.whole.model.black, odd.whole.model.white)
+    assert_close(far(odd.whole.pictures.images), own / own.sort().values[2])
+    assert far(odd.whole.pictures.images).median() == 1
 
 
 # ---- what a map costs
@@ -1458,7 +1463,7 @@ def clock(monkeypatch):
 
 
 def test_seconds_by_a_known_clock(one, clock):
-    found = synthesis.seconds(one.who, ("active", "rectgrad"), pictures=4, repeats=5)
+    found = synthesis.seconds(one.whole, ("active", "rectgrad"), pictures=4, repeats=5)
     assert (
         found["name"].tolist() == ["active", "rectgrad"]
         and clock == [("saliency", 4), ("active", 4), ("rectgrad", 4)] * 6
@@ -1470,7 +1475,7 @@ def test_seconds_by_a_known_clock(one, clock):
 
 
 def test_quartiles_of_seconds(one, clock):
-    found = synthesis.seconds(one.who, ("saliency",), pictures=99, repeats=7).iloc[
+    found = synthesis.seconds(one.whole, ("saliency",), pictures=99, repeats=7).iloc[
         0
     ]  # the fifth of the turns that count is the first slow one
     assert clock == [("saliency", 6)] * 8 and (
@@ -1482,13 +1487,10 @@ def test_quartiles_of_seconds(one, clock):
 
 
 def test_stored_seconds_are_measured_once(one, cached, monkeypatch):
-    first = synthesis.seconds(one.few, ("saliency", "positive"), pictures=2, repeats=1, stored=True)
-    assert (
-        (first["seconds"] > 0).all()
-        and first["gradients"][0] == 1
-        and results.cells("seconds")[0]["threads"] == torch.get_num_threads()
-    )
+    first = synthesis.seconds(keeping(one.fewer), ("saliency", "positive"), pictures=2, repeats=1)
+    assert (first["seconds"] > 0).all() and first["gradients"][0] == 1
+    assert cells.of("seconds")[0]["provenance"]["threads"] == torch.get_num_threads()
     monkeypatch.setattr(synthesis, "maps", lambda *_: pytest.fail("measured again"))
     assert synthesis.seconds(
-        one.few, ("saliency", "positive"), pictures=2, repeats=1, stored=True
+        keeping(one.fewer), ("saliency", "positive"), pictures=2, repeats=1
     ).equals(first)

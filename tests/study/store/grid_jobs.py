@@ -1,4 +1,4 @@
-"""Work for tests of study.store.results.map_cells.
+"""Work for tests of study.store.runner.map_cells.
 
 Functions of a module, so that another process can be given them.
 """
@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from study.store.results import Cell
+from study.store.cells import Cell
 
 
 def cells(folder: Path, count: int, **parameters) -> list[Cell]:

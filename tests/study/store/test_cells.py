@@ -1,4 +1,4 @@
-"""study.store.results: an expensive result is computed once and never believed if it is damaged.
+"""study.store.cells: an expensive result is computed once and never believed if it is damaged.
 
 And it is written whole or not at all.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.store import results
-from study.store.results import cell, cells, key, pack, read, table, unpack, write
+from study.store import cells as store
+from study.store.cells import Cell, finished, key, of, pack, read, rows, unpack, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,8 +28,8 @@ WHAT = {"dataset": "toy", "n": 3, "data": "abc"}
 @pytest.fixture(autouse=True)
 def apart(tmp_path, monkeypatch):
     """Cells and locks of their own."""
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(store, "CACHE", tmp_path / "cache")
 
 
 @pytest.fixture
@@ -42,6 +42,11 @@ def compute():
 
     run.calls = 0
     return run
+
+
+def cell(experiment, label, parameters, compute):
+    """The content of a cell, computed at most once."""
+    return finished(Cell(experiment, label, parameters), compute)
 
 
 def files(tmp_path):
@@ -95,8 +100,8 @@ def test_a_damaged_cell_is_set_aside_and_computed_again(damage, tmp_path, comput
     again = cell("toy", "a", WHAT, compute)
     assert compute.calls == 2 and again["rows"][0]["value"] == 2.1
     assert path.with_suffix(".damaged").read_bytes() == left and len(files(tmp_path)) == 2
-    assert cell("toy", "a", WHAT, compute) == again == cells("toy")[0]
-    assert compute.calls == 2 and len(cells("toy")) == 1
+    assert cell("toy", "a", WHAT, compute) == again == of("toy")[0]
+    assert compute.calls == 2 and len(of("toy")) == 1
 
 
 def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
@@ -109,7 +114,7 @@ def test_two_readers_of_a_damaged_cell(tmp_path, monkeypatch):
         path.rename(path.with_suffix(".damaged"))
         return loads(text)
 
-    monkeypatch.setattr(results.json, "loads", meanwhile)
+    monkeypatch.setattr(store.json, "loads", meanwhile)
     assert read(path) is None
 
 
@@ -120,9 +125,9 @@ def test_a_cell_is_computed_once(tmp_path, compute):
     first = cell("toy", "a", WHAT, compute)
     assert first["rows"] == [{"value": 1.1, "name": "ä"}] and first["kept"] == [1, None]
     assert compute.calls == 1
-    assert (first["experiment"], first["version"], first["parameters"]) == ("toy", 1, WHAT)
+    assert (first["experiment"], first["parameters"]) == ("toy", WHAT)
     assert cell("toy", "a", WHAT, compute) == first and compute.calls == 1
-    assert files(tmp_path) == [f"a-{key(WHAT, 1)}.json"]
+    assert files(tmp_path) == [f"a-{key(WHAT)}.json"]
 
 
 def test_a_cell_says_where_it_came_from(compute):
@@ -131,7 +136,7 @@ def test_a_cell_says_where_it_came_from(compute):
     assert origin["torch"] == torch.__version__
     assert origin["threads"] == 1
     assert origin["seconds"] >= 0
-    assert origin["commit"] == results.commit()
+    assert origin["commit"] == store.commit()
 
 
 @pytest.mark.parametrize(
@@ -143,16 +148,20 @@ def test_a_cell_says_where_it_came_from(compute):
         {"dataset": "toy", "n": 3},
     ],
 )
-def test_the_key_sees_every_parameter_and_the_version(other):
-    assert key(WHAT, 1) == key(dict(reversed(WHAT.items())), 1) != key(WHAT, 2)
-    assert key(other, 1) != key(WHAT, 1) and len(key(WHAT, 1)) == 12
+def test_the_key_sees_every_parameter(other):
+    assert key(WHAT) == key(dict(reversed(WHAT.items())))
+    assert key(other) != key(WHAT) and len(key(WHAT)) == 12
 
 
-def test_other_parameters_or_another_version_are_another_cell(tmp_path, compute):
-    for parameters, version in ((WHAT, 1), ({**WHAT, "n": 4}, 1), (WHAT, 2)):
-        cell("toy", "a", parameters, compute, version=version)
+def test_other_parameters_are_another_cell(tmp_path, compute):
+    for parameters in (WHAT, {**WHAT, "n": 4}):
+        cell("toy", "a", parameters, compute)
     cell("other", "a", WHAT, compute)
-    assert compute.calls == 4 and len(files(tmp_path)) == 4 and len(cells("toy")) == 3
+    assert compute.calls == 3 and len(files(tmp_path)) == 3 and len(of("toy")) == 2
+
+
+def test_what_does_not_apply_is_not_stored(tmp_path):
+    assert cell("toy", "a", WHAT, lambda: None) is None and files(tmp_path) == []
 
 
 def test_a_failed_computation_leaves_nothing(tmp_path, compute):
@@ -176,7 +185,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monk
 
     with monkeypatch.context() as patch:
         if what != "compute":
-            patch.setattr(f"study.store.results.{what}", full)
+            patch.setattr(f"study.store.cells.{what}", full)
         with pytest.raises(OSError, match="No space"):
             cell("toy", "b", {**WHAT, "n": 4}, full if what == "compute" else compute)
         if what != "compute":
@@ -189,10 +198,10 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(what, tmp_path, monk
 def test_table_has_parameters_and_rows_as_columns():
     cell("toy", "a", {"map": "active", "n": 3}, lambda: {"rows": [{"auc": 0.1}, {"auc": 0.2}]})
     cell("toy", "b", {"map": "inactive", "n": 3}, lambda: {"rows": [{"auc": 0.3}]})
-    rows = table("toy")
-    assert list(rows.columns) == ["map", "n", "auc"]
-    assert rows.values.tolist() == [["active", 3, 0.1], ["active", 3, 0.2], ["inactive", 3, 0.3]]
-    assert len(table("nothing")) == 0 and cells("nothing") == []
+    stored = rows("toy")
+    assert list(stored.columns) == ["map", "n", "auc"]
+    assert stored.values.tolist() == [["active", 3, 0.1], ["active", 3, 0.2], ["inactive", 3, 0.3]]
+    assert len(rows("nothing")) == 0 and of("nothing") == []
 
 
 # ---- processes
@@ -203,8 +212,8 @@ def child(folder: Path, what: str, start=None) -> None:
 
     The latter notes that it was computed.
     """
-    results.RESULTS, results.CACHE = folder / "results", folder / "cache"
-    results.commit = lambda: "child"
+    store.RESULTS, store.CACHE = folder / "results", folder / "cache"
+    store.commit = lambda: "child"
 
     def compute():
         with (folder / "computed").open("a") as file:
@@ -220,7 +229,7 @@ def child(folder: Path, what: str, start=None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     if what == "killed writing":
-        results.json.dump = half
+        store.json.dump = half
     if start is not None:
         start.wait()
     with (folder / f"seen-{os.getpid()}").open("w") as file:
@@ -244,9 +253,9 @@ def test_a_killed_computation_leaves_no_cell_and_no_lock(what, tmp_path, compute
     cell("toy", "earlier", {**WHAT, "n": 4}, compute)
     assert processes(tmp_path, what, 1) == [-signal.SIGKILL] and (tmp_path / "computed").exists()
     written = [f for f in files(tmp_path) if f.endswith(".json")]
-    assert written == [f"earlier-{key({**WHAT, 'n': 4}, 1)}.json"] and len(cells("toy")) == 1
+    assert written == [f"earlier-{key({**WHAT, 'n': 4})}.json"] and len(of("toy")) == 1
     assert cell("toy", "a", WHAT, compute)["rows"][0]["value"] == 2.1
-    assert compute.calls == 2 and len(cells("toy")) == 2
+    assert compute.calls == 2 and len(of("toy")) == 2
 
 
 def test_two_processes_compute_a_cell_once(tmp_path):
@@ -279,9 +288,9 @@ def test_flags_that_are_not_contiguous(tmp_path):
 
 @pytest.fixture
 def fresh_commit():
-    results.commit.cache_clear()
-    yield results.commit
-    results.commit.cache_clear()
+    store.commit.cache_clear()
+    yield store.commit
+    store.commit.cache_clear()
 
 
 def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
@@ -293,7 +302,7 @@ def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
             check=True,
         ).stdout.strip()
 
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(store, "ROOT", tmp_path)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "a.py").write_text("a = 1")
     git("init", "-q")
@@ -308,7 +317,7 @@ def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
 
 
 def test_commit_outside_a_checkout(tmp_path, monkeypatch, fresh_commit):
-    monkeypatch.setattr(results, "ROOT", tmp_path / "nowhere")
+    monkeypatch.setattr(store, "ROOT", tmp_path / "nowhere")
     monkeypatch.delenv("SIGN_NOISE_COMMIT", raising=False)
     assert fresh_commit() == "unknown"
     fresh_commit.cache_clear()

@@ -1,4 +1,4 @@
-"""study.store.results.map_cells: every cell once, in any process, whatever happens on the way."""
+"""study.store.runner.map_cells: every cell once, in any process, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from study.store import results
-from study.store.results import map_cells
-from study.subjects.sources import ROOT
+from study.paths import ROOT
+from study.store import cells as store
+from study.store import runner
+from study.store.runner import map_cells
 from tests.study.store import grid_jobs
 from tests.study.store.grid_jobs import noted, square
 
@@ -50,7 +51,7 @@ def test_in_this_process_each_cell_is_computed_once_in_order_and_stored(tmp_path
     cells = grid_jobs.cells(tmp_path, 4)
     contents = map_cells(square, cells, workers=0, folder=folder)
     assert values(contents) == [0, 1, 4, 9] and noted(tmp_path) == [0, 1, 2, 3]
-    assert [results.read(c.path(folder)) for c in cells] == contents and len(stored(folder)) == 4
+    assert [store.read(c.path(folder)) for c in cells] == contents and len(stored(folder)) == 4
     assert (
         contents[2]["parameters"] == cells[2].parameters
         and contents[2]["provenance"]["seconds"] >= 0
@@ -64,13 +65,7 @@ def test_in_this_process_each_cell_is_computed_once_in_order_and_stored(tmp_path
 def test_a_cell_is_that_of_cell(tmp_path, folder):
     (wanted,) = grid_jobs.cells(tmp_path, 1)
     (content,) = map_cells(square, [wanted], workers=0, folder=folder)
-    again = results.cell(
-        wanted.experiment,
-        wanted.label,
-        wanted.parameters,
-        lambda: pytest.fail("it is stored"),
-        folder=folder,
-    )
+    again = store.finished(wanted, lambda: pytest.fail("it is stored"), folder)
     assert again == content
 
 
@@ -146,9 +141,9 @@ def test_a_line_a_cell_with_the_time_left(tmp_path, folder):
 
 def test_the_time_left_is_the_mean_pace_of_this_run(monkeypatch):
     clock = iter([0, 600, 900])
-    monkeypatch.setattr(results.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
     lines = []
-    with results._Progress(10, 4, lines.append) as progress:
+    with runner._Progress(10, 4, lines.append) as progress:
         progress.step("a")
         progress.step("b")
     # 5 x 600 s, 4 x 450 s
@@ -271,7 +266,7 @@ def test_a_dask_worker_of_several_threads_does_one_cell_at_a_time(tmp_path, fold
 
 
 def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, folder, monkeypatch):
-    write, refusals, lines = results.write, [3], []
+    write, refusals, lines = store.write, [3], []
 
     def full(path, content):
         if refusals[0] and "square-1" in path.name:
@@ -279,8 +274,9 @@ def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, folder, monkeypatc
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(results, "write", full)
-    monkeypatch.setattr(results.time, "sleep", lambda seconds: None)
+    for module in (store, runner):
+        monkeypatch.setattr(module, "write", full)
+    monkeypatch.setattr(runner.time, "sleep", lambda seconds: None)
     contents = map_cells(
         square, grid_jobs.cells(tmp_path, 3), workers=0, folder=folder, log=lines.append
     )
@@ -292,14 +288,15 @@ def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, folder, monkeypatc
 
 
 def test_a_disk_that_stays_full_ends_the_run_in_one_sentence(tmp_path, folder, monkeypatch):
-    write = results.write
+    write = store.write
 
     def full(path, content):
         if "square-0" not in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(results, "write", full)
+    for module in (store, runner):
+        monkeypatch.setattr(module, "write", full)
     with pytest.raises(OSError, match="square-1.*No space left on device.*goes on from there"):
         map_cells(square, grid_jobs.cells(tmp_path, 3), workers=0, folder=folder, patience=0)
     assert len(stored(folder)) == 1
@@ -310,11 +307,12 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 import grid_jobs
-from study.store import results
+from study.store import cells as store
+from study.store import runner
 if __name__ == "__main__":
     folder = Path(sys.argv[3])
     cells = grid_jobs.cells(folder, 8, seconds=float(sys.argv[4]))
-    results.map_cells(grid_jobs.square, cells, workers=2, folder=folder / "results")
+    runner.map_cells(grid_jobs.square, cells, workers=2, folder=folder / "results")
 """
 
 
@@ -371,7 +369,7 @@ def test_a_run_that_is_stopped_leaves_no_worker_and_goes_on_where_it_was(end, tm
     before = stored(folder)
     assert 1 <= len(before) < 8 and all(name.endswith(".json") for name in before)
     cells = grid_jobs.cells(tmp_path, 8, seconds=0.4)
-    finished = {x for x in range(8) if results.read(cells[x].path(folder))}
+    finished = {x for x in range(8) if store.read(cells[x].path(folder))}
     assert values(map_cells(square, cells, workers=0, folder=folder)) == [x * x for x in range(8)]
     again = noted(tmp_path)
     assert all(again.count(x) == 1 for x in finished) and len(stored(folder)) == 8

@@ -1,219 +1,27 @@
-"""Expensive results as rows in files: one JSON file a cell under data/results/<experiment>/.
+"""Many cells at once: over processes of this machine, or over a cluster.
 
-Each file says where its result came from. A cell is keyed by everything that decides its value:
-parameters, fingerprints of data and weights, and the version of the experiment. It is written at
-once and whole when it is finished, so a stopped run goes on where it was; a damaged file is set
-aside and its cell computed again.
+`map_cells` computes what is not stored; stopped at any point, it goes on with the rest.
 """
 
 from __future__ import annotations
 
-import base64
-import fcntl
-import hashlib
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import platform
 import signal
-import subprocess
 import threading
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 
-from study.paths import CACHE, ROOT
-
-RESULTS = ROOT / "data" / "results"
-
-
-@lru_cache
-def commit() -> str:
-    """Short commit of the code, with "+" if lib or study differs from it.
-
-    Outside a checkout it is SIGN_NOISE_COMMIT, else "unknown".
-    """
-
-    def git(*words):
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        head = git("rev-parse", "--short", "HEAD")
-        changed = git("status", "--porcelain", "--", "lib", "study")
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("SIGN_NOISE_COMMIT", "unknown")
-    return f"{head}+" if changed else head
-
-
-def provenance() -> dict:
-    """What made a result: commit, date, versions, machine (and GPU, if one was used), threads."""
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    processor = names[0] if names else "unnamed processor"
-    machine = f"{platform.system()} {platform.machine()}, {processor}"
-    if torch.cuda.is_initialized():
-        machine += f", {torch.cuda.get_device_name()}"
-    return {
-        "commit": commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": machine,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def key(parameters: dict, version: int) -> str:
-    """Twelve hex digits over the parameters, fingerprints included, and the cell's version."""
-    text = json.dumps({"parameters": parameters, "version": version}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _digest(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def read(path: Path, set_aside: bool = False) -> dict | None:
-    """The content of a cell file; None if it is not there or damaged.
-
-    `set_aside` renames a damaged one to *.damaged.
-    """
-    try:
-        content = json.loads(path.read_text())
-        digest = content.pop("digest")
-        if digest == _digest(content):
-            return content
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        pass
-    if set_aside:
-        path.replace(path.with_suffix(".damaged"))
-    return None
-
-
-def write(path: Path, content: dict) -> None:
-    """Write a cell file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w") as file:
-            json.dump({**content, "digest": _digest(content)}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-class Cell(NamedTuple):
-    """One result to be.
-
-    `label` makes the name of its file readable, `parameters` hold all that decides its value.
-    """
-
-    experiment: str
-    label: str
-    parameters: dict
-    version: int = 1
-
-    @property
-    def name(self) -> str:
-        """The name of the cell's file, without its ending."""
-        return f"{self.label}-{key(self.parameters, self.version)}"
-
-    def path(self, folder: Path | None = None) -> Path:
-        """Where the cell's file is, or will be."""
-        return (folder or RESULTS) / self.experiment / f"{self.name}.json"
-
-
-@contextmanager
-def one_at_a_time(name: str, folder: Path | None = None, patient: bool = True):
-    """Only one process at a time computes the cell `name`.
-
-    A second one waits, or is told False if it is not `patient`.
-    """
-    lock = (folder / ".locks" if folder else CACHE / "locks") / f"{name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def _finished(
-    wanted: Cell, compute: Callable[[], dict], folder: Path | None, patient: bool = True
-) -> dict | None:
-    """The content of a cell, read or computed; None if it is not there and somebody else is at it.
-
-    What could not be written (a full disk) is returned all the same.
-    """
-    content = read(wanted.path(folder))
-    if content is not None:
-        return content
-    with one_at_a_time(f"{wanted.experiment}-{wanted.name}", folder, patient) as mine:
-        if not mine:
-            return None
-        content = read(wanted.path(folder), set_aside=True)
-        if content is None:
-            start = time.perf_counter()
-            made = compute()
-            about = {**provenance(), "seconds": round(time.perf_counter() - start, 1)}
-            content = {
-                "experiment": wanted.experiment,
-                "version": wanted.version,
-                "parameters": wanted.parameters,
-                "provenance": about,
-                **made,
-            }
-            try:
-                write(wanted.path(folder), content)
-            except OSError:
-                if patient:
-                    raise
-    return content
-
-
-def cell(
-    experiment: str,
-    label: str,
-    parameters: dict,
-    compute: Callable[[], dict],
-    *,
-    version: int = 1,
-    folder: Path | None = None,
-) -> dict:
-    """The stored content of a cell, or that of `compute()`, stored with its provenance.
-
-    `compute` returns {"rows": [...]} and whatever else JSON holds. `label` makes the file's name
-    readable; `parameters` must hold all that decides the value, fingerprints of data and weights
-    included.
-    """
-    return _finished(Cell(experiment, label, parameters, version), compute, folder)
+from study.store.cells import Cell, finished, read, write
 
 
 def map_cells(
@@ -291,7 +99,7 @@ def _work(
 ) -> dict | Exception | None:
     """The cell's content, None if another process is at it, or what went wrong."""
     try:
-        return _finished(wanted, partial(compute, wanted.parameters), folder, patient=False)
+        return finished(wanted, partial(compute, wanted.parameters), folder, patient=False)
     except Exception as error:
         return error
 
@@ -497,51 +305,3 @@ def _slurm(name: str, jobs: int, threads: int):
     with SLURMCluster(config_name=name) as cluster:
         cluster.scale(jobs=jobs)
         yield cluster
-
-
-def cells(experiment: str, folder: Path | None = None) -> list[dict]:
-    """All stored cells of an experiment, in the order of their file names."""
-    paths = sorted(((folder or RESULTS) / experiment).glob("*.json"))
-    contents = (read(path) for path in paths)
-    return [content for content in contents if content is not None]
-
-
-def table(experiment: str, folder: Path | None = None) -> pd.DataFrame:
-    """All stored rows of an experiment, each with its cell's parameters as columns."""
-    return pd.DataFrame(
-        [{**c["parameters"], **row} for c in cells(experiment, folder) for row in c["rows"]]
-    )
-
-
-def pack(flags: Tensor) -> dict:
-    """A bool tensor as JSON: shape and compressed bits."""
-    bits = np.packbits(flags.cpu().numpy().reshape(-1))
-    return {
-        "shape": list(flags.shape),
-        "bits": base64.b64encode(zlib.compress(bits.tobytes(), 9)).decode(),
-    }
-
-
-def unpack(packed: dict) -> Tensor:
-    """The inverse of `pack`."""
-    count = int(np.prod(packed["shape"]))
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(packed["bits"])), np.uint8)
-    return torch.from_numpy(np.unpackbits(bits, count=count).astype(bool)).reshape(packed["shape"])
-
-
-def pack_values(values: Tensor) -> dict:
-    """Numbers as JSON, rounded to float16: shape and compressed bytes.
-
-    The rounding makes a relative error of at most 0.0005.
-    """
-    half = values.to(torch.float16).cpu().numpy()
-    return {
-        "shape": list(values.shape),
-        "half": base64.b64encode(zlib.compress(half.tobytes(), 9)).decode(),
-    }
-
-
-def unpack_values(packed: dict) -> Tensor:
-    """The inverse of `pack_values`, as float64."""
-    half = np.frombuffer(zlib.decompress(base64.b64decode(packed["half"])), np.float16)
-    return torch.from_numpy(half.astype(np.float64)).reshape(packed["shape"])
