@@ -36,6 +36,8 @@ RULED = "lib/attribution/ruled.py"
 REGISTRY = "lib/attribution/registry.py"
 ENGINE = "lib/attribution/engine.py"
 RULES = "lib/attribution/rules.py"
+OPERATIONS = "lib/attribution/operations.py"
+PATH = "lib/attribution/path.py"
 CROSSES = "lib/attribution/crosses.py"
 DELETION = "lib/metrics/deletion.py"
 MAPS = "lib/metrics/maps.py"
@@ -45,11 +47,17 @@ STATISTICS = "lib/metrics/statistics.py"
 OF_ATTRIBUTION = "tests/lib/attribution/test_attribution.py"
 OF_ENGINE = "tests/lib/attribution/test_engine.py"
 OF_CROSSES = "tests/lib/attribution/test_crosses.py"
+OF_NETWORKS = "tests/lib/attribution/test_networks.py"
 OF_METRICS = "tests/lib/metrics/test_metrics.py"
+OF_STATISTICS = "tests/lib/metrics/test_statistics.py"
 TESTS = {
-    **dict.fromkeys((GRAPH, GRADIENTS, RULED, REGISTRY), (OF_ATTRIBUTION, OF_ENGINE, OF_METRICS)),
-    **dict.fromkeys((ENGINE, RULES), (OF_ENGINE, OF_ATTRIBUTION, OF_METRICS)),
-    **dict.fromkeys((DELETION, MAPS, STATISTICS), (OF_METRICS, OF_ATTRIBUTION, OF_ENGINE)),
+    **dict.fromkeys(
+        (GRAPH, GRADIENTS, RULED, REGISTRY), (OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS, OF_METRICS)
+    ),
+    **dict.fromkeys((ENGINE, RULES), (OF_ENGINE, OF_ATTRIBUTION, OF_NETWORKS, OF_METRICS)),
+    **dict.fromkeys((PATH, OPERATIONS), (OF_ENGINE, OF_NETWORKS, OF_ATTRIBUTION)),
+    **dict.fromkeys((DELETION, MAPS), (OF_METRICS, OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS)),
+    STATISTICS: (OF_STATISTICS,),
     CROSSES: (OF_CROSSES,),
 }
 MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
@@ -65,7 +73,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         "lambda a: a.abs().amax(1)",
         "lambda a: a.amax(1)",
     ),
-    ("sum becomes mean", REGISTRY, "lambda a: a.sum(1)", "lambda a: a.mean(1)"),
+    ("sum becomes mean", REGISTRY, "lambda a: a.sum(1, dtype", "lambda a: a.mean(1, dtype"),
     (
         "positive takes the other sign",
         GRADIENTS,
@@ -107,38 +115,38 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "gradients of the first classes",
         GRADIENTS,
-        "input_gradient(logits[:, c], leaf, keep=k",
-        "input_gradient(logits[:, k], leaf, keep=k",
+        "input_gradient(found[:, c], leaf, keep=k",
+        "input_gradient(found[:, k], leaf, keep=k",
     ),
     ("probability for logit", GRAPH, "model(leaf.clone())", "model(leaf.clone()).softmax(1)"),
     ("gradient depends on the batch", GRAPH, "scores.sum(), leaf", "scores.mean(), leaf"),
     ("negative targets count from the end", GRAPH, "if lowest < 0 or", "if lowest < -classes or"),
-    ("train mode is left on", GRAPH, "    model.eval()\n    try:", "    try:"),
+    ("train mode is left on", GRAPH, "module.training = False", "module.training = True"),
     ("mode is not given back", GRAPH, "module.training = mode", "module.training = False"),
     (
         "mode is lost after an exception",
         GRAPH,
-        "    try:\n        yield\n    finally:\n        for module",
-        "    if True:\n        yield\n        for module",
+        "    try:\n        yield\n    finally:\n        _let_go(held)",
+        "    yield\n    _let_go(held)",
     ),
-    ("normalize over the batch", REGISTRY, "maps.amin((1, 2), keepdim=True)", "maps.amin()"),
+    ("normalize over the batch", REGISTRY, "values.amin((1, 2), keepdim=True)", "values.amin()"),
     (
         "normalize gives NaN",
         REGISTRY,
-        "return torch.where(high > low, (maps - low) / width, 0)",
-        "return (maps - low) / (high - low)",
+        "torch.where(high > low, (values - low) / width, 0)",
+        "(values - low) / (high - low)",
     ),
     (
         "smoothgrad draws the same noise for every image",
         GRADIENTS,
-        "(generator is None and k == 0)",
-        "k == 0",
+        "if generator is None and k == 0:",
+        "if k == 0:",
     ),
     (
         "smoothgrad's images share one stream",
         GRADIENTS,
-        "(generator is None and k == 0)",
-        "(generator is None and n == k == 0)",
+        "if generator is None and k == 0:",
+        "if False:",
     ),
     (
         "noise by the range of the batch",
@@ -146,12 +154,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         "(images.amax((1, 2, 3)) - images.amin((1, 2, 3)))",
         "(images.amax() - images.amin()).expand(len(images))",
     ),
-    (
-        "a left Riemann sum",
-        GRADIENTS,
-        "start[n] + (k + 1) / steps * way[n]",
-        "start[n] + k / steps * way[n]",
-    ),
+    ("a left Riemann sum", GRADIENTS, "(places % steps + 1).double()", "(places % steps).double()"),
     (
         "integrated gradients times the image",
         GRADIENTS,
@@ -161,14 +164,14 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "each point predicts its own target",
         GRADIENTS,
-        "saliency(model, points, targets[owner])",
-        "saliency(model, points)",
+        "_gradient(model, some, targets[owner], check_batch",
+        "_gradient(model, some, None, check_batch",
     ),
     (
         "batch size is ignored",
         GRADIENTS,
-        "torch.split(pairs, batch_size)",
-        "torch.split(pairs, len(pairs))",
+        "    targets = as_targets(torch.cat(found), target)\n",
+        "    targets, batch_size = as_targets(torch.cat(found), target), 10**6\n",
     ),
     (
         "RectGrad without the final threshold",
@@ -179,21 +182,21 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "RectGrad without the input",
         RULED,
-        'result = images.detach() * ruled_gradient(model, images, target, "RectGrad", engine)',
-        'result = ruled_gradient(model, images, target, "RectGrad", engine)',
+        "result = images.detach() * gradient",
+        "result = gradient",
     ),
     ("rectgrad_prr is rectgrad", RULED, "prr=True, **options", "prr=False, **options"),
     (
         "DeepLIFT times the image",
         RULED,
-        "((images.detach() - start) * multipliers)",
-        "(images.detach() * multipliers)",
+        "((images - start) * multipliers)",
+        "(images * multipliers)",
     ),
     (
         "DeepLIFT predicts from the baseline",
         RULED,
-        "as_targets(own, target)[:, None]",
-        "as_targets(logits[len(images):], target)[:, None]",
+        "targets = as_targets(found, target)[:, None]",
+        "targets = as_targets(before.expand_as(found), target)[:, None]",
     ),
     (
         "DeepLIFT never rescales max pooling",
@@ -262,7 +265,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         '"PR3": lambda a, g: a,\n    "PR4": lambda a, g: g,',
         '"PR3": lambda a, g: g,\n    "PR4": lambda a, g: a,',
     ),
-    ("PR1 at the first activation", ENGINE, "index == engine.activations - 1", "index == 0"),
+    ("PR1 at the first activation", ENGINE, "about.index == last", "about.index == 0"),
     ("tau does not override q", RULES, "if tau is not None:", "if tau:"),
     ("eps is forgotten", RULES, "unit.a + eps if eps else unit.a", "unit.a"),
     (
@@ -284,9 +287,13 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         "still = change_in.abs() <= 10 * torch.finfo(change_in.dtype).eps * size",
         "still = change_in != change_in",
     ),
-    ("the baseline half is explained too", RULES, "torch.zeros_like(a0)])", "g.chunk(2)[1]])"),
     ("rescaled maximum at the image's place alone", RULES, "torch.where(y >= y0, at, at0)", "at"),
-    ("PRR counts the padding", RULES, "count_include_pad=False", "count_include_pad=True"),
+    (
+        "PRR counts the padding",
+        RULES,
+        'options["count_include_pad"] = False',
+        'options["count_include_pad"] = True',
+    ),
     (
         "PRR spreads evenly",
         RULES,
@@ -295,7 +302,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     ),
     (
         "PRR without ceil_mode",
-        ENGINE,
+        OPERATIONS,
         'options["stride"] = options["stride"] or options["kernel_size"]',
         'options["stride"] = options["stride"] or options["kernel_size"]; '
         'options["ceil_mode"] = False',
@@ -335,42 +342,46 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "in-place forms stay out of place",
         ENGINE,
-        "return z if in_place else a",
-        "return z.clone() if in_place else a",
+        "                return z\n            a = about.function(z)",
+        "                return z.clone()\n            a = about.function(z)",
     ),
-    ("in-place forms forget their input", ENGINE, "z.clone() if in_place else z", "z"),
+    (
+        "in-place forms forget their input",
+        ENGINE,
+        "kept = z if about.from_output else z.clone()",
+        "kept = z",
+    ),
     (
         "in-place keyword is overlooked",
-        ENGINE,
-        'bool(options.pop("inplace", False)) or func in _IN_PLACE',
-        'bool(options.pop("inplace", False)) and func in _IN_PLACE',
+        OPERATIONS,
+        'bool(options.pop("inplace", False))',
+        'bool(options.pop("inplace", False)) and False',
     ),
-    ("clamp at any minimum is a ReLU", ENGINE, "        or min != 0\n", ""),
+    (
+        "clamp at any minimum is a ReLU",
+        OPERATIONS,
+        "if _is_zero(low, z) and upper is not None:",
+        "if upper is not None:",
+    ),
     (
         "a clamp's bound is forgotten",
-        ENGINE,
-        "upper = math.inf if max is None else float(max)",
-        "upper = math.inf",
+        OPERATIONS,
+        "return float(high) if isinstance(high, numbers.Real) else None",
+        "return math.inf",
     ),
-    (
-        "clamp_min is not seen",
-        ENGINE,
-        "    torch.clamp_min,\n    torch.clamp_min_,\n    Tensor.clamp_min,\n    "
-        "Tensor.clamp_min_,\n    torch.clip,",
-        "    torch.clip,",
-    ),
+    ("clamp_min is not seen", OPERATIONS, '"clip", "clamp_min")', '"clip")'),
     (
         "a smooth net is given the plain gradient",
         ENGINE,
-        "if engine.activation and not engine.activations:",
+        "if engine.activation and not engine.on_the_way:",
         "if False:",
     ),
     ("compiled modules are let through", ENGINE, ' or hasattr(module, "_orig_mod")', ""),
     (
         "an outer engine sees what the inner one leaves",
         ENGINE,
-        " and _INNERMOST.get() is self:",
-        ":",
+        "if _INNERMOST.get() is not self:",
+        "if False:",
     ),
     ("delete takes the threshold too", DELETION, "(maps > _thresholds(", "(maps >= _thresholds("),
     ("curves take the threshold too", DELETION, "(scores > threshold[", "(scores >= threshold["),
@@ -400,14 +411,14 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "curves normalise first",
         DELETION,
-        "torch.channels_last), maps[place]",
-        "torch.channels_last), (maps - maps.amin((1, 2), keepdim=True))[place]",
+        "images[place].detach(), maps[place]",
+        "images[place].detach(), (maps - maps.amin((1, 2), keepdim=True))[place]",
     ),
     (
         "the first map for every image",
         DELETION,
-        "torch.channels_last), maps[place]",
-        "torch.channels_last), maps[:1].expand_as(maps)[place]",
+        "images[place].detach(), maps[place]",
+        "images[place].detach(), maps[:1].expand_as(maps)[place]",
     ),
     ("white for black", DELETION, "fill.reshape(1, -1, 1, 1)", "1 - fill.reshape(1, -1, 1, 1)"),
     ("fill in BGR", DELETION, "fill.reshape(1, -1, 1, 1)", "fill.reshape(1, -1, 1, 1).flip(1)"),
@@ -458,11 +469,16 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         "torch.trapezoid(values, places, dim=0) / (fractions[-1] - fractions[0])",
     ),
     ("fractions up to 1", DELETION, "0.7, 0.8, 0.9)", "0.7, 0.8, 0.9, 1)"),
-    ("90 % interval", STATISTICS, "counts.sum(), [0.025, 0.975]", "counts.sum(), [0.05, 0.95]"),
+    ("90 % interval", STATISTICS, "ENDS = (0.025, 0.975)", "ENDS = (0.05, 0.95)"),
     ("total variation down alone", MAPS, " + maps.diff(dim=2).abs().sum((1, 2))", ""),
     ("total variation of signed steps", MAPS, "maps.diff(dim=1).abs()", "maps.diff(dim=1)"),
     ("attribution inside the mask", MAPS, "(size * ~masks)", "(size * masks)"),
-    ("attribution outside with its sign", MAPS, "size = maps.abs()", "size = maps"),
+    (
+        "attribution outside with its sign",
+        MAPS,
+        "numbers_of(maps, infinite=False).abs()",
+        "numbers_of(maps, infinite=False)",
+    ),
     (
         "share of the outside over the inside",
         MAPS,
@@ -472,28 +488,33 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "ROAR keeps and KAR removes",
         DELETION,
-        "chosen.view_as(maps), fill, keep, 1.0)",
-        "chosen.view_as(maps), fill, not keep, 1.0)",
+        "_blend(images, chosen, fill, keep, 1.0)",
+        "_blend(images, chosen, fill, not keep, 1.0)",
     ),
     (
         "ROAR removes the least important",
         DELETION,
-        ".flatten(1).argsort(1, descending=True)",
-        ".flatten(1).argsort(1)",
+        "values.gather(1, order).argsort(dim=1, descending=True",
+        "values.gather(1, order).argsort(dim=1, descending=False",
     ),
-    ("ties fall in order", DELETION, "(maps + 1e-4 * noise)", "maps"),
+    (
+        "ties fall in order",
+        DELETION,
+        "order = drawn.argsort(1, descending=True)",
+        "order = torch.arange(drawn.shape[1]).repeat(len(drawn), 1)",
+    ),
     (
         "ties fall alike in every picture",
         DELETION,
         "torch.randn(maps.shape, generator=generator, device=generator.device)",
         "torch.randn(maps.shape[1:], generator=generator, device=generator.device)",
     ),
-    ("the noise drowns the map", DELETION, "1e-4 * noise", "noise"),
+    ("the noise drowns the map", DELETION, "(values + noise * drawn)", "(values + drawn)"),
     (
         "count rounded down",
         DELETION,
-        "round(float(fraction) * order.shape[1])",
-        "int(float(fraction) * order.shape[1] * (1 - 1e-9))",
+        "round(float(fraction) * maps[0].numel())",
+        "int(float(fraction) * maps[0].numel() * (1 - 1e-9))",
     ),
     (
         "the median's interval is one rank short",
@@ -504,8 +525,8 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "columns are resampled apart",
         STATISTICS,
-        "statistic(*(a[..., index[a.shape[-1]]] for a in arrays))",
-        "statistic(*(a[..., rng.integers(a.shape[-1], size=a.shape[-1])] for a in arrays))",
+        '["images"] * len(arrays) if groups is None',
+        "[str(k) for k in range(len(arrays))] if groups is None",
     ),
     ("both tails keep one", CROSSES, "(score > high) | (score < low)", "score > high"),
     (
@@ -525,6 +546,40 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
         CROSSES,
         "flat.gather(-1, places.expand_as(flat))",
         "flat",
+    ),
+    (
+        "mode comes back with the first thread",
+        GRAPH,
+        "            if count > 1:\n",
+        "            if False:\n",
+    ),
+    (
+        "DeepLIFT never says that it does not add up",
+        RULED,
+        "_warn_where_apart(contributions, change[:, 0])",
+        "pass",
+    ),
+    (
+        "Rescale is the plain gradient",
+        RULES,
+        "return g * _ratio(unit.a - a0, z - z0, size, unit.slope)",
+        "return g * unit.slope",
+    ),
+    (
+        "relus beside the picture count",
+        ENGINE,
+        "if engine.activation and not engine.on_the_way:",
+        "if engine.activation and not engine.activations:",
+    ),
+    ("a hidden relu is let through", ENGINE, "if engine.activation and overlooked:", "if False:"),
+    ("strides go unnoticed", GRAPH, "if not watch.asked:", "if True:"),
+    ("images that mix are let through", GRAPH, "if first[1:].any():", "if False:"),
+    ("one logit stays one", GRAPH, "if found.shape[1] == 1:", "if False:"),
+    (
+        "any operation keeps images apart",
+        PATH,
+        "apart = apart and _keeps_apart(",
+        "apart = apart or _keeps_apart(",
     ),
 )
 

@@ -22,7 +22,7 @@ from .gradients import (
     signed_maps,
     smoothgrad,
 )
-from .graph import evaluating, input_gradient, input_graph
+from .graph import as_targets, evaluating, input_gradient, input_graph, logits
 from .registry import METHODS, Method, normalize, to_map
 from .ruled import (
     deconvolution,

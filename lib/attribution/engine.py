@@ -2,83 +2,45 @@
 
 The rules themselves are data for it. Libraries that hook modules miss a functional `F.relu`, a
 re-used or an in-place one. Here a `TorchFunctionMode` sees the operation itself, during one forward
-pass, and puts another backward rule behind it; the model is never touched. Seen are ReLU in all its
-forms (module, function, method, in place, `clamp(min=0)`, `threshold(0, 0)`, ReLU6 and
-`hardtanh(0, b)`), the smooth activations in `SMOOTH`, `max_pool2d` and `conv2d`. Not seen: what
-TorchScript or `torch.compile` have swallowed (refused), gates (`sigmoid`, `tanh`), an activation
-written out in arithmetic, and other pooling operations.
+pass, and puts another backward rule behind it; the model is never touched. What is seen is in
+`operations`: ReLU in all its forms (module, function, method, aten operator, in place,
+`clamp(min=0)`, `threshold(0, 0)`, `maximum(z, 0)`, `where(z > 0, z, 0)`, ReLU6), the activations
+in `operations.SMOOTH`, max pooling, and `conv2d` for the padding trick. What stays unseen is found
+in autograd's record of the forward pass (`path`): it is refused, or named in a warning.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
-import numbers
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from . import operations
+from .operations import Call, PoolCall
+from .path import POOLING, Path, in_words, warn
 from .rules import Activation, Pool, proportional
 
-SMOOTH = (F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.selu, F.celu, F.softplus, F.leaky_relu)
-
-
-_RELU = (
-    F.relu,
-    torch.relu,
-    torch.relu_,
-    Tensor.relu,
-    Tensor.relu_,
-    F.relu6,
-    F.hardtanh,
-    F.hardtanh_,
-    F.threshold,
-    torch.threshold,
-    torch.threshold_,
-)
-
-
-_CLAMP = (
-    torch.clamp,
-    torch.clamp_,
-    Tensor.clamp,
-    Tensor.clamp_,
-    torch.clamp_min,
-    torch.clamp_min_,
-    Tensor.clamp_min,
-    Tensor.clamp_min_,
-    torch.clip,
-    torch.clip_,
-    Tensor.clip,
-    Tensor.clip_,
-)
-
-
-_IN_PLACE = {
-    torch.relu_,
-    Tensor.relu_,
-    torch.clamp_,
-    Tensor.clamp_,
-    torch.clamp_min_,
-    Tensor.clamp_min_,
-    torch.clip_,
-    Tensor.clip_,
-    torch.threshold_,
-    F.hardtanh_,
+# nodes that hold a whole piece of a network, in which nothing was seen
+_SWALLOWED = {
+    "DifferentiableGraph": "TorchScript",
+    "CompiledFunction": "torch.compile",
+    "CheckpointFunction": "torch.utils.checkpoint",
 }
+# activations with a rule that are left as nodes only where the engine could not see them
+_OVERLOOKED = {"Relu"}
+_OVERLOOKED_SMOOTH = {"Gelu", "Silu", "Mish", "Hardswish", "Selu", "Celu", "Softplus", "LeakyRelu"}
 
 
-_POOL = (F.max_pool2d, torch.max_pool2d, F.max_pool2d_with_indices)
-
-
-_Function = Callable[[Tensor], Tensor]
+class OtherShape(Exception):
+    """A reference pass met an operation of another shape; see `Engine`."""
 
 
 # --- the engine -----------------------------------------------------------------------------------
@@ -104,10 +66,41 @@ def alone() -> Iterator[None]:
 class Engine(TorchFunctionMode):
     """While it is active, operations get the given backward rules.
 
-    A rule takes the gradient at the output and what it is told: `activation(g, Activation)`, for
-    ReLU and, with `smooth`, for smooth activations; `max_pool(g, Pool)`; `border`: the padding
-    trick's reading. `edit(index, a)` changes the output of the index-th activation on the way
-    forward. `activations` and `pools` count what was met.
+    Parameters
+    ----------
+    activation : callable, optional
+        `activation(g, Activation)` takes the gradient at the output of an activation and returns
+        the one at its input.
+    smooth : bool
+        Also for GELU, SiLU and the other activations in `operations.SMOOTH`, not ReLU alone.
+    elementwise : bool
+        Also for tanh, sigmoid and any other function of one number in `operations.ELEMENTWISE`.
+    max_pool : callable, optional
+        `max_pool(g, Pool)`, the same for max pooling.
+    border : str, optional
+        The padding trick's reading; see `rectgrad`.
+    edit : callable, optional
+        `edit(index, a)` changes the output of the index-th activation on the way forward.
+    from_output : bool
+        The rule reads nothing of a ReLU but its output `a`, so `z` may be `a`: nothing else is
+        kept in memory, as in PyTorch itself.
+    by_image : bool
+        The rule compares the numbers of one image, so it needs to know which those are.
+    record : list of Tensor, optional
+        Filled with the input of every activation and max pooling.
+    reference : list of Tensor, optional
+        What another pass has recorded; handed to the rules as `z0` and `x0`.
+
+    Attributes
+    ----------
+    activations, pools : int
+        How many were met that a gradient goes through.
+    path : Path or None
+        What lies between the picture and the logits, once that is known.
+    in_views : set of int
+        The places of activations that wrote into a part of a tensor.
+    images : int or None
+        How many images the batch has, where that is known.
     """
 
     def __init__(
@@ -115,18 +108,49 @@ class Engine(TorchFunctionMode):
         activation: Callable[[Tensor, Activation], Tensor] | None = None,
         *,
         smooth: bool = False,
+        elementwise: bool = False,
         max_pool: Callable[[Tensor, Pool], Tensor] | None = None,
         border: str | None = None,
         edit: Callable[[int, Tensor], Tensor] | None = None,
+        from_output: bool = False,
+        by_image: bool = False,
+        record: list[Tensor] | None = None,
+        reference: list[Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.activation = activation
         self.smooth = smooth
+        self.others = frozenset(operations.SMOOTH if smooth else ())
+        self.others |= frozenset(operations.ELEMENTWISE if elementwise else ())
         self.max_pool = max_pool
         self.border = border
         self.edit = edit
-        self.activations = 0
-        self.pools = 0
+        self.from_output = from_output
+        self.by_image = by_image
+        self.record = record
+        self.reference = reference
+        self.images: int | None = None
+        self.told = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was met, before another forward pass."""
+        self.activations = self.pools = self.met = 0
+        self.path: Path | None = None
+        self.in_views: set[int] = set()
+        if self.record is not None:
+            self.record.clear()
+
+    @property
+    def on_the_way(self) -> frozenset[int]:
+        """The places of the activations with a rule between the picture and the logits.
+
+        Autograd hides those that wrote into a part of a tensor behind one "CopySlices".
+        """
+        if self.path is None:
+            return frozenset()
+        hidden = self.in_views if "CopySlices" in self.path.names else set()
+        return self.path.rules | frozenset(hidden)
 
     def __enter__(self) -> Engine:
         self.outer: Token[Engine | None] = _INNERMOST.set(self)
@@ -150,160 +174,148 @@ class Engine(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _SEEN and _INNERMOST.get() is self:
-            if func is F.pad:
-                return _mark_padded(func(*args, **kwargs), *args, **kwargs)
-            if (func is torch.conv2d or func is F.conv2d) and self.border:
-                return _trick(func, args, kwargs, self.border)
-            if func in _POOL and self.max_pool:
-                return self._pool(func, args, kwargs)
-            if self.activation or self.edit:
-                call = _parse(func, args, kwargs, self.smooth)
-                if call is not None:
-                    return self._activate(*call)
+        if _INNERMOST.get() is not self:
+            return func(*args, **kwargs)
+        if self.border and func in _PADS:
+            return _mark_padded(func(*args, **kwargs), *args, **kwargs)
+        if self.border and func in _CONVOLUTIONS:
+            return _trick(func, args, kwargs, self.border)
+        if self.max_pool:
+            pool = operations.read_pool(func, args, kwargs, self.max_pool is proportional)
+            if pool is not None:
+                return self._pool(pool)
+        if self.activation or self.edit or self.record is not None:
+            call = operations.read_activation(func, args, kwargs, self.others)
+            if call is not None:
+                return self._activate(call)
         return func(*args, **kwargs)
 
-    def _activate(
-        self, z: Tensor, function: _Function, upper: float, smooth: bool, in_place: bool
-    ) -> Tensor:
+    def _activate(self, call: Call) -> Tensor:
+        z, function = call.z, call.function
+        reference = self._beside(z)
         ruled = self.activation and z.requires_grad and torch.is_grad_enabled()
         if not ruled:
-            a = z.copy_(function(z)) if in_place else function(z)
+            a = z.copy_(function(z)) if call.in_place else function(z)
             if self.edit is None:
                 return a
         index, self.activations = self.activations, self.activations + 1
         if ruled:
-            a = _ActivationRule.apply(z, function, upper, smooth, in_place, self, index)
+            in_view = call.in_place and z._is_view()
+            if in_view:
+                self.in_views.add(index)
+            about = _About(
+                function,
+                call.upper,
+                call.smooth,
+                # what is written next to a part of a tensor counts as written into it
+                self.from_output and call.is_relu and not in_view,
+                self,
+                index,
+                reference,
+            )
+            a = _ActivationRule.apply(z, about, call.in_place)
         return self.edit(index, a) if self.edit else a
 
-    def _pool(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = _POOL_SIGNATURE.bind(*args, **kwargs)
-        given.apply_defaults()
-        options = {k: v for k, v in given.arguments.items() if k not in ("input", "return_indices")}
-        x = given.arguments["input"]
-        if not x.requires_grad:
-            return func(*args, **kwargs)
-        if _pair(options.pop("dilation")) != (1, 1):
-            raise ValueError(
-                "this rule for max pooling has no reading for dilated windows; "
-                "accepted is dilation 1."
-            )
-        options["stride"] = options["stride"] or options["kernel_size"]
+    def _pool(self, call: PoolCall) -> Any:
+        reference = self._beside(call.x)
         self.pools += 1
-        values = _PoolRule.apply(x, options, self.max_pool)
-        if given.arguments["return_indices"] or func is F.max_pool2d_with_indices:
-            return values, F.max_pool2d(x.detach(), **options, return_indices=True)[1]
-        return values
+        values = _PoolRule.apply(call.x, call, self.max_pool, reference)
+        return call.returned(
+            values, lambda: Pool(call.x.detach(), call.options, call.kind).maxima[1]
+        )
+
+    def _beside(self, x: Tensor) -> Tensor | None:
+        """What the reference pass met here; in such a pass, x is recorded."""
+        if self.record is not None:
+            self.record.append(x.detach().clone())  # the network may go on to write into x
+        if self.reference is None:
+            return None
+        place, self.met = self.met, self.met + 1
+        found = self.reference[place] if place < len(self.reference) else None
+        if found is None or not _fits(found.shape, x.shape):
+            raise OtherShape
+        return found
+
+
+def _fits(one: torch.Size, many: torch.Size) -> bool:
+    """Is a shape the other but for a 1 in place of the batch?"""
+    return len(one) == len(many) and all(a in (b, 1) for a, b in zip(one, many, strict=True))
+
+
+class _About(NamedTuple):
+    """What the backward pass of an activation needs beside its own tensors."""
+
+    function: operations.Function
+    upper: float
+    smooth: bool
+    from_output: bool
+    engine: Engine
+    index: int  # type: ignore[assignment]  # hides tuple's own method
+    reference: Tensor | None
 
 
 class _ActivationRule(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        z: Tensor,
-        function: _Function,
-        upper: float,
-        smooth: bool,
-        in_place: bool,
-        engine: Engine,
-        index: int,
-    ) -> Tensor:
+    def forward(ctx: Any, z: Tensor, about: _About, in_place: bool) -> Tensor:
+        ctx.about = about
         # an engine outside this one shall not see what this one does
         with torch._C.DisableTorchFunction():
-            ctx.save_for_backward(z.clone() if in_place else z)
-            ctx.about = function, upper, smooth, engine, index
-            a = function(z)
             if in_place:
+                kept = z if about.from_output else z.clone()
+                z.copy_(about.function(z))
                 ctx.mark_dirty(z)
-                z.copy_(a)
-            return z if in_place else a
+                ctx.save_for_backward(kept)
+                return z
+            a = about.function(z)
+            kept = a if about.from_output else z
+            # with a reference, z counts as it is now, also where the network goes on to write there
+            ctx.save_for_backward(kept if about.reference is None else z.clone())
+            return a
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         (z,) = ctx.saved_tensors
-        function, upper, smooth, engine, index = ctx.about
+        about = ctx.about
+        engine = about.engine
         with torch._C.DisableTorchFunction():
-            last = index == engine.activations - 1
-            unit = Activation(z, function(z), index, last, upper, function if smooth else None)
-            return engine.activation(g, unit).to(g.dtype), *[None] * 6
+            last = max(engine.on_the_way, default=engine.activations - 1)
+            unit = Activation(
+                z,
+                z if about.from_output else about.function(z),
+                about.index,
+                about.index == last,
+                about.upper,
+                about.function if about.smooth else None,
+                about.reference,
+                engine.images,
+            )
+            return engine.activation(g, unit).to(g.dtype), None, None
 
 
 class _PoolRule(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, options: dict[str, Any], rule: Callable[[Tensor, Pool], Tensor]
+        ctx: Any,
+        x: Tensor,
+        call: PoolCall,
+        rule: Callable[[Tensor, Pool], Tensor],
+        reference: Tensor | None,
     ) -> Tensor:
         with torch._C.DisableTorchFunction():
             ctx.save_for_backward(x)
-            ctx.about = options, rule
-            values: Tensor = F.max_pool2d(x, **options)
-            return values
+            ctx.about = call.kind, call.options, rule, reference
+            return Pool(x, call.options, call.kind).maxima[0]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        options, rule = ctx.about
+        kind, options, rule, reference = ctx.about
         with torch._C.DisableTorchFunction():
-            return rule(g, Pool(ctx.saved_tensors[0], options)), None, None
+            return rule(g, Pool(ctx.saved_tensors[0], options, kind, reference)), None, None, None
 
 
-_Call = tuple[Tensor, _Function, float, bool, bool]
-
-
-def _parse(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], smooth: bool
-) -> _Call | None:
-    """What an activation call asks for, or None for something else.
-
-    (input, out-of-place function, upper bound, is it smooth, in place?)
-    """
-    if func in _CLAMP:
-        return _parse_clamp(func, *args, **kwargs)
-    if func not in _RELU and not (smooth and func in SMOOTH):
-        return None
-    if func in _SIGNATURES:
-        given = _SIGNATURES[func].bind(*args, **kwargs)
-        given.apply_defaults()
-        options = dict(given.arguments)
-    else:
-        options = {"input": args[0], **kwargs} if args else dict(kwargs)
-        options |= {f"_{k}": v for k, v in enumerate(args[1:])}
-    z, in_place = options.pop("input"), bool(options.pop("inplace", False)) or func in _IN_PLACE
-    if func in SMOOTH:
-        rest = [v for k, v in options.items() if k.startswith("_")]
-        named = {k: v for k, v in options.items() if not k.startswith("_")}
-        return z, lambda t: func(t, *rest, **named), math.inf, True, in_place
-    upper = 6.0 if func is F.relu6 else math.inf
-    if func in (F.hardtanh, F.hardtanh_):
-        if options.get("min_val", options.get("_0", -1)) != 0:
-            return None
-        upper = float(options.get("max_val", options.get("_1", 1)))
-    if func in (F.threshold, torch.threshold, torch.threshold_):
-        threshold = options.get("threshold", options.get("_0"))
-        value = options.get("value", options.get("_1"))
-        if threshold != 0 or value != 0:
-            return None
-    return z, _bounded(upper), upper, False, in_place
-
-
-def _parse_clamp(
-    func: Callable[..., Any], input: Tensor, min: object = None, max: Any = None
-) -> _Call | None:
-    if (
-        isinstance(min, bool)
-        or not isinstance(min, numbers.Real)
-        or min != 0
-        or isinstance(max, Tensor)
-        or not input.is_floating_point()
-    ):
-        return None
-    upper = math.inf if max is None else float(max)
-    return input, _bounded(upper), upper, False, func in _IN_PLACE
-
-
-def _bounded(upper: float) -> _Function:
-    return torch.relu if math.isinf(upper) else lambda z: z.clamp(0, upper)
+# --- the padding trick ----------------------------------------------------------------------------
 
 
 def _mark_padded(
@@ -377,31 +389,27 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     return first, last
 
 
-_SIGNATURES = {f: inspect.signature(f) for f in (*_RELU, *SMOOTH) if inspect.isfunction(f)}
-
-
-_POOL_SIGNATURE = inspect.signature(F.max_pool2d_with_indices)  # max_pool2d's own is hidden
-
-
 _CONV_SIGNATURE = inspect.signature(
     lambda input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1: None
 )
 
 
-_SEEN = {*_RELU, *_CLAMP, *SMOOTH, *_POOL, torch.conv2d, F.conv2d, F.pad}
+_CONVOLUTIONS = {torch.conv2d, F.conv2d, torch.ops.aten.conv2d, torch.ops.aten.conv2d.default}
+
+
+_PADS = {F.pad, torch.ops.aten.pad, torch.ops.aten.pad.default}
+
+
+# --- what may be asked of a network, and what was met ---------------------------------------------
 
 
 @contextmanager
-def replaced(model: nn.Module, method: str, engine: Engine) -> Iterator[None]:
+def replaced(model: object, method: str, engine: Engine) -> Iterator[None]:
     """The forward pass inside runs with the engine's rules.
 
-    ValueError if the method then met nothing to change.
+    ValueError for a network in which operations cannot be seen.
     """
-    hidden = [
-        name or type(module).__name__
-        for name, module in model.named_modules()
-        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
-    ]
+    hidden = opaque_parts(model)
     if hidden:
         raise ValueError(
             f"{method} cannot see the operations inside {hidden[0]}, which is scripted or "
@@ -411,18 +419,71 @@ def replaced(model: nn.Module, method: str, engine: Engine) -> Iterator[None]:
         f"{method} cannot follow torch.utils.checkpoint, which runs a block again outside of it; "
         "switch checkpointing off."
     )
+    engine.reset()
     with no_checkpoints, engine:
         yield
-    if engine.activation and not engine.activations:
+
+
+def opaque_parts(model: object) -> list[str]:
+    """Names of the parts that TorchScript or torch.compile have swallowed."""
+    if not isinstance(model, nn.Module):
+        swallowed = isinstance(model, torch.jit.ScriptFunction) or hasattr(
+            model, "_torchdynamo_orig_callable"
+        )
+        return ["the function"] if swallowed else []
+    return [
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+    ]
+
+
+def judge(method: str, engine: Engine, path: Path) -> None:
+    """Raise or warn for what was met on the way from the picture to the logits.
+
+    ValueError where an operation with a rule could not be seen, or none was met; a warning that
+    names the operations without a rule.
+    """
+    if engine.record is not None:
+        return
+    _refuse_the_unseen(method, engine, path)
+    if engine.activation and not engine.on_the_way:
         kinds = "ReLU, ReLU6, clamp(min=0)"
         if engine.smooth:
             kinds += ", GELU, SiLU or another activation"
         raise ValueError(
-            f"{method} changes the backward rule of {kinds}; the model called none, "
-            "so its result would be a plain gradient under another name."
+            f"{method} changes the backward rule of {kinds}; the model called none on the way from "
+            "the picture, so its result would be a plain gradient under another name."
         )
     if engine.max_pool is proportional and not engine.pools:
         raise ValueError(
             "the proportional redistribution rule changes max_pool2d, and the model called none; "
             "use prr=False."
         )
+    unruled = path.without_rule()
+    if unruled and engine.activation and not engine.told:
+        engine.told = True  # once, also where images are taken one by one
+        warn(
+            f"{method} has no rule for {', '.join(unruled)}, which lie between the picture and the "
+            "logits of this network and keep their plain gradient."
+        )
+
+
+def _refuse_the_unseen(method: str, engine: Engine, path: Path) -> None:
+    for name in path.names:
+        if name in _SWALLOWED:
+            raise ValueError(
+                f"{method} cannot see the operations inside {_SWALLOWED[name]}, which part of this "
+                "network runs through; give the plain module, without it."
+            )
+        overlooked = name in _OVERLOOKED or (engine.smooth and name in _OVERLOOKED_SMOOTH)
+        if engine.activation and overlooked:
+            raise ValueError(
+                f"{method} cannot see every {in_words(name)} of this network: one is called inside "
+                "a function that is scripted, compiled or written in C++; give it in plain Python."
+            )
+        if engine.max_pool and name in POOLING:
+            raise ValueError(
+                f"{method} cannot see every {in_words(name)} of this network: one is called inside "
+                "a function that is scripted, compiled or written in C++; give it in plain Python."
+            )

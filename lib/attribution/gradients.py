@@ -5,22 +5,29 @@ Saliency, the signed maps of paper Sign, SmoothGrad and integrated gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .engine import Engine, alone
+from .engine import Engine
 from .graph import (
+    Mixed,
+    Model,
+    Target,
     _check_images,
-    _check_logits,
     _class_list,
     as_targets,
-    evaluating,
+    in_parts,
     input_gradient,
     input_graph,
+    logits,
+    whole_number,
 )
+
+Baseline = Tensor | float | Sequence[float] | None
 
 
 class SignedMaps(NamedTuple):
@@ -37,66 +44,177 @@ class SignedMaps(NamedTuple):
 
 
 def class_gradients(
-    model: nn.Module, images: Tensor, classes: Sequence[int] | None = None
+    model: Model, images: Tensor, classes: Sequence[int] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Logits [N,K] and the gradient of every class in `classes` (default all), in one forward pass.
+    """Logits and the gradient of every class, from one forward pass.
 
-    The gradients are [N,len(classes),C,H,W], all held at once; `signed_maps` streams them. Raises
-    ValueError for a class that the model has not.
+    All gradients are held at once; `signed_maps` streams them.
+
+    Parameters
+    ----------
+    model : callable
+        A network, as in `logits`.
+    images : Tensor
+        [N,C,H,W], in the model's own input range.
+    classes : sequence of int, optional
+        The classes whose gradients are wanted, in this order; default all.
+
+    Returns
+    -------
+    tuple of Tensor
+        Logits [N,K], and gradients [N,len(classes),C,H,W] in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        For a class that the model has not, and what `input_graph` refuses.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found, gradients = class_gradients(lambda x: x.sum((2, 3)), torch.zeros(1, 2, 1, 1))
+    >>> gradients.flatten().tolist()
+    [1.0, 0.0, 0.0, 1.0]
     """
-    with input_graph(model, images) as (leaf, logits):
-        chosen = _class_list(logits, classes)
+    with input_graph(model, images) as (leaf, found):
+        chosen = _class_list(found, classes)
         gradients = images.new_empty(len(images), len(chosen), *images.shape[1:])
         for k, c in enumerate(chosen):
-            gradients[:, k] = input_gradient(logits[:, c], leaf, keep=k + 1 < len(chosen))
-        return logits.detach(), gradients
+            gradients[:, k] = input_gradient(found[:, c], leaf, keep=k + 1 < len(chosen))
+        return found.detach(), gradients
 
 
 def against_rivals(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None,
+    target: Target,
     classes: Sequence[int] | None,
     method: str = "",
     engine: Engine | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The target's gradient and the largest and smallest gradient of its rivals, each [N,C,H,W].
+    """The target's gradient, and the largest and smallest gradient of its rivals.
 
-    They are streamed over the classes. With no rival the extremes are -inf and +inf, so that every
-    gradient stands alone. With an `engine`, its gradients.
+    They are streamed over the classes.
+
+    Parameters
+    ----------
+    model, images, target, classes
+        As in `signed_maps`.
+    method, engine
+        As in `input_graph`: with an engine, the gradients that its rules give.
+
+    Returns
+    -------
+    tuple of Tensor
+        Three of [N,C,H,W]. With no rival the extremes are -inf and +inf, so that every gradient
+        stands alone.
     """
-    with input_graph(model, images, method, engine) as (leaf, logits):
-        targets = as_targets(logits, target)
+    try:
+        return _against_rivals(model, images, target, classes, method, engine)
+    except Mixed:
+        each = [
+            _against_rivals(model, image, one, classes, method, engine)
+            for image, one in in_parts(images, target, 1)
+        ]
+    own, largest, smallest = (torch.cat(part) for part in zip(*each, strict=True))
+    return own, largest, smallest
+
+
+def _against_rivals(
+    model: Model,
+    images: Tensor,
+    target: Target,
+    classes: Sequence[int] | None,
+    method: str,
+    engine: Engine | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    with input_graph(model, images, method, engine) as (leaf, found):
+        targets = as_targets(found, target)
         own = torch.empty_like(leaf, requires_grad=False)
         largest, smallest = torch.full_like(own, -torch.inf), torch.full_like(own, torch.inf)
-        chosen = list(dict.fromkeys(_class_list(logits, classes)))
+        chosen = list(dict.fromkeys(_class_list(found, classes)))
         outside = ~torch.isin(
             targets, torch.tensor(chosen, device=targets.device, dtype=targets.dtype)
         )
         for c in chosen:
-            gradient = input_gradient(logits[:, c], leaf, keep=True)
+            gradient = input_gradient(found[:, c], leaf, keep=True)
             rows = (targets == c).nonzero()[:, 0]
             own[rows], mine_large, mine_small = gradient[rows], largest[rows], smallest[rows]
             torch.maximum(largest, gradient, out=largest)
             torch.minimum(smallest, gradient, out=smallest)
             largest[rows], smallest[rows] = mine_large, mine_small  # a class is no rival of itself
         if outside.any():
-            own[outside] = input_gradient(logits.gather(1, targets[:, None]), leaf)[outside]
+            own[outside] = input_gradient(found.gather(1, targets[:, None]), leaf)[outside]
         return own, largest, smallest
 
 
+# pictures that are taken together on a processor: more fall out of its cache between two classes
+_PART = 50
+
+
+def _parts(images: Tensor, target: Target) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Images and targets in parts of much the same size; all at once on a GPU."""
+    count = max(len(images), 1)
+    parts = math.ceil(count / _PART) if images.device.type == "cpu" else 1
+    return in_parts(images, target, math.ceil(count / parts))
+
+
 def signed_maps(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     classes: Sequence[int] | None = None,
 ) -> SignedMaps:
     """Original, positive, negative, active and inactive map of each image.
 
-    Paper Sign, eqs. 2 to 6, from one forward pass; memory does not grow with the number of classes.
-    `classes` restricts the rivals that active and inactive maps consider. Active and inactive
-    follow the released code: the absolute value before the channel maximum, ties dropped.
+    One forward pass; memory does not grow with the number of classes. Active and inactive follow
+    the released code: the absolute value before the channel maximum, ties dropped.
+
+    Parameters
+    ----------
+    model : callable
+        A network, as in `logits`.
+    images : Tensor
+        [N,C,H,W], in the model's own input range.
+    target : int, sequence of int or Tensor, optional
+        The class to explain, one for all images or one each; default the predicted one.
+    classes : sequence of int, optional
+        The rivals that active and inactive maps consider; default all.
+
+    Returns
+    -------
+    SignedMaps
+        Five maps [N,H,W], not normalised, in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        For a class that the model has not, and what `input_graph` refuses.
+
+    References
+    ----------
+    Paper Sign, eqs. 2 to 6.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, -1.0], [1.0, 3.0]])
+    >>> maps = signed_maps(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0)
+    >>> maps.original.tolist(), maps.positive.tolist(), maps.active.tolist()
+    ([[[2.0, 1.0]]], [[[2.0, 0.0]]], [[[2.0, 0.0]]])
     """
+    _check_images(images)
+    parts = [_signed_maps(model, *part, classes) for part in _parts(images, target)]
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return _signed_maps(model, images, target, classes)
+    return SignedMaps(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
+
+
+def _signed_maps(
+    model: Model, images: Tensor, target: Target, classes: Sequence[int] | None
+) -> SignedMaps:
     own, largest, smallest = against_rivals(model, images, target, classes)
     size = own.abs()
     parts = (
@@ -109,176 +227,419 @@ def signed_maps(
     return SignedMaps(*(part.amax(1) for part in parts))
 
 
-def saliency(model: nn.Module, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-    """The signed gradient of the target's logit, [N,C,H,W].
+def saliency(model: Model, images: Tensor, target: Target = None) -> Tensor:
+    """The signed gradient of the target's logit.
 
-    Paper Sign, inside eq. 2; paper Noise, section 2.
+    Parameters
+    ----------
+    model : callable
+        A network, as in `logits`.
+    images : Tensor
+        [N,C,H,W], in the model's own input range.
+    target : int, sequence of int or Tensor, optional
+        The class to explain, one for all images or one each; default the predicted one.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        For a class that the model has not, and what `input_graph` refuses.
+
+    References
+    ----------
+    Simonyan et al. 2014; paper Sign, inside eq. 2; paper Noise, section 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> saliency(lambda x: 3 * x.sum((2, 3)), torch.ones(1, 2, 1, 1), 1).flatten().tolist()
+    [0.0, 3.0]
     """
-    with input_graph(model, images) as (leaf, logits):
-        own = logits.gather(1, as_targets(logits, target)[:, None])
+    return _gradient(model, images, target)
+
+
+def _gradient(model: Model, images: Tensor, target: Target, check_batch: bool = True) -> Tensor:
+    with input_graph(model, images, check_batch=check_batch) as (leaf, found):
+        own = found.gather(1, as_targets(found, target)[:, None])
         return input_gradient(own, leaf).contiguous()
 
 
-def positive(model: nn.Module, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-    """ReLU of the gradient, [N,C,H,W]: values to increase.
+def positive(model: Model, images: Tensor, target: Target = None) -> Tensor:
+    """ReLU of the gradient: values to increase.
 
+    Parameters, errors and units are those of `saliency`.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], nowhere negative.
+
+    References
+    ----------
     Paper Sign, eq. 3 before the channel maximum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, -1.0], [1.0, 3.0]])
+    >>> positive(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
+    [[[[2.0, 0.0]]]]
     """
     return saliency(model, images, target).clamp_(min=0)
 
 
-def negative(model: nn.Module, images: Tensor, target: Tensor | int | None = None) -> Tensor:
-    """ReLU of the negated gradient, [N,C,H,W]: values to decrease.
+def negative(model: Model, images: Tensor, target: Target = None) -> Tensor:
+    """ReLU of the negated gradient: values to decrease.
 
+    Parameters, errors and units are those of `saliency`.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], nowhere negative.
+
+    References
+    ----------
     Paper Sign, eq. 4 before the channel maximum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, -1.0], [1.0, 3.0]])
+    >>> negative(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
+    [[[[0.0, 1.0]]]]
     """
     return saliency(model, images, target).neg_().clamp_(min=0)
 
 
 def active(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     *,
     classes: Sequence[int] | None = None,
     ties: bool = False,
 ) -> Tensor:
-    """The gradient where it exceeds every rival class's, else 0, [N,C,H,W], signed.
+    """The gradient where it exceeds every rival class's, else 0; signed.
 
-    Paper Sign, eq. 5 before the maximum. `ties=True` also keeps a gradient that a rival equals, as
-    eq. 5 is printed; the released code drops it.
+    Parameters
+    ----------
+    model, images, target, classes
+        As in `signed_maps`.
+    ties : bool
+        Also keep a gradient that a rival equals, as eq. 5 is printed; the released code drops it.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        As in `signed_maps`.
+
+    References
+    ----------
+    Paper Sign, eq. 5 before the channel maximum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, -1.0], [1.0, 3.0]])
+    >>> active(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
+    [[[[2.0, -0.0]]]]
     """
-    own, largest, _ = against_rivals(model, images, target, classes)
-    kept = (own >= largest) if ties else (own > largest)
-    return (own * kept).contiguous()
+    _check_images(images)
+
+    def part(some: Tensor, of: Target) -> Tensor:
+        own, largest, _ = against_rivals(model, some, of, classes)
+        kept = (own >= largest) if ties else (own > largest)
+        return (own * kept).contiguous()
+
+    return _joined(part, images, target)
 
 
 def inactive(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     *,
     classes: Sequence[int] | None = None,
     ties: bool = False,
 ) -> Tensor:
-    """The gradient where it is below every rival class's, else 0, [N,C,H,W], signed.
+    """The gradient where it is below every rival class's, else 0; signed.
 
-    Paper Sign, eq. 6 before the maximum. `ties=True` also keeps a gradient that a rival equals, as
-    eq. 6 is printed; the released code drops it.
+    Parameters
+    ----------
+    model, images, target, classes
+        As in `signed_maps`.
+    ties : bool
+        Also keep a gradient that a rival equals, as eq. 6 is printed; the released code drops it.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        As in `signed_maps`.
+
+    References
+    ----------
+    Paper Sign, eq. 6 before the channel maximum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, -1.0], [1.0, 3.0]])
+    >>> inactive(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
+    [[[[0.0, -1.0]]]]
     """
-    own, _, smallest = against_rivals(model, images, target, classes)
-    kept = (own <= smallest) if ties else (own < smallest)
-    return (own * kept).contiguous()
+    _check_images(images)
+
+    def part(some: Tensor, of: Target) -> Tensor:
+        own, _, smallest = against_rivals(model, some, of, classes)
+        kept = (own <= smallest) if ties else (own < smallest)
+        return (own * kept).contiguous()
+
+    return _joined(part, images, target)
 
 
-def input_x_gradient(
-    model: nn.Module, images: Tensor, target: Tensor | int | None = None
-) -> Tensor:
-    """The input times its gradient, [N,C,H,W] (Shrikumar et al. 2016; paper Noise, section 2.2)."""
-    return images.detach() * saliency(model, images, target)
+def _joined(part: Callable[[Tensor, Target], Tensor], images: Tensor, target: Target) -> Tensor:
+    """What `part` makes of the images, a part at a time."""
+    found = [part(some, of) for some, of in _parts(images, target)]
+    if not found:
+        return part(images, target)
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def input_x_gradient(model: Model, images: Tensor, target: Target = None) -> Tensor:
+    """The input times its gradient.
+
+    Parameters and errors are those of `saliency`.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits.
+
+    References
+    ----------
+    Shrikumar et al. 2016; paper Noise, section 2.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.full((1, 2, 1, 1), 5.0)
+    >>> input_x_gradient(lambda x: 3 * x.sum((2, 3)), images, 1).flatten().tolist()
+    [0.0, 15.0]
+    """
+    gradient = saliency(model, images, target)
+    return images.detach() * gradient
 
 
 def _mean_gradient(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None,
+    target: Target,
     steps: int,
-    point: Callable[[int, int], Tensor],
+    points: Callable[[int, int], Tensor],
     batch_size: int,
 ) -> Tensor:
     """Mean of the gradients at `steps` points for each image, [N,C,H,W].
 
-    Never more than `batch_size` points are in memory. `point(n, k)` is the k-th point of image n,
-    [C,H,W], asked for in order; the target is that of the image itself.
+    Never more than `batch_size` points are in memory. `points(start, stop)` are so many of them,
+    [stop-start,C,H,W], image after image, asked for in order; the target is that of the image
+    itself.
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-    with torch.inference_mode(False), torch.no_grad(), evaluating(model), alone():
-        batches = torch.split(images, batch_size)
-        logits = [_check_logits(model(batch.clone()), len(batch)) for batch in batches]
-        targets = as_targets(torch.cat(logits), target)
+    found = [logits(model, batch) for batch in torch.split(images, batch_size)]
+    targets = as_targets(torch.cat(found), target)
     total = torch.zeros_like(images, requires_grad=False)
-    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(steps)).view(-1, 2)
-    for part in torch.split(pairs, batch_size) if len(images) else ():
-        owner = part[:, 0].to(images.device)
-        points = torch.stack([point(n, k) for n, k in part.tolist()])
-        total.index_add_(0, owner, saliency(model, points, targets[owner]))
+    count = len(images) * steps
+    owners = torch.arange(len(images), device=images.device).repeat_interleave(steps)
+    for start in range(0, count, batch_size):
+        owner = owners[start : start + batch_size]
+        some = points(start, min(start + batch_size, count))
+        gradient = _gradient(model, some, targets[owner], check_batch=start == 0)
+        total.index_add_(0, owner, gradient)
     return total.div_(steps)
 
 
 def smoothgrad(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     *,
     noise_level: float = 0.1,
     steps: int = 50,
     generator: torch.Generator | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """Mean gradient over `steps` copies with Gaussian noise, [N,C,H,W].
+    """Mean gradient over copies of an image with Gaussian noise.
 
-    Smilkov et al. 2017; paper Noise, section 2.2. The noise has standard deviation `noise_level`
-    times the range of each image. It is drawn image after image from `generator`; without one,
-    every image draws from a fresh one with seed 0, as if it were alone.
+    Parameters
+    ----------
+    model, images, target
+        As in `saliency`.
+    noise_level : float
+        The standard deviation of the noise, as a share of the range of each image.
+    steps : int
+        How many copies.
+    generator : torch.Generator, optional
+        The noise is drawn image after image from it; without one, every image draws from a fresh
+        one with seed 0, as if it were alone.
+    batch_size : int
+        How many copies go through the network at once.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits per unit of the images.
+
+    Raises
+    ------
+    ValueError
+        For a number of steps or a batch size below 1, and as in `saliency`.
+
+    References
+    ----------
+    Smilkov et al. 2017; paper Noise, section 2.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> smoothgrad(lambda x: 3 * x.sum((2, 3)), torch.ones(1, 2, 1, 1), 1, steps=4).flatten()
+    tensor([0., 3.])
     """
     _check_images(images)
+    steps, batch_size = whole_number("steps", steps), whole_number("batch_size", batch_size)
     images = images.detach()
     reach = noise_level * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
-    stream = generator
+    stream = generator or torch.Generator()
+    # the noise of an image, where all have the same and it fits
+    shared = None
+    if generator is None and steps <= batch_size:
+        shared = _draws(images, steps, stream.manual_seed(0)).to(images)
 
-    def point(n: int, k: int) -> Tensor:
-        nonlocal stream
-        if stream is None or (generator is None and k == 0):
-            stream = torch.Generator().manual_seed(0)
-        noise = torch.randn(
-            images.shape[1:], generator=stream, device=stream.device, dtype=torch.float32
-        )
-        return images[n] + reach[n] * noise.to(images)
+    def noise(k: int, stop: int) -> Tensor:
+        if shared is not None:
+            return shared[k:stop]
+        if generator is None and k == 0:
+            stream.manual_seed(0)
+        return _draws(images, stop - k, stream).to(images)
 
-    return _mean_gradient(model, images, target, steps, point, batch_size)
+    def points(start: int, stop: int) -> Tensor:
+        pieces = []
+        for n in range(start // steps, (stop - 1) // steps + 1):
+            first, last = max(start - n * steps, 0), min(stop - n * steps, steps)
+            pieces.append(images[n] + reach[n] * noise(first, last))
+        return torch.cat(pieces)
+
+    return _mean_gradient(model, images, target, steps, points, batch_size)
 
 
-def _baseline(images: Tensor, baseline: Tensor | float | None) -> Tensor:
-    """`baseline` (None is 0, a number, [C,H,W] or [N,C,H,W]) as a tensor shaped as the images."""
+def _draws(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers [count,C,H,W], the same whether drawn at once or one by one."""
+    shape = images.shape[1:]
+    options: dict[str, Any] = {
+        "generator": generator,
+        "device": generator.device,
+        "dtype": torch.float32,
+    }
+    # a processor fills sixteen at a time, and begins anew with each call
+    if generator.device.type == "cpu" and shape.numel() % 16 == 0:
+        return torch.randn(count, *shape, **options)
+    return torch.stack([torch.randn(shape, **options) for _ in range(count)])
+
+
+def _baseline(images: Tensor, baseline: Baseline) -> Tensor:
+    """`baseline` as a tensor [N,C,H,W], or [1,C,H,W] where it is the same for all images."""
+    accepted = (
+        f"it must be None, a number, one for each of {images.shape[1]} channels, or a tensor that "
+        f"broadcasts to {tuple(images.shape)}"
+    )
     try:
         start = torch.as_tensor(
             0.0 if baseline is None else baseline, dtype=images.dtype, device=images.device
         ).detach()
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"baseline is {baseline!r}; it must be None, a number or a tensor."
-        ) from None
+        raise ValueError(f"baseline is {baseline!r}; {accepted}.") from None
+    shape = tuple(start.shape)
+    if start.ndim == 1 and len(start) in (1, images.shape[1]):
+        start = start[:, None, None]
+    own = start.ndim == 4 and len(start) == len(images) != 1
     try:
-        return start.expand_as(images)
+        if start.ndim == 1 or start.ndim > 4:
+            raise RuntimeError
+        return start.expand(len(images) if own else 1, *images.shape[1:])
     except RuntimeError:
-        raise ValueError(
-            f"baseline has shape {tuple(start.shape)}; it must be None, a number or a tensor that "
-            f"broadcasts to {tuple(images.shape)}."
-        ) from None
+        raise ValueError(f"baseline has shape {shape}; {accepted}.") from None
 
 
 def integrated_gradients(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
-    target: Tensor | int | None = None,
+    target: Target = None,
     *,
     steps: int = 50,
-    baseline: Tensor | float | None = None,
+    baseline: Baseline = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """(x - x0) times the mean gradient on the way from the baseline x0 to x, [N,C,H,W].
+    """(x - x0) times the mean gradient on the way from the baseline x0 to x.
 
-    Sundararajan et al. 2017. A right Riemann sum at 1/steps ... 1, as released with paper Noise.
-    `baseline`: None (0 in the units of the images), a number, [C,H,W] or [N,C,H,W].
+    A right Riemann sum at 1/steps ... 1, as released with paper Noise.
+
+    Parameters
+    ----------
+    model, images, target
+        As in `saliency`.
+    steps : int
+        How many points on the way.
+    baseline : float, sequence of float or Tensor, optional
+        Where the way begins, in the units of the images: a number, one for each channel (such as
+        the model's black), [C,H,W] or [N,C,H,W]; None is 0.
+    batch_size : int
+        How many points go through the network at once.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W], in logits; their sum tends to the logit's difference as `steps` grows.
+
+    Raises
+    ------
+    ValueError
+        For a number of steps or a batch size below 1, a baseline that does not fit the images, and
+        as in `saliency`.
+
+    References
+    ----------
+    Sundararajan et al. 2017; paper Noise, section 2.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.full((1, 1, 1, 1), 2.0)
+    >>> integrated_gradients(lambda x: x.flatten(1) ** 2, images, 1, steps=4).item()
+    5.0
     """
     _check_images(images)
+    steps, batch_size = whole_number("steps", steps), whole_number("batch_size", batch_size)
     images = images.detach()
-    start = _baseline(images, baseline)
+    start = _baseline(images, baseline).expand_as(images)
     way = images - start
 
-    def point(n: int, k: int) -> Tensor:
-        return start[n] + (k + 1) / steps * way[n]
+    def points(first: int, last: int) -> Tensor:
+        places = torch.arange(first, last)
+        owner = (places // steps).to(images.device)
+        share = ((places % steps + 1).double() / steps).to(images.dtype).to(images.device)
+        return start[owner] + share.view(-1, 1, 1, 1) * way[owner]
 
-    return way * _mean_gradient(model, images, target, steps, point, batch_size)
+    return way * _mean_gradient(model, images, target, steps, points, batch_size)

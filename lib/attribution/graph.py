@@ -1,29 +1,238 @@
-"""One forward pass and gradients with respect to the input alone.
+"""One forward pass, its logits, and gradients with respect to the input alone.
 
-Also what may be asked of that pass: images, targets, classes.
+This is the one place where a network is called and its answer read, for all methods and metrics:
+what a network may be, in which memory layout it gets the pictures, and what it may return. Also
+what may be asked of that pass: images, targets, classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import operator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from .engine import Engine, alone, replaced
+from .engine import Engine, alone, judge, opaque_parts, replaced
+from .path import Path, find_path
+
+# a network: a module, or a function from images to what `logits` can read
+Model = Callable[..., Any]
+Target = Tensor | int | Sequence[int] | None
+
+
+# --- the network's mode ---------------------------------------------------------------------------
+
+# modules that some thread wants in eval mode: how many do, and the mode to give back
+_HELD: dict[nn.Module, tuple[int, bool]] = {}
+_HELD_LOCK = threading.Lock()
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; every submodule gets its own mode back, also after an exception."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+def evaluating(model: Model) -> Iterator[None]:
+    """The model in eval mode; every submodule gets its own mode back, also after an exception.
+
+    Several threads may do so with one model at once: the modes come back with the last.
+
+    Parameters
+    ----------
+    model : callable
+        A module; of a plain function, the modules that it closes over.
+
+    Examples
+    --------
+    >>> net = nn.Dropout().train()
+    >>> with evaluating(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
+    """
+    held = _hold(_modules_of(model))
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        _let_go(held)
+
+
+def _hold(modules: list[nn.Module]) -> list[nn.Module]:
+    """Put modules in eval mode; those that were not, or that another thread holds."""
+    held = []
+    with _HELD_LOCK:
+        for module in modules:
+            if module in _HELD:
+                count, mode = _HELD[module]
+                _HELD[module] = count + 1, mode
+            elif getattr(module, "training", False):
+                _HELD[module] = 1, True
+                module.training = False  # by hand: eval() may be refused, or do more than this
+            else:
+                continue
+            held.append(module)
+    return held
+
+
+def _let_go(held: list[nn.Module]) -> None:
+    with _HELD_LOCK:
+        for module in held:
+            count, mode = _HELD.pop(module)
+            if count > 1:
+                _HELD[module] = count - 1, mode
+            else:
+                module.training = mode
+
+
+def _modules_of(model: Model) -> list[nn.Module]:
+    """The modules of a network, or those that a function holds in its closure, globals or object.
+
+    In them, lists and dictionaries count (an ensemble).
+    """
+    if isinstance(model, nn.Module):
+        return list(model.modules())
+    inner: Any = model
+    held: list[Any] = []
+    while isinstance(inner, partial):
+        held += [*inner.args, *inner.keywords.values()]
+        inner = inner.func
+    held += [inner, getattr(inner, "__self__", None), *getattr(inner, "__dict__", {}).values()]
+    code, spaces = getattr(inner, "__code__", None), getattr(inner, "__globals__", {})
+    held += [spaces.get(name) for name in (code.co_names if code else ())]
+    for cell in getattr(inner, "__closure__", None) or ():
+        with suppress(ValueError):  # a name that has no value yet
+            held.append(cell.cell_contents)
+    found: dict[nn.Module, None] = {}
+    for value in held:
+        several = value.values() if isinstance(value, dict) else value
+        for one in several if isinstance(value, (list, tuple, dict)) else [value]:
+            if isinstance(one, nn.Module):
+                found |= dict.fromkeys(one.modules())
+    return list(found)
+
+
+# --- the network's memory layout ------------------------------------------------------------------
+
+# the layout in which a network is known to take pictures
+_LAYOUTS: WeakKeyDictionary[Model, torch.memory_format] = WeakKeyDictionary()
+_OF_STRIDES = {
+    *(torch.as_strided, Tensor.as_strided, Tensor.as_strided_, Tensor.stride, Tensor.storage),
+    *(Tensor.untyped_storage, Tensor.data_ptr),
+}
+_T = TypeVar("_T")
+
+
+class _Watch(TorchFunctionMode):
+    """Notes whether a network asks for strides: its values then depend on the memory layout."""
+
+    asked = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
+    ) -> Any:
+        if func in _OF_STRIDES:
+            self.asked = True
+        return func(*args, **(kwargs or {}))
+
+
+def _in_its_layout(model: Model, run: Callable[[torch.memory_format], _T]) -> _T:
+    """`run` with pictures in channels_last where the network can take them, else contiguous.
+
+    Convolutions are faster in channels_last; a network that flattens with `view`, or reads strides,
+    needs the usual layout.
+    """
+    known = _known_layout(model)
+    if known is not torch.contiguous_format:
+        try:
+            if known is not None or opaque_parts(model):
+                return run(torch.channels_last)
+            watch = _Watch()
+            with watch:
+                result = run(torch.channels_last)
+            if not watch.asked:
+                _remember(model, torch.channels_last)
+                return result
+        except (RuntimeError, AssertionError) as error:
+            if not _is_about_layout(error):
+                raise
+    result = run(torch.contiguous_format)
+    _remember(model, torch.contiguous_format)
+    return result
+
+
+def _is_about_layout(error: Exception) -> bool:
+    text = str(error)
+    bare = isinstance(error, AssertionError) and not text  # such as `assert x.is_contiguous()`
+    return bare or any(
+        words in text
+        for words in ("view size is not compatible", "contiguous", "stride", "memory format")
+    )
+
+
+def _known_layout(model: Model) -> torch.memory_format | None:
+    try:
+        return _LAYOUTS.get(model)
+    except TypeError:  # a model that cannot be hashed or referred to weakly
+        return None
+
+
+def _remember(model: Model, layout: torch.memory_format) -> None:
+    try:
+        _LAYOUTS[model] = layout
+    except TypeError:
+        return
+
+
+# --- the call and its answer ----------------------------------------------------------------------
+
+# what PyTorch says of a network that cannot be explained, and the remedy that helps
+_REMEDIES = {
+    "Inference tensors cannot": (
+        "the network holds inference tensors, through which no gradient goes; build or load it "
+        "outside torch.inference_mode()."
+    ),
+    "Can't call numpy() on Tensor that requires grad": (
+        "no gradient comes back to the picture, since the network leaves PyTorch for NumPy on its "
+        "way; write that part in PyTorch."
+    ),
+    "Guard failed": (
+        "the exported network takes pictures of the exported shape alone; export it with a dynamic "
+        "batch (dynamic_shapes of torch.export.export)."
+    ),
+    "modified by an inplace operation": (
+        "the network writes in place into a tensor that its backward pass needs; write that "
+        "operation out of place."
+    ),
+    "torch.utils.checkpoint is incompatible with .grad()": (
+        "the network runs through torch.utils.checkpoint(use_reentrant=True), which gives no "
+        "gradient of the picture alone; switch checkpointing off."
+    ),
+    "donated buffers": (
+        "the network is compiled, and a compiled graph gives one gradient alone; give the plain "
+        "module."
+    ),
+    "from user code:": (
+        "torch.compile cannot follow this network here; give the plain module or function."
+    ),
+    "cannot follow torch.utils.checkpoint": "",
+}
+
+
+@contextmanager
+def _remedied() -> Iterator[None]:
+    """Errors of PyTorch that have a remedy, as a ValueError that names it."""
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        for words, remedy in _REMEDIES.items():
+            if words in str(error):
+                raise ValueError(remedy or str(error)) from error
+        raise
 
 
 def _check_images(images: object) -> None:
@@ -35,71 +244,454 @@ def _check_images(images: object) -> None:
     raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
 
 
+def _check_model(model: object, count: int) -> None:
+    if not callable(model):
+        raise ValueError(
+            "model must be a torch.nn.Module, or a function from images [N,C,H,W] to logits [N,K]; "
+            f"got {type(model).__name__}."
+        )
+    mixing = [
+        module
+        for module in (model.modules() if isinstance(model, nn.Module) else ())
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and getattr(module, "running_mean", None) is None
+    ]
+    if mixing and count > 1:
+        raise ValueError(_MIXED.format("a batch norm keeps no running statistics"))
+
+
+_MIXED = (
+    "the images of a batch change each other's logits in this network ({}); give one image at a "
+    "time, with batch_size=1 where there is one."
+)
+
+
+def _read(answer: object, count: int) -> Tensor:
+    """Logits [N,K] in what a network returned: a tensor, or the first or the `logits` of several.
+
+    One logit z is read as the two logits (0, z).
+    """
+    found = answer
+    if not isinstance(found, Tensor):
+        if isinstance(getattr(found, "logits", None), Tensor):
+            found = found.logits  # type: ignore[attr-defined]  # just looked for
+        elif isinstance(found, Mapping) and isinstance(found.get("logits"), Tensor):
+            found = found["logits"]
+        elif isinstance(found, (tuple, list)) and found:
+            found = found[0]
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != count:
+        raise ValueError(
+            f"the model must return logits [N,K], alone, as the first of several or as `logits`; "
+            f"for {count} images it returned {_described(answer)}."
+        )
+    if not found.is_floating_point() or not found.shape[1]:
+        raise ValueError(
+            "the model must return logits [N,K] as floating-point numbers, one a class; it "
+            f"returned {found.dtype} of shape {tuple(found.shape)}."
+        )
+    if found.shape[1] == 1:
+        return torch.cat([torch.zeros_like(found), found], 1)
+    return found
+
+
+def _described(answer: object) -> str:
+    if isinstance(answer, Tensor):
+        return f"shape {tuple(answer.shape)}"
+    if isinstance(answer, Mapping):
+        return f"a {type(answer).__name__} with {', '.join(map(str, answer)) or 'nothing'}"
+    if isinstance(answer, (tuple, list)) and answer:
+        return f"a {type(answer).__name__} that begins with {_described(answer[0])}"
+    return f"a {type(answer).__name__}"
+
+
+def logits(model: Model, images: Tensor) -> Tensor:
+    """Logits of a network for a batch, as every method and metric here reads them.
+
+    Parameters
+    ----------
+    model : callable
+        A torch.nn.Module, or a function that closes over its parameters. It is given images
+        [N,C,H,W] and returns logits [N,K]: as a tensor, as the first of a tuple or list, as
+        `.logits` or as `["logits"]`. It runs in eval mode and is left as it was.
+    images : Tensor
+        [N,C,H,W], floating point, in the model's own input range.
+
+    Returns
+    -------
+    Tensor
+        [N,K], without a gradient. One logit z is returned as the two logits (0, z): the decision is
+        its sign, the probability its sigmoid.
+
+    Raises
+    ------
+    ValueError
+        For what is no image or no network, and for a network that returns something else, or mixes
+        the images of a batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits(lambda images: images.mean((2, 3)), torch.ones(2, 3, 4, 4))
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+    >>> logits(lambda images: images.mean((1, 2, 3))[:, None], torch.ones(1, 3, 4, 4))
+    tensor([[0., 1.]])
+    """
+    _check_images(images)
+    _check_model(model, len(images))
+    images = images.detach()
+
+    def run(layout: torch.memory_format) -> Any:
+        # the copy lets a model begin with an in-place operation
+        return model(images.clone(memory_format=layout))
+
+    with torch.inference_mode(False), torch.no_grad(), evaluating(model), _remedied():
+        return _read(_in_its_layout(model, run), len(images)).detach()
+
+
+class Mixed(Exception):
+    """A rule needs the numbers of each image together, and in this batch they may not be."""
+
+
 @contextmanager
 def input_graph(
-    model: nn.Module, images: Tensor, method: str = "", engine: Engine | None = None
+    model: Model,
+    images: Tensor,
+    method: str = "",
+    engine: Engine | None = None,
+    *,
+    check_batch: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One forward pass that remembers how to go back to the input.
 
-    Yields (leaf [N,C,H,W], logits [N,K]). With an `engine`, operations met on the way get its
-    backward rules; `method` names who asks for them.
+    Parameters
+    ----------
+    model : callable
+        As in `logits`.
+    images : Tensor
+        [N,C,H,W], floating point.
+    method : str
+        Who asks for the engine's rules, for messages.
+    engine : Engine, optional
+        Operations met on the way get its backward rules.
+    check_batch : bool
+        Whether to make sure that no image changes another's logits where the operations alone do
+        not show it, which costs a backward pass then.
+
+    Yields
+    ------
+    tuple of Tensor
+        The leaf [N,C,H,W] that stands for the images, and the logits [N,K].
+
+    Raises
+    ------
+    ValueError
+        For a network that cannot be read, through which no gradient comes back to the picture, in
+        which the images of a batch mix, or in which a rule finds nothing to change.
+
+    Examples
+    --------
+    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, found):
+    ...     tuple(leaf.shape), found.tolist()
+    ((1, 2, 1, 1), [[1.0, 1.0]])
     """
     _check_images(images)
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
-        leaf = images.detach().clone(memory_format=torch.channels_last).requires_grad_()
+    _check_model(model, len(images))
+    images = images.detach()
+
+    def run(layout: torch.memory_format) -> tuple[Tensor, Any]:
+        leaf = images.clone(memory_format=layout).requires_grad_()
         with replaced(model, method, engine) if engine else alone():
-            logits = model(leaf.clone())  # the copy lets a model begin with an in-place operation
-        yield leaf, _check_logits(logits, len(images))
+            # the copy lets a model begin with an in-place operation
+            return leaf, model(leaf.clone())
+
+    if engine:
+        engine.images = len(images)
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+        with _remedied():
+            leaf, answer = _in_its_layout(model, run)
+            found = _read(answer, len(images))
+        path = find_path(found, leaf)
+        _check_path(path, engine, len(images))
+        if check_batch and not path.apart:
+            _check_batch(model, path, found, leaf)
+        if engine:
+            engine.path = path
+            judge(method, engine, path)
+        yield leaf, found
 
 
-def _check_logits(logits: object, count: int) -> Tensor:
-    if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == count:
-        return logits
-    what = f"a {type(logits).__name__}"
-    if isinstance(logits, Tensor):
-        what = f"shape {tuple(logits.shape)}"
-    raise ValueError(f"the model must return logits [N,K]; for {count} images it returned {what}.")
+def _check_path(path: Path, engine: Engine | None, count: int) -> None:
+    """Refuse a network through which no gradient comes back, or that mixes a batch."""
+    if not path.reached:
+        raise ValueError(
+            "no gradient comes back to the picture: the network computes under torch.no_grad(), "
+            "detaches, rounds or runs quantised on the way; let it compute with gradients, in "
+            "floating point."
+        )
+    if path.batch_statistics and count > 1:
+        raise ValueError(_MIXED.format("a batch norm takes the statistics of the batch"))
+    if engine and engine.by_image and not path.apart:
+        raise Mixed
 
 
-def as_targets(logits: Tensor, target: Tensor | int | None) -> Tensor:
-    """`target` as an int64 tensor [N] on the device of the logits [N,K]."""
-    count, classes = logits.shape
+def _check_batch(model: Model, path: Path, found: Tensor, leaf: Tensor) -> None:
+    """Refuse a network in which the first image's logits depend on another image."""
+    if "CompiledFunction" in path.names:
+        check_alone(model, leaf.detach(), found.detach())
+        return
+    with _remedied():
+        first = torch.autograd.grad(found[0].sum(), leaf, retain_graph=True)[0]
+    if first[1:].any():
+        raise ValueError(_MIXED.format("they are mixed along the first dimension"))
+
+
+def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
+    """Refuse a network that gives the first image other logits alone than in its batch.
+
+    Parameters
+    ----------
+    model, images
+        As in `logits`.
+    found : Tensor
+        The logits [N,K] of the batch.
+
+    Raises
+    ------
+    ValueError
+        Where they differ by more than rounding.
+    """
+    if len(images) < 2:
+        return
+    alone = logits(model, images[:1])
+    coarse = torch.finfo(found.dtype).bits < 32 or torch.is_autocast_enabled(images.device.type)
+    apart = (alone - found[:1]).abs().max()
+    if apart > (0.1 if coarse else 1e-3) * found.abs().max():
+        raise ValueError(_MIXED.format("or it draws random numbers"))
+
+
+def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
+    """Gradient of the summed scores with respect to the input alone, laid out as the images.
+
+    Parameters
+    ----------
+    scores : Tensor
+        Numbers that depend on the leaf, one or several an image.
+    leaf : Tensor
+        [N,C,H,W], from `input_graph`.
+    keep : bool
+        Keep the graph for another gradient.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W].
+
+    Raises
+    ------
+    ValueError
+        For a network that its own operations keep from going back.
+
+    Examples
+    --------
+    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, found):
+    ...     input_gradient(found[:, 1], leaf).flatten().tolist()
+    [0.0, 1.0]
+    """
+    with _remedied():
+        return torch.autograd.grad(scores.sum(), leaf, retain_graph=keep)[0]
+
+
+# --- what may be asked of it ----------------------------------------------------------------------
+
+
+def target_tensor(target: Target, count: int) -> Tensor | None:
+    """`target` as None or an int64 tensor [N], for `count` images.
+
+    Parameters
+    ----------
+    target : int, sequence of int, Tensor or None
+        The class to explain, one for all images or one each, also as NumPy has them.
+    count : int
+        How many images.
+
+    Returns
+    -------
+    Tensor or None
+
+    Raises
+    ------
+    ValueError
+        For what is neither None, a whole number nor one for each image.
+
+    Examples
+    --------
+    >>> target_tensor(3, 2)
+    tensor([3, 3])
+    """
     if target is None:
-        return logits.detach().argmax(1)
+        return None
+    wanted = "target must be None, a whole number, or one for each image (an int64 tensor [N])"
     if isinstance(target, Tensor):
-        if target.dtype != torch.int64:
-            raise ValueError(
-                f"target must be None, an int or an int64 tensor [N]; got {target.dtype}."
-            )
-        if target.ndim and target.shape != (count,):
-            raise ValueError(
-                f"target has shape {tuple(target.shape)}; for {count} images it must be [{count}]."
-            )
-    elif isinstance(target, bool) or not isinstance(target, int):
-        raise ValueError(f"target must be None, an int or an int64 tensor [N]; got {target!r}.")
+        given = target.detach()
+    else:
+        try:
+            given = torch.as_tensor(np.asarray(target))
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{wanted}; got {target!r}.") from None
+    if given.dtype == torch.bool or given.is_floating_point() or given.is_complex():
+        shown = given.dtype if isinstance(target, Tensor) else repr(target)
+        raise ValueError(f"{wanted}; got {shown}.")
+    if given.ndim and given.shape != (count,):
+        raise ValueError(
+            f"target has shape {tuple(given.shape)}; for {count} images it must be [{count}]."
+        )
     # a clone, for the caller's may be an inference tensor
-    targets = torch.as_tensor(target, device=logits.device).expand(count).clone()
+    return given.to(torch.int64).expand(count).clone()
+
+
+def as_targets(logits: Tensor, target: Target) -> Tensor:
+    """`target` as an int64 tensor [N] on the device of the logits.
+
+    Parameters
+    ----------
+    logits : Tensor
+        [N,K].
+    target : int, sequence of int, Tensor or None
+        The class to explain, one for all images or one each; None is the largest logit.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        For what is no target, and for a class that the logits have not.
+
+    Examples
+    --------
+    >>> as_targets(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), None)
+    tensor([1, 0])
+    """
+    count, classes = logits.shape
+    given = target_tensor(target, count)
+    if given is None:
+        return logits.detach().argmax(1)
     if count:
-        lowest, highest = int(targets.min()), int(targets.max())
+        lowest, highest = int(given.min()), int(given.max())
         if lowest < 0 or highest >= classes:
             raise ValueError(
                 f"target names class {lowest if lowest < 0 else highest}; "
                 f"the model has classes 0 to {classes - 1}."
             )
-    return targets
+    return given.to(logits.device)
 
 
 def _class_list(logits: Tensor, classes: Sequence[int] | None) -> list[int]:
     count = logits.shape[1]
     if classes is None:
         return list(range(count))
-    chosen = [int(c) for c in classes]
+    try:
+        chosen = [operator.index(c) for c in classes]
+    except TypeError:
+        raise ValueError(f"classes must be whole numbers; got {classes!r}.") from None
     wrong = [c for c in chosen if not 0 <= c < count]
     if wrong:
         raise ValueError(f"classes names {wrong[0]}; the model has classes 0 to {count - 1}.")
     return chosen
 
 
-def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
-    """Gradient of the summed scores with respect to the input alone, laid out as the images."""
-    return torch.autograd.grad(scores.sum(), leaf, retain_graph=keep)[0]
+def in_parts(images: Tensor, target: Target, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The images, `size` at a time, with their targets.
+
+    Parameters
+    ----------
+    images : Tensor
+        [N,...].
+    target : int, sequence of int, Tensor or None
+        As in `target_tensor`.
+    size : int
+        At least 1.
+
+    Yields
+    ------
+    tuple
+        Some images, and their targets or None.
+
+    Examples
+    --------
+    >>> [of.tolist() for _, of in in_parts(torch.zeros(3, 1), [4, 5, 6], 2)]
+    [[4, 5], [6]]
+    """
+    given = target_tensor(target, len(images))
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        yield images[part], None if given is None else given[part]
+
+
+def whole_number(name: str, value: object) -> int:
+    """A count of at least 1, also one of NumPy's.
+
+    Parameters
+    ----------
+    name : str
+        What it counts, for the message.
+    value : int
+        The count.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> whole_number("steps", np.int64(5))
+    5
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # what it is there to find out
+    except TypeError:
+        number = 0
+    if isinstance(value, (bool, np.bool_)) or number < 1:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+    return number
+
+
+def numbers_of(maps: Tensor, infinite: bool = True) -> Tensor:
+    """Maps as numbers that can be ranked and added up: of at least 32 bits, none of them NaN.
+
+    Parameters
+    ----------
+    maps : Tensor
+        Of any shape.
+    infinite : bool
+        Whether infinite values will do.
+
+    Returns
+    -------
+    Tensor
+        The maps; in float32 where they are narrower, in float64 where they are whole numbers.
+
+    Raises
+    ------
+    ValueError
+        For NaN and, where they will not do, infinite values.
+
+    Examples
+    --------
+    >>> numbers_of(torch.ones(1, dtype=torch.float16)).dtype
+    torch.float32
+    """
+    if not maps.is_floating_point():
+        maps = maps.double()
+    if maps.isnan().any():
+        raise ValueError("maps contain NaN; a map needs a number for every pixel.")
+    if not infinite and maps.isinf().any():
+        raise ValueError("maps contain infinity; a map needs a finite number for every pixel.")
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))

@@ -18,6 +18,7 @@ from .gradients import (
     saliency,
     smoothgrad,
 )
+from .graph import numbers_of
 from .ruled import deconvolution, deeplift, epsilon_lrp, guided_backprop, rectgrad, rectgrad_prr
 
 
@@ -67,15 +68,37 @@ METHODS: dict[str, Method] = {
 
 _REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "absmax": lambda a: a.abs().amax(1),
-    "sum": lambda a: a.sum(1),
+    "sum": lambda a: a.sum(1, dtype=torch.promote_types(a.dtype, torch.float32)),
     "max": lambda a: a.amax(1),
 }
 
 
 def to_map(attributions: Tensor, reduce: str) -> Tensor:
-    """Attributions [N,C,H,W] as maps [N,H,W], reduced over the channels.
+    """Attributions as maps, reduced over the channels.
 
-    `reduce` is "absmax" (paper Sign), "sum" (paper Noise) or "max".
+    Parameters
+    ----------
+    attributions : Tensor
+        [N,C,H,W].
+    reduce : str
+        "absmax", the largest absolute value (paper Sign), "sum" (paper Noise) or "max".
+
+    Returns
+    -------
+    Tensor
+        [N,H,W], in the unit of the attributions; sums of narrower ones are in float32.
+
+    Raises
+    ------
+    ValueError
+        For another `reduce` and for what is no [N,C,H,W].
+
+    Examples
+    --------
+    >>> import torch
+    >>> attributions = torch.tensor([[[[1.0]], [[-5.0]]]])
+    >>> [to_map(attributions, reduce).item() for reduce in ("absmax", "sum", "max")]
+    [5.0, -4.0, 1.0]
     """
     if reduce not in _REDUCERS:
         raise ValueError(f"unknown reduce {reduce!r}; accepted are {', '.join(_REDUCERS)}.")
@@ -85,12 +108,35 @@ def to_map(attributions: Tensor, reduce: str) -> Tensor:
 
 
 def normalize(maps: Tensor) -> Tensor:
-    """Each map [N,H,W] stretched to [0,1] for display.
+    """Each map stretched to [0,1] for display.
 
     A constant map becomes zeros (the released code makes it NaN).
+
+    Parameters
+    ----------
+    maps : Tensor
+        [N,H,W], in any unit.
+
+    Returns
+    -------
+    Tensor
+        [N,H,W], without a unit, in the dtype of the maps.
+
+    Raises
+    ------
+    ValueError
+        For what is no [N,H,W], and for NaN or infinite values.
+
+    Examples
+    --------
+    >>> import torch
+    >>> normalize(torch.tensor([[[1.0, 3.0], [2.0, 5.0]]])).tolist()
+    [[[0.0, 0.5], [0.25, 1.0]]]
     """
     if maps.ndim != 3:
         raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    width = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
-    return torch.where(high > low, (maps - low) / width, 0)
+    values = numbers_of(maps, infinite=False)
+    low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
+    width = torch.where(high > low, high - low, 1)
+    stretched = torch.where(high > low, (values - low) / width, 0)
+    return stretched.to(maps.dtype) if maps.is_floating_point() else stretched

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 class Activation(NamedTuple):
     """An activation operation as a rule sees it.
 
-    Input `z`, output `a`, its place in the forward pass, and whether it is the last.
+    Input `z`, output `a`, its place in the forward pass, and whether it is the last on the way to
+    the logits. An engine with `from_output` gives a plain ReLU's output as `z` too.
     """
 
     z: Tensor
@@ -27,6 +28,8 @@ class Activation(NamedTuple):
     last: bool
     upper: float  # ReLU's bound: inf, 6 for ReLU6
     function: Callable[[Tensor], Tensor] | None  # of a smooth activation, else None
+    z0: Tensor | None = None  # the input in the reference pass, [1,...] where all images share it
+    images: int | None = None  # in the batch; None where the first dimension counts them
 
     @property
     def slope(self) -> Tensor:
@@ -56,11 +59,39 @@ class Activation(NamedTuple):
 class Pool(NamedTuple):
     """A max-pooling operation as a rule sees it.
 
-    Input `x` [N,C,H,W], and the options of `F.max_pool2d`.
+    Input `x` [N,C,...], the options of the function `kind` of torch.nn.functional (or "max", over
+    the last dimension, which has none), and the input `x0` in the reference pass.
     """
 
     x: Tensor
     options: dict[str, Any]
+    kind: str = "max_pool2d"
+    x0: Tensor | None = None
+
+    @property
+    def dims(self) -> int:
+        """How many dimensions, the last ones, are pooled."""
+        return 1 if self.kind == "max" else int(self.kind[-2])
+
+    @property
+    def maxima(self) -> tuple[Tensor, Tensor]:
+        """The largest value of each window, and its place among the flattened positions."""
+        if self.kind == "max":
+            values, places = self.x.max(-1, keepdim=True)
+        else:
+            function = getattr(F, self.kind)
+            values, places = function(self.x, **self.options, return_indices=True)
+        return values, places
+
+    def means(self, x: Tensor) -> Tensor:
+        """The mean of each window of another input, padding excluded."""
+        if self.kind == "max":
+            return x.mean(-1, keepdim=True)
+        options = dict(self.options)
+        if not self.kind.startswith("adaptive"):
+            options["count_include_pad"] = False
+        means: Tensor = getattr(F, self.kind.replace("max", "avg"))(x, **options)
+        return means
 
 
 def _where_above(g: Tensor, score: Tensor, threshold: Tensor | float) -> Tensor:
@@ -79,12 +110,52 @@ def _where_above(g: Tensor, score: Tensor, threshold: Tensor | float) -> Tensor:
 
 
 def deconvolution(g: Tensor, unit: Activation) -> Tensor:
-    """R_in = [R > 0] R (paper Noise, eq. 3 in appendix E.1)."""
+    """R_in = [R > 0] R (paper Noise, eq. 3 in appendix E.1).
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the activation.
+    unit : Activation
+        The activation.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[2.0, -1.0, 3.0]])
+    >>> unit = Activation(z, z.relu(), 0, True, math.inf, None)
+    >>> deconvolution(torch.tensor([[1.0, 1.0, -1.0]]), unit).tolist()
+    [[1.0, 1.0, 0.0]]
+    """
     return unit.ungated(g.clamp(min=0))
 
 
 def guided(g: Tensor, unit: Activation) -> Tensor:
-    """R_in = [z > 0] [R > 0] R (paper Noise, eq. 5 in appendix E.2)."""
+    """R_in = [z > 0] [R > 0] R (paper Noise, eq. 5 in appendix E.2).
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the activation.
+    unit : Activation
+        The activation.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[2.0, -1.0, 3.0]])
+    >>> unit = Activation(z, z.relu(), 0, True, math.inf, None)
+    >>> guided(torch.tensor([[1.0, 1.0, -1.0]]), unit).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
     return unit.gated(g.clamp(min=0))
 
 
@@ -97,10 +168,29 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def percentile(values: Tensor, q: float) -> Tensor:
-    """The q-th percentile of each row of values [N,...], [N].
+# up to this length, sorting a whole row beats searching it for one rank
+_SORTED = 2**16
 
-    The value at index round((n - 1) q / 100) of the ascending order.
+
+def percentile(values: Tensor, q: float) -> Tensor:
+    """The q-th percentile of each row.
+
+    Parameters
+    ----------
+    values : Tensor
+        Rows [N,...] of numbers.
+    q : float
+        From 0 to 100.
+
+    Returns
+    -------
+    Tensor
+        [N]: the value at index round((n - 1) q / 100) of the ascending order.
+
+    Examples
+    --------
+    >>> percentile(torch.tensor([[5.0, 1.0, 4.0, 2.0, 3.0]]), 50)
+    tensor([3.])
     """
     dense = values.detach()
     if dense.ndim == 4 and not dense.is_contiguous():
@@ -111,8 +201,53 @@ def percentile(values: Tensor, q: float) -> Tensor:
     if rows.device.type != "cpu":
         return rows.kthvalue(rank + 1, dim=1).values
     rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    if rows.shape[1] <= _SORTED:
+        return torch.from_numpy(np.sort(rows.numpy(), axis=1)[:, rank]).to(values.dtype)
     ranked = [_ranked(row, rank) for row in rows.numpy()]
     return torch.tensor(ranked, dtype=torch.float64).to(values.dtype)
+
+
+def image_percentile(values: Tensor, q: float, images: int | None = None) -> Tensor:
+    """The q-th percentile of each of `images` images, to be compared with `values` [M,...].
+
+    An image has M / images entries of the first dimension, one after the other: one, where the
+    first dimension is the batch; all, where there is one image alone.
+
+    Parameters
+    ----------
+    values : Tensor
+        [M,...].
+    q : float
+        From 0 to 100.
+    images : int, optional
+        How many images; None means M.
+
+    Returns
+    -------
+    Tensor
+        [M,1,...].
+
+    Raises
+    ------
+    ValueError
+        For an M that is no multiple of `images`.
+
+    Examples
+    --------
+    >>> image_percentile(torch.tensor([[1.0], [2.0], [5.0], [4.0]]), 100, 2).flatten().tolist()
+    [2.0, 2.0, 5.0, 5.0]
+    """
+    count = len(values)
+    if images is None or images == count:
+        found = percentile(values, q)
+    elif not images or count % images:
+        raise ValueError(
+            f"an activation of shape {tuple(values.shape)} is not made of {images} images one "
+            "after the other; give one image at a time."
+        )
+    else:
+        found = percentile(values.reshape(images, -1), q).repeat_interleave(count // images)
+    return found.view(-1, *[1] * (values.ndim - 1))
 
 
 def _ranked(row: np.ndarray, rank: int) -> float:
@@ -140,18 +275,59 @@ def rectgrad(
     """R_in = [score > tau] R, tau the q-th percentile of the scores of a layer, per image.
 
     Paper Noise, section 4.1 and appendix B.
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the activation.
+    unit : Activation
+        The activation.
+    q, tau, rule, eps
+        As in `lib.attribution.rectgrad`.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Examples
+    --------
+    >>> a = torch.tensor([[3.0, 2.0, 1.0]])
+    >>> unit = Activation(a, a, 0, True, math.inf, None)
+    >>> rectgrad(torch.tensor([[1.0, 5.0, 2.0]]), unit, q=50).tolist()
+    [[0.0, 5.0, 0.0]]
     """
     if rule == "PR1+PR2":
         rule = "PR1" if unit.last else "PR2"
     score = SCORES[rule](unit.a + eps if eps else unit.a, g)
     if tau is not None:
         return _where_above(unit.ungated(g), score, tau)
-    threshold = percentile(score, q).view(-1, *[1] * (g.ndim - 1))
-    return _where_above(unit.ungated(g), score, threshold)
+    return _where_above(unit.ungated(g), score, image_percentile(score, q, unit.images))
 
 
 def epsilon_lrp(g: Tensor, unit: Activation, *, epsilon: float = 1e-4) -> Tensor:
-    """R_in = R f(z) / (z + epsilon sign(z)) (Ancona et al. 2018, table 1)."""
+    """R_in = R f(z) / (z + epsilon sign(z)) (Ancona et al. 2018, table 1).
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the activation.
+    unit : Activation
+        The activation.
+    epsilon : float
+        Added to the size of z.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Examples
+    --------
+    >>> z = torch.tensor([[3.0, -1.0]])
+    >>> epsilon_lrp(torch.ones(1, 2), Activation(z, z.relu(), 0, True, math.inf, None), epsilon=1.0)
+    tensor([[0.7500, -0.0000]])
+    """
     return g * unit.a / torch.where(unit.z >= 0, unit.z + epsilon, unit.z - epsilon)
 
 
@@ -170,11 +346,42 @@ def _ratio(
 def rescale(g: Tensor, unit: Activation) -> Tensor:
     """DeepLIFT's Rescale rule, R_in = R (a - a0) / (z - z0) (Shrikumar et al. 2017).
 
-    For a batch [images; baselines].
+    z0 and a0 are the baseline's.
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the activation.
+    unit : Activation
+        The activation. It needs `z0`.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is known of the baseline.
+
+    Examples
+    --------
+    >>> z, z0 = torch.tensor([[3.0]]), torch.tensor([[-1.0]])
+    >>> rescale(torch.ones(1, 1), Activation(z, z.relu(), 0, True, math.inf, None, z0)).item()
+    0.75
     """
-    (z, z0), (a, a0) = unit.z.chunk(2), unit.a.chunk(2)
-    multiplier = _ratio(a - a0, z - z0, torch.maximum(z.abs(), z0.abs()), unit.slope.chunk(2)[0])
-    return torch.cat([g.chunk(2)[0] * multiplier, torch.zeros_like(a0)])
+    z, z0, a0 = unit.z, *_of_baseline(unit)
+    size = torch.maximum(z.abs(), z0.abs())
+    return g * _ratio(unit.a - a0, z - z0, size, unit.slope)
+
+
+def _of_baseline(unit: Activation) -> tuple[Tensor, Tensor]:
+    if unit.z0 is None:
+        raise ValueError("the Rescale rule compares with a baseline; give the engine a reference.")
+    if unit.function is not None:
+        return unit.z0, unit.function(unit.z0)
+    return unit.z0, unit.z0.clamp(0, unit.upper)
 
 
 def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
@@ -183,25 +390,69 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
     To the one whose own difference covers it. Where the maximum rose, that is where the image has
     its maximum; where it fell, where the baseline has its own. The quotient then lies in [0,1] and
     contributions add up exactly.
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the pooling.
+    pool : Pool
+        The pooling. It needs `x0`.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is known of the baseline.
+
+    Examples
+    --------
+    >>> x, x0 = torch.tensor([[[[4.0, 1.0]]]]), torch.tensor([[[[0.0, 2.0]]]])
+    >>> pool = Pool(x, {"kernel_size": (1, 2)}, x0=x0)
+    >>> rescale_max_pool(torch.ones(1, 1, 1, 1), pool).tolist()
+    [[[[0.5, 0.0]]]]
     """
-    x, x0 = pool.x.chunk(2)
-    y, at = F.max_pool2d(x, **pool.options, return_indices=True)
-    y0, at0 = F.max_pool2d(x0, **pool.options, return_indices=True)
-    change, place = y - y0, torch.where(y >= y0, at, at0).flatten(2)
-    at_place = (x - x0).flatten(2).gather(2, place).view_as(y)
-    shares = g.chunk(2)[0] * _ratio(change, at_place, torch.zeros_like(at_place), 1.0)
-    back = torch.zeros_like(x.flatten(2)).scatter_add_(2, place, shares.flatten(2))
-    return torch.cat([back.view_as(x), torch.zeros_like(x0)])
+    x, x0 = pool.x, pool.x0
+    if x0 is None:
+        raise ValueError("the Rescale rule compares with a baseline; give the engine a reference.")
+    y, at = pool.maxima
+    y0, at0 = pool._replace(x=x0).maxima
+    change, place = y - y0, torch.where(y >= y0, at, at0).flatten(-pool.dims)
+    at_place = (x - x0).flatten(-pool.dims).gather(-1, place).view_as(y)
+    shares = g * _ratio(change, at_place, torch.zeros_like(at_place), 1.0)
+    back = torch.zeros_like(x.flatten(-pool.dims))
+    return back.scatter_add_(-1, place, shares.flatten(-pool.dims)).view_as(x)
 
 
 def proportional(g: Tensor, pool: Pool) -> Tensor:
     """PRR: R_in = x avg_pool'(R / (avg_pool(x) + 1e-10)) (paper Noise, appendix D.3).
 
     Over the windows of the max-pool, padding excluded.
+
+    Parameters
+    ----------
+    g : Tensor
+        The gradient R at the output of the pooling.
+    pool : Pool
+        The pooling.
+
+    Returns
+    -------
+    Tensor
+        The gradient at its input.
+
+    Examples
+    --------
+    >>> pool = Pool(torch.tensor([[[[3.0, 1.0]]]]), {"kernel_size": (1, 2)})
+    >>> proportional(torch.ones(1, 1, 1, 1), pool).tolist()
+    [[[[0.75, 0.25]]]]
     """
     precise = torch.promote_types(pool.x.dtype, torch.float32)  # 1e-10 is 0 in float16
     with torch.enable_grad():
         x = pool.x.detach().to(precise).requires_grad_()
-        z = F.avg_pool2d(x, **pool.options, count_include_pad=False)
+        z = pool.means(x)
         (spread,) = torch.autograd.grad(z, x, g.to(z.dtype) / (z.detach() + 1e-10))
     return (x.detach() * spread).to(g.dtype)

@@ -12,6 +12,15 @@ from .deletion import (
     class_scores,
     delete,
     occlude_pixels,
+    pixel_order,
 )
 from .maps import attribution_outside, rank_correlation, total_variation
-from .statistics import bootstrap, bootstrap_of, median_interval, spearman, wilson
+from .statistics import (
+    bootstrap,
+    bootstrap_of,
+    median_interval,
+    percentile_interval,
+    resample,
+    spearman,
+    wilson,
+)

@@ -9,20 +9,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..attribution.graph import evaluating
+from ..attribution.graph import Model, check_alone, logits, numbers_of, whole_number
+
+Fill = Tensor | float | Sequence[float]
 
 PAPER_FRACTIONS = (0, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def _check(
-    images: Tensor,
-    maps: Tensor,
-    fractions: Sequence[float],
-    fill: Tensor | float | Sequence[float],
-) -> Tensor:
-    """The fill as a tensor [1,C|1,1,1], or ValueError for what does not fit together."""
+    images: Tensor, maps: Tensor, fractions: Sequence[float], fill: Fill
+) -> tuple[Tensor, Tensor]:
+    """Maps, and the fill [1,C|1,1,1], as tensors; ValueError for what does not fit together."""
     if images.ndim != 4:
         raise ValueError(f"images must be [N,C,H,W]; got shape {tuple(images.shape)}.")
     expected = (images.shape[0], *images.shape[2:])
@@ -30,19 +29,24 @@ def _check(
         raise ValueError(
             f"maps have shape {tuple(maps.shape)}; for these images they must be {expected}."
         )
-    if maps.isnan().any():
-        raise ValueError("maps contain NaN; a map needs a number for every pixel.")
+    maps = numbers_of(maps)
     values = [float(f) for f in fractions]
     within = all(0 <= v <= 1 for v in values)  # NaN is not
     if not values or not within or values != sorted(values):
         raise ValueError(f"fractions must ascend within 0 and 1; got {tuple(fractions)}.")
-    fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
+    try:
+        fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"fill is {fill!r}; {_fill_must(images)}.") from None
     if fill.ndim > 1 or (fill.ndim == 1 and len(fill) != images.shape[1]):
-        raise ValueError(
-            f"fill has shape {tuple(fill.shape)}; it must be a scalar or one value for each of "
-            f"{images.shape[1]} channels."
-        )
-    return fill.reshape(1, -1, 1, 1)
+        raise ValueError(f"fill has shape {tuple(fill.shape)}; {_fill_must(images)}.")
+    if not fill.isfinite().all():
+        raise ValueError(f"fill is {fill.tolist()}; {_fill_must(images)}, all finite.")
+    return maps, fill.reshape(1, -1, 1, 1)
+
+
+def _fill_must(images: Tensor) -> str:
+    return f"it must be a scalar or one value for each of {images.shape[1]} channels"
 
 
 def _thresholds(maps: Tensor, fractions: Sequence[float]) -> Tensor:
@@ -76,51 +80,124 @@ def delete(
     images: Tensor,
     maps: Tensor,
     fraction: float,
-    fill: Tensor | float | Sequence[float],
+    fill: Fill,
     *,
     strength: float = 1.0,
 ) -> Tensor:
-    """Images [N,C,H,W] without the `fraction` most important pixels.
+    """Images without their most important pixels.
 
-    The released rule of paper Sign, section 4.2. The threshold is the map's value at rank
-    round(fraction * H*W) in descending order; pixels strictly above it and not zero take the fill
-    in all channels, so ties at the threshold stay and fraction 1 deletes all that is not zero. Maps
-    are taken as they come. `strength` below 1 moves a pixel only that share of the way to the fill.
+    The threshold is the map's value at rank round(fraction * H*W) in descending order; pixels
+    strictly above it and not zero take the fill in all channels, so ties at the threshold stay and
+    fraction 1 deletes all that is not zero. Maps are taken as they come.
+
+    Parameters
+    ----------
+    images : Tensor
+        [N,C,H,W].
+    maps : Tensor
+        [N,H,W], in any unit; no NaN.
+    fraction : float
+        Share of the pixels, from 0 to 1.
+    fill : float, sequence of float or Tensor
+        What deleted pixels become, in the units of the images: one value, or one a channel.
+    strength : float
+        Below 1 a pixel moves only that share of the way to the fill.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W].
+
+    Raises
+    ------
+    ValueError
+        For what does not fit together.
+
+    References
+    ----------
+    Paper Sign, section 4.2, as released.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.tensor([[[[5.0, 6.0, 7.0, 8.0]]]])
+    >>> delete(images, torch.tensor([[[4.0, 1.0, 3.0, 2.0]]]), 0.5, 0).tolist()
+    [[[[0.0, 6.0, 0.0, 8.0]]]]
     """
-    fill = _check(images, maps, (fraction,), fill)
+    maps, fill = _check(images, maps, (fraction,), fill)
     chosen = (maps > _thresholds(maps, (fraction,))[0][:, None, None]) & (maps != 0)
     return _blend(images, chosen, fill, False, strength)
 
 
 def altered_logits(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     maps: Tensor,
     *,
-    fill: Tensor | float | Sequence[float],
+    fill: Fill,
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each batch: its place, the logits [n,K] of the images, and [F,n,K] of the altered images.
+    """Logits along a deletion curve: what `allegiance` and `class_scores` are computed from.
 
-    What `allegiance` and `class_scores` are computed from, with their options. Each map is sorted
-    once. The sets of chosen pixels are nested, so an image whose set has not grown since the last
-    fraction keeps its logits without another forward pass.
+    Each map is sorted once. The sets of chosen pixels are nested, so an image whose set has not
+    grown since the last fraction keeps its logits without another forward pass.
+
+    Parameters
+    ----------
+    model : callable
+        A network, as in `lib.attribution.logits`.
+    images : Tensor
+        [N,C,H,W], in the model's own input range.
+    maps : Tensor
+        [N,H,W], in any unit; no NaN.
+    fill : float, sequence of float or Tensor
+        What deleted pixels become, in the units of the images: one value, or one a channel.
+    fractions : sequence of float
+        Shares of the pixels, ascending within 0 and 1.
+    insert : bool
+        Start from a canvas of `fill` and reveal the same pixels in the same order.
+    batch_size : int
+        How many images go through the network at once.
+    strength : float
+        As in `delete`.
+
+    Yields
+    ------
+    tuple
+        For each batch: its place (a slice), the logits [n,K] of the images, and [F,n,K] of the
+        altered images.
+
+    Raises
+    ------
+    ValueError
+        For what does not fit together, and what `lib.attribution.logits` refuses.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.ones(1, 1, 1, 2)
+    >>> net, maps = (lambda x: x.sum((2, 3)) * torch.tensor([1.0, -1.0])), torch.rand(1, 1, 2)
+    >>> for place, _, altered in altered_logits(net, images, maps, fill=0.0, fractions=(0, 1)):
+    ...     altered[:, 0, 0].tolist()
+    [2.0, 0.0]
     """
-    fill = _check(images, maps, fractions, fill)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    maps, fill = _check(images, maps, fractions, fill)
+    batch_size = whole_number("batch_size", batch_size)
     for start in range(0, len(images), batch_size):
         place = slice(start, start + batch_size)
-        batch, scores = images[place].contiguous(memory_format=torch.channels_last), maps[place]
-        yield place, *_curve(model, batch, scores, fill, fractions, insert, strength)
+        batch, scores = images[place].detach(), maps[place]
+        original, altered = _curve(model, batch, scores, fill, fractions, insert, strength)
+        if start == 0:
+            check_alone(model, batch, original)
+        yield place, original, altered
 
 
 @torch.no_grad()
 def _curve(
-    model: nn.Module,
+    model: Model,
     batch: Tensor,
     scores: Tensor,
     fill: Tensor,
@@ -132,41 +209,61 @@ def _curve(
 
     At return the model's mode and the caller's grad mode are back.
     """
-    with evaluating(model):
-        # the copy lets a model begin with an in-place operation
-        original = current = model(batch.clone())
-        rows = []
-        # pixels chosen so far: a canvas is always new, an untouched image is not
-        before: Tensor | int = -1 if insert else 0
-        for threshold in _thresholds(scores, fractions):
-            chosen = (scores > threshold[:, None, None]) & (scores != 0)
-            count = chosen.flatten(1).sum(1)
-            grown = count > before
-            if grown.all():
-                current = model(_blend(batch, chosen, fill, insert, strength))
-            elif grown.any():
-                current = current.clone()
-                current[grown] = model(_blend(batch[grown], chosen[grown], fill, insert, strength))
-            rows.append(current)
-            before = count
-        return original, torch.stack(rows)
+    original = current = logits(model, batch)
+    if original.isnan().any():
+        raise ValueError(
+            "the network returns NaN for some of the images; check their range, or compute in "
+            "float32."
+        )
+    rows = []
+    # pixels chosen so far: a canvas is always new, an untouched image is not
+    before: Tensor | int = -1 if insert else 0
+    for threshold in _thresholds(scores, fractions):
+        chosen = (scores > threshold[:, None, None]) & (scores != 0)
+        count = chosen.flatten(1).sum(1)
+        grown = count > before
+        if grown.all():
+            current = logits(model, _blend(batch, chosen, fill, insert, strength))
+        elif grown.any():
+            some = _blend(batch[grown], chosen[grown], fill, insert, strength)
+            current = current.clone()
+            current[grown] = logits(model, some)
+        rows.append(current)
+        before = count
+    return original, torch.stack(rows)
 
 
 def allegiance(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     maps: Tensor,
     *,
-    fill: Tensor | float | Sequence[float],
+    fill: Fill,
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> Tensor:
-    """Bool [F,N]: is the predicted class still that of the unaltered image?
+    """Is the predicted class still that of the unaltered image?
 
-    Paper Sign, section 4.2, Figs. 3 and 4. `insert=True` starts from a canvas of `fill` and reveals
-    the same pixels in the same order; `strength` as in `delete`.
+    Parameters and errors are those of `altered_logits`.
+
+    Returns
+    -------
+    Tensor
+        Bool [F,N].
+
+    References
+    ----------
+    Paper Sign, section 4.2, Figs. 3 and 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.ones(1, 1, 1, 2)
+    >>> net, maps = (lambda x: x.sum((1, 2, 3))[:, None] - 1), torch.tensor([[[2.0, 1.0]]])
+    >>> allegiance(net, images, maps, fill=0.0, fractions=(0, 0.5, 1)).flatten().tolist()
+    [True, False, False]
     """
     out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
     for place, original, altered in altered_logits(
@@ -184,19 +281,34 @@ def allegiance(
 
 
 def class_scores(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     maps: Tensor,
     *,
-    fill: Tensor | float | Sequence[float],
+    fill: Fill,
     fractions: Sequence[float] = PAPER_FRACTIONS,
     insert: bool = False,
     batch_size: int = 256,
     strength: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax probability and logit, each [F,N], of the class predicted for the unaltered image.
+    """Probability and logit of the class predicted for the unaltered image.
 
-    Options as in `allegiance`.
+    Parameters and errors are those of `altered_logits`.
+
+    Returns
+    -------
+    tuple of Tensor
+        Softmax probability and logit, each [F,N]. Of a network with one logit z: the sigmoid of z,
+        and z, where it decides for, else of -z, and 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.ones(1, 1, 1, 2)
+    >>> net, maps = (lambda x: x.sum((1, 2, 3))[:, None] - 1), torch.tensor([[[2.0, 1.0]]])
+    >>> _, logit = class_scores(net, images, maps, fill=0.0, fractions=(0, 0.5, 1))
+    >>> logit.flatten().tolist()
+    [1.0, 0.0, -1.0]
     """
     probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
     logit = torch.empty_like(probability)
@@ -217,9 +329,30 @@ def class_scores(
 
 
 def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
-    """Area under values [F] (a float) or [F,N] (a tensor [N]) by the trapezoid rule.
+    """Area under a curve by the trapezoid rule, neither rescaled nor extended to 1.
 
-    Neither rescaled nor extended to 1.
+    Parameters
+    ----------
+    fractions : sequence of float
+        F places, ascending.
+    values : Tensor
+        [F] or [F,N].
+
+    Returns
+    -------
+    float or Tensor
+        A float for [F], [N] for [F,N], in the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        For values of another shape, and fractions that do not ascend.
+
+    Examples
+    --------
+    >>> import torch
+    >>> auc((0, 0.5, 1), torch.tensor([1.0, 0.0, 0.0]))
+    0.25
     """
     values = torch.as_tensor(values)
     if values.ndim not in (1, 2) or len(values) != len(fractions):
@@ -235,25 +368,113 @@ def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
     return area.item() if values.ndim == 1 else area
 
 
+def pixel_order(
+    maps: Tensor, *, noise: float | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Each pixel's place in its map, the most important first; equal values in a random order.
+
+    Parameters
+    ----------
+    maps : Tensor
+        [N,H,W], in any unit; no NaN.
+    noise : float, optional
+        Standard deviation of Gaussian noise that is added to the maps, in their unit: 1e-4 in the
+        released code of paper Noise, which drowns maps of that size and below. None decides between
+        equal values alone, whatever the unit.
+    generator : torch.Generator, optional
+        What the order of equal values, or the noise, is drawn from; None means a fresh one with
+        seed 0.
+
+    Returns
+    -------
+    Tensor
+        int64 [N,H,W], from 0 to H*W - 1.
+
+    Raises
+    ------
+    ValueError
+        For what is no [N,H,W], for NaN, and for noise that is not above 0.
+
+    References
+    ----------
+    Paper Noise, section 5.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pixel_order(torch.tensor([[[1e-9, 3e-9], [2e-9, 4e-9]]])).tolist()
+    [[[3, 1], [2, 0]]]
+    """
+    if maps.ndim != 3:
+        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    if noise is not None and not 0 < noise < torch.inf:
+        raise ValueError(f"noise is {noise!r}; it must be None or a number above 0.")
+    values = numbers_of(maps).flatten(1)
+    generator = generator or torch.Generator().manual_seed(0)
+    drawn = torch.randn(maps.shape, generator=generator, device=generator.device)
+    drawn = drawn.to(values).flatten(1)
+    if noise is None:
+        order = drawn.argsort(1, descending=True)
+        ranked = values.gather(1, order).argsort(dim=1, descending=True, stable=True)
+        order = order.gather(1, ranked)
+    else:
+        order = (values + noise * drawn).argsort(dim=1, descending=True, stable=True)
+    return order.argsort(1).view(maps.shape)
+
+
 def occlude_pixels(
     images: Tensor,
     maps: Tensor,
     fraction: float,
-    fill: Tensor | float | Sequence[float],
+    fill: Fill,
     *,
     keep: bool = False,
     generator: torch.Generator | None = None,
+    noise: float | None = None,
 ) -> Tensor:
     """Images whose round(fraction * H*W) most important pixels take the fill (ROAR).
 
-    With `keep`, they alone keep their own values (KAR). Paper Noise, section 5.3. As released,
-    noise of scale 1e-4 from `generator` (None: a fresh one with seed 0) is added to the maps, so
-    that equal values fall in a random order.
+    Parameters
+    ----------
+    images : Tensor
+        [N,C,H,W].
+    maps : Tensor
+        [N,H,W], in any unit; no NaN.
+    fraction : float
+        Share of the pixels, from 0 to 1.
+    fill : float, sequence of float or Tensor
+        What occluded pixels become, in the units of the images: one value, or one a channel.
+    keep : bool
+        The pixels keep their own values and all others take the fill (KAR).
+    generator, noise
+        As in `pixel_order`: without noise, equal values alone fall in a random order; noise=1e-4 is
+        the released rule.
+
+    Returns
+    -------
+    Tensor
+        [N,C,H,W].
+
+    Raises
+    ------
+    ValueError
+        For what does not fit together.
+
+    References
+    ----------
+    Paper Noise, section 5.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.tensor([[[[5.0, 6.0, 7.0, 8.0]]]])
+    >>> maps = torch.tensor([[[4.0, 1.0, 3.0, 2.0]]])
+    >>> occlude_pixels(images, maps, 0.5, 0).tolist()
+    [[[[0.0, 6.0, 0.0, 8.0]]]]
+    >>> occlude_pixels(images, maps, 0.5, 0, keep=True).tolist()
+    [[[[5.0, 0.0, 7.0, 0.0]]]]
     """
-    fill = _check(images, maps, (fraction,), fill)
-    generator = generator or torch.Generator().manual_seed(0)
-    noise = torch.randn(maps.shape, generator=generator, device=generator.device).to(maps)
-    order = (maps + 1e-4 * noise).flatten(1).argsort(1, descending=True)
-    count = round(float(fraction) * order.shape[1])
-    chosen = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, :count], True)
-    return _blend(images, chosen.view_as(maps), fill, keep, 1.0)
+    maps, fill = _check(images, maps, (fraction,), fill)
+    places = pixel_order(maps, noise=noise, generator=generator)
+    chosen = places < round(float(fraction) * maps[0].numel()) if len(maps) else maps > 0
+    return _blend(images, chosen, fill, keep, 1.0)

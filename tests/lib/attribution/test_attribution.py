@@ -308,16 +308,8 @@ def test_rivals_per_image(make_net, images):
         assert_close(getattr(maps, name), expected[name])
 
 
-@pytest.mark.parametrize("classes", [None, [0]], ids=["K = 1", "only the target"])
-def test_with_no_rival_every_gradient_is_kept(make_net, linear, images, classes):
-    model = (
-        make_net("functional")
-        if classes
-        else linear(
-            torch.randn(1, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        )
-    )
-    maps = signed_maps(model, images, 0, classes=classes)
+def test_with_no_rival_every_gradient_is_kept(make_net, images):
+    maps = signed_maps(make_net("functional"), images, 0, classes=[0])
     assert torch.equal(maps.active, maps.original)
     assert torch.equal(maps.inactive, maps.original)
     assert maps.original.max() > 0
@@ -336,6 +328,20 @@ def test_saliency_is_the_derivative(make_net, images):
             rtol=1e-6,
             atol=1e-8,
         )
+
+
+def test_many_pictures_are_taken_in_parts(make_net):
+    """Maps and targets of 120 pictures are those of each part, and of each picture."""
+    generator = torch.Generator().manual_seed(0)
+    many = torch.rand(120, 3, 6, 5, dtype=torch.float64, generator=generator)
+    net, targets = make_net("functional"), torch.arange(120) % 4
+    maps = signed_maps(net, many, targets)
+    for n in (0, 39, 40, 41, 79, 80, 119):
+        for part, one in zip(maps, signed_maps(net, many[n : n + 1], int(targets[n])), strict=True):
+            assert_close(part[n], one[0])
+    for call, name in ((active, "active"), (inactive, "inactive")):
+        assert_close(to_map(call(net, many, targets), "absmax"), getattr(maps, name))
+    assert signed_maps(net, many[:0]).active.shape == (0, 6, 5)
 
 
 # ---- (c) Captum
@@ -781,6 +787,32 @@ def test_normalize_at_any_scale(dtype, scale, shift):
     assert torch.equal(result.amax((1, 2)), torch.ones(3, dtype=dtype))
     order = maps.flatten(1).argsort(1)
     assert (result.flatten(1).gather(1, order).diff(dim=1) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_normalize_of_other_numbers(dtype):
+    """Half-precision maps narrower than its smallest normal number, or wider than it can count."""
+    whole = dtype == torch.int64
+    for scale in (1,) if whole else (1e-6, 6e4):
+        maps = (scale * torch.tensor([[[-1.0, 0.0], [0.5, 1.0]]])).round(decimals=8).to(dtype)
+        result = normalize(maps)
+        assert result.dtype == (torch.float64 if whole else dtype)
+        expected = [[0, 0.5, 0.5, 1]] if whole else [[0, 0.5, 0.75, 1]]
+        assert_close(result.double().flatten(1), f64(expected), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("value, word", [(torch.nan, "NaN"), (torch.inf, "infinity")])
+def test_normalize_refuses_what_cannot_be_shown(value, word):
+    maps = torch.rand(2, 3, 4)
+    maps[1, 2, 3] = value
+    with pytest.raises(ValueError, match=f"maps contain {word}"):
+        normalize(maps)
+
+
+def test_sums_of_half_precision_are_in_single():
+    halves = torch.full((1, 3, 1, 2), 4e4, dtype=torch.float16)
+    assert to_map(halves, "sum").tolist() == [[[120000, 120000]]]
+    assert to_map(halves, "absmax").dtype == torch.float16
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e20, 1e-30])

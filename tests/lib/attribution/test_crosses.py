@@ -28,7 +28,7 @@ from lib.attribution.crosses import (
 )
 from lib.attribution.engine import Engine
 from study.subjects import networks, shapes10
-from study.subjects.sources import to_range
+from study.subjects.pictures import to_range
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -397,12 +397,13 @@ each_family = pytest.mark.parametrize("family, whole", FAMILIES.values(), ids=FA
 
 
 @each_family
-def test_with_no_rival_everything_is_active_and_inactive(family, whole, make_net, images):
+def test_of_one_logit_the_rival_gains_nothing(family, whole, make_net, images):
+    """One logit z is the two logits (0, z): active is what speaks for it, inactive the rest."""
     net = First(make_net("functional"), 1)
-    expected = whole(net, images, 0)
-    assert expected.any()
-    for part in ("active", "inactive"):
-        assert_close(family(net, images, part=part), expected)
+    expected = whole(net, images, 1)
+    assert (expected > 0).any() and (expected < 0).any()
+    assert_close(family(net, images, 1, part="active"), expected.clamp(min=0))
+    assert_close(family(net, images, 1, part="inactive"), expected.clamp(max=0))
 
 
 @each_family

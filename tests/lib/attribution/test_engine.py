@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import math
 import threading
+import warnings
 from functools import partial
 
 import captum.attr
@@ -59,9 +60,10 @@ def f64(values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-def unit(z, a=None, last=False, upper=math.inf, function=None):
+def unit(z, a=None, last=False, upper=math.inf, function=None, z0=None):
     """An activation operation as a rule is told of it; `a` is relu(z) unless given."""
-    return rules.Activation(z, z.clamp(0, upper) if a is None else a, 0, last, upper, function)
+    a = z.clamp(0, upper) if a is None else a
+    return rules.Activation(z, a, 0, last, upper, function, z0)
 
 
 def drawn(net, seed=0, std=0.5):
@@ -453,7 +455,7 @@ def test_the_example_of_appendix_b2(rule, picked, linear):
     assert torch.equal(kept, expected)
     model = nn.Sequential(nn.ReLU(), linear(R.view(1, 1, 1, 4)))
     assert torch.equal(
-        rectgrad(model, a.view(1, 1, 1, 4), 0, q=74, rule=rule, final_threshold=False).flatten(),
+        rectgrad(model, a.view(1, 1, 1, 4), 1, q=74, rule=rule, final_threshold=False).flatten(),
         (a * expected).flatten(),
     )
 
@@ -509,6 +511,25 @@ def test_percentile_is_the_nearest_rank_of_each_image(shape, q):
             expected,
             torch.from_numpy(np.percentile(values.flatten(1).numpy(), q, axis=1, method="nearest")),
         )
+
+
+def test_percentile_of_long_rows():
+    """Rows too long to be sorted whole are searched: the same value."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, 2**16 + 5, generator=generator).round(decimals=1).clamp(min=-0.5)
+    for q in (0, 30, 50, 98, 100):
+        assert rules.percentile(rows, q).tolist() == [by_sorting(row, q) for row in rows.tolist()]
+
+
+def test_percentile_of_each_image_wherever_its_entries_are():
+    """Two images of three entries each, six of one, or one of six."""
+    values = f64([[1, 9], [2, 8], [3, 7], [40, 60], [50, 50], [70, 30]])
+    assert rules.image_percentile(values, 100, 2).flatten().tolist() == [9, 9, 9, 70, 70, 70]
+    assert rules.image_percentile(values, 100, 1).flatten().tolist() == [70] * 6
+    for images in (6, None):
+        highest = rules.image_percentile(values, 100, images)
+        assert highest.shape == (6, 1) and highest.flatten().tolist() == [9, 8, 7, 60, 50, 70]
+    refused(lambda: rules.image_percentile(values, 50, 4), "(6, 2)", "4 images", "at a time")
 
 
 def test_percentile_by_hand():
@@ -761,6 +782,11 @@ def test_other_clamps_are_no_relu(form, images):
     refused(lambda: rectgrad(Forms(form), images), "RectGrad", "GELU")
 
 
+def index_of_negative(z):
+    z[z < 0] = 0
+    return z
+
+
 UNSEEN = {
     "clip(min=0)": lambda z: z.clip(min=0),
     "torch.clip": lambda z: torch.clip(z, 0),
@@ -769,6 +795,27 @@ UNSEEN = {
     "F.threshold_": lambda z: F.threshold_(z, 0, 0),
     "F.hardtanh_": lambda z: F.hardtanh_(z, 0, math.inf),
     "clamp of a NumPy zero": lambda z: z.clamp(min=np.float32(0)),
+    "clamp of a tensor": lambda z: z.clamp(min=torch.zeros((), dtype=z.dtype)),
+    "clamp of tensors": lambda z: torch.clamp(z, torch.zeros_like(z), torch.tensor(math.inf)),
+    "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "maximum, turned round": lambda z: torch.maximum(torch.zeros((), dtype=z.dtype), z),
+    "Tensor.max": lambda z: z.max(torch.zeros((), dtype=z.dtype)),
+    "fmax": lambda z: torch.fmax(z, other=torch.zeros_like(z)),
+    "where": lambda z: torch.where(z > 0, z, 0.0),
+    "where, turned round": lambda z: torch.where(z <= 0, torch.zeros_like(z), z),
+    "Tensor.where": lambda z: z.where(z >= 0, torch.zeros_like(z)),
+    "masked_fill": lambda z: z.masked_fill(z < 0, 0),
+    "masked_fill_": lambda z: z.masked_fill_(z <= 0, 0.0),
+    "a mask of booleans": lambda z: z * (z > 0),
+    "a mask of numbers": lambda z: (z > 0).to(z.dtype) * z,
+    "a mask in place": lambda z: z.mul_(z > 0),
+    "an index": index_of_negative,
+    "aten.relu": torch.ops.aten.relu,
+    "aten.relu.default": torch.ops.aten.relu.default,
+    "aten.relu_": torch.ops.aten.relu_.default,
+    "aten.clamp_min": lambda z: torch.ops.aten.clamp_min.default(z, 0),
+    "aten.hardtanh": lambda z: torch.ops.aten.hardtanh.default(z, 0.0, math.inf),
+    "aten.threshold": lambda z: torch.ops.aten.threshold(z, 0, 0),
 }
 
 
@@ -780,9 +827,137 @@ def test_no_relu_is_overlooked_in_silence(name, images):
                 torch.relu(self.second(F.max_pool2d(self.act(self.first(x)), 2, 1))).mean((2, 3))
             )
 
-    assert_close(
-        guided_backprop(Mixed(UNSEEN[name]), images), guided_backprop(Mixed(torch.relu), images)
-    )
+    for call in RULED.values():
+        assert_close(
+            call(Mixed(UNSEEN[name]), images, 1),
+            call(Mixed(torch.relu), images, 1),
+            rtol=1e-9,
+            atol=1e-12,
+        )
+
+
+NO_RELU = {
+    "where with a slope": (lambda z: torch.where(z > 0, z, 0.1 * z), "where"),
+    "where with another mask": (lambda z: torch.where(z > 0.5, z, 0.0), "where"),
+    "by the absolute value": (lambda z: (z + z.abs()) / 2, "abs"),
+    "tanh": (torch.tanh, "tanh"),
+    "a gate": (lambda z: z * z.sigmoid(), "sigmoid, a product of two activations"),
+    "a norm": (lambda z: F.group_norm(z, 2), "native_group_norm"),
+    "a norm by map": (F.instance_norm, "a norm by statistics of the picture"),
+    "a power": (lambda z: z**2, "pow"),
+    "softmax": (lambda z: z.softmax(1), "softmax"),
+    "the larger of two": (lambda z: torch.maximum(z, z.flip(1)), "maximum"),
+    "divided by itself": (lambda z: 1 / (z + 9), "reciprocal"),
+    "another threshold": (lambda z: F.threshold(z, 0.2, 0.0), "threshold"),
+    "another bound": (lambda z: z.clamp(-1, 1), "clamp"),
+}
+
+
+class Beside(Forms):
+    """An activation of its own, then a ReLU."""
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(self.act(self.first(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["guided_backprop", "deconvolution", "rectgrad", "epsilon_lrp"])
+@pytest.mark.parametrize("act, word", NO_RELU.values(), ids=NO_RELU)
+def test_what_has_no_rule_beside_a_relu_is_named_once(act, word, name, images):
+    with pytest.warns(UserWarning, match=f"has no rule for .*{word}") as said:
+        RULED[name](Beside(act), images, 1)
+    assert len(said) == 1 and said[0].filename == __file__
+
+
+@pytest.mark.parametrize("act", [F.gelu, nn.PReLU(), F.elu, F.softsign])
+def test_smooth_activations_have_no_rule_where_relus_have(act, images):
+    net = drawn(nn.Sequential(Beside(act)))
+    with pytest.warns(UserWarning, match="guided backpropagation has no rule"):
+        guided_backprop(net, images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rectgrad(net, images, q=20)
+        deeplift(net, images)
+
+
+AFFINE = {
+    "reshaped": lambda z: z.flatten(2).unflatten(2, z.shape[2:]).permute(0, 1, 3, 2),
+    "pooled": lambda z: F.interpolate(F.avg_pool2d(z, 2), scale_factor=2, mode="bilinear"),
+    "normed": lambda z: F.batch_norm(z, torch.ones(4).double(), torch.full((4,), 2.0).double()),
+    "a constant factor": lambda z: 2 * z / 3 + torch.ones_like(z) * z - z,
+    "joined": lambda z: torch.cat([z[:, 2:], z[:, :2].flip(-1)], 1),
+    "padded": lambda z: F.pad(z, (1, 1, 1, 1), mode="reflect"),
+    "maximum over positions": lambda z: z + z.amax((2, 3), keepdim=True),
+    "dropped out": lambda z: F.dropout2d(z, 0.5, training=False),
+}
+
+
+@each_ruled
+@pytest.mark.parametrize("act", AFFINE.values(), ids=AFFINE)
+def test_of_affine_operations_nothing_is_said(act, call, images):
+    class AndPool(Beside):
+        def forward(self, x):
+            return super().forward(F.max_pool2d(F.relu(x), 1))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert call(AndPool(act), images[..., :4], 1).any()
+
+
+class BesideThePicture(nn.Module):
+    """A ReLU network on learnt numbers, as Swin Transformer V2 has for its position bias."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act, self.conv, self.head = act, nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+        self.position = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 4))
+        drawn(self)
+
+    def forward(self, x):
+        bias = self.position(torch.tensor([0.3, 0.7], dtype=x.dtype))
+        return self.head(self.act(self.conv(x) + bias.view(1, -1, 1, 1)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_relus_beside_the_pictures_way_do_not_count(trainable, images):
+    net = BesideThePicture(F.gelu).requires_grad_(trainable)
+    for call in (guided_backprop, deconvolution):
+        refused(lambda call=call: call(net, images), "way from the picture", "plain gradient")
+    net = BesideThePicture(F.relu).requires_grad_(trainable)
+    assert guided_backprop(net, images).any() and deeplift(net, images).any()
+
+
+def test_the_last_activation_is_the_last_on_the_pictures_way(images):
+    """With one beside it afterwards, and a head whose logits are not asked for."""
+
+    class WithAside(Forms):
+        def forward(self, x):
+            hidden = self.act(self.second(F.max_pool2d(self.act(self.first(x)), 2, 1)))
+            own = self.head(hidden.mean((2, 3)))
+            aside = self.act(self.head.bias).sum()
+            return own + 0 * aside, self.act(self.head(self.act(hidden).mean((2, 3))))
+
+    call = partial(rectgrad, q=60, rule="PR1+PR2", final_threshold=False)
+    assert torch.equal(call(WithAside(torch.relu), images), call(Forms(torch.relu), images))
+
+
+def test_a_relu_whose_output_the_network_goes_on_to_read(images):
+    """A pre-activation block, x += f(relu(x)): torch keeps a ReLU's output, and so does the
+    engine."""
+
+    class Block(Forms):
+        def forward(self, x):
+            z = self.first(x)
+            z += self.second(self.act(z))
+            return self.head(self.act(z).mean((2, 3)))
+
+    class Twin(Forms):
+        def forward(self, x):
+            z = self.first(x)
+            return self.head(self.act(z + self.second(self.act(z))).mean((2, 3)))
+
+    for name in ("guided_backprop", "deconvolution", "epsilon_lrp", "rectgrad", "deeplift"):
+        assert_close(RULED[name](Block(F.relu), images, 1), RULED[name](Twin(F.relu), images, 1))
+    assert_close(deeplift(Block(F.silu), images, 1), deeplift(Twin(F.silu), images, 1))
 
 
 def test_integers_and_tensors_without_a_gradient_pass_by(images):
@@ -816,6 +991,21 @@ SMOOTH = {
     "hardswish": (nn.Hardswish(), F.hardswish),
     "mish": (nn.Mish(), F.mish),
     "softplus": (nn.Softplus(2.0), partial(F.softplus, beta=2.0)),
+    "elu_": (F.elu_, F.elu),
+    "selu_": (F.selu_, F.selu),
+    "celu_": (lambda z: F.celu_(z, 0.5), partial(F.celu, alpha=0.5)),
+    "leaky_": (lambda z: F.leaky_relu_(z, 0.2), partial(F.leaky_relu, negative_slope=0.2)),
+    "torch.selu": (torch.selu, F.selu),
+    "prelu": (nn.PReLU(init=0.3).double(), partial(F.leaky_relu, negative_slope=0.3)),
+    "torch.prelu": (
+        lambda z: torch.prelu(z, torch.full((1,), 0.3, dtype=z.dtype)),
+        partial(F.leaky_relu, negative_slope=0.3),
+    ),
+    "rrelu": (nn.RReLU(0.1, 0.3).eval(), partial(F.leaky_relu, negative_slope=0.2)),
+    "softsign": (F.softsign, lambda z: z / (1 + z.abs())),
+    "aten.gelu": (torch.ops.aten.gelu, F.gelu),
+    "aten.silu_": (torch.ops.aten.silu_.default, F.silu),
+    "aten.elu": (lambda z: torch.ops.aten.elu.default(z, 0.7), partial(F.elu, alpha=0.7)),
     "softplus by position": (
         lambda z: F.softplus(z, 2.0, 15.0),
         partial(F.softplus, beta=2.0, threshold=15.0),
@@ -1050,9 +1240,9 @@ POOLS = [
 each_pool = pytest.mark.parametrize("options", POOLS, ids=str)
 
 
-def through_a_pool(options, x, g, rule):
+def through_a_pool(options, x, g, rule, reference=None):
     leaf = x.clone().requires_grad_()
-    with Engine(max_pool=rule):
+    with Engine(max_pool=rule, reference=reference):
         out = F.max_pool2d(leaf, **options)
     assert torch.equal(out, F.max_pool2d(x, **options))
     return torch.autograd.grad(out, leaf, g(out) if callable(g) else g)[0]
@@ -1109,9 +1299,77 @@ def test_rescaled_max_pool_adds_up(options):
     x, x0 = (torch.randint(-3, 4, (2, 3, 7, 6), generator=generator).double() for _ in range(2))
     y, y0 = F.max_pool2d(x, **options), F.max_pool2d(x0, **options)
     g = torch.randn(y.shape, dtype=torch.float64, generator=generator)
-    both = through_a_pool(options, torch.cat([x, x0]), torch.cat([g, g]), rules.rescale_max_pool)
-    assert not both[2:].any()
-    assert_close(((x - x0) * both[:2]).sum((2, 3)), ((y - y0) * g).sum((2, 3)))
+    back = through_a_pool(options, x, g, rules.rescale_max_pool, reference=[x0])
+    assert_close(((x - x0) * back).sum((2, 3)), ((y - y0) * g).sum((2, 3)))
+
+
+OTHER_POOLS = {
+    "adaptive, all": (nn.AdaptiveMaxPool2d(1), nn.MaxPool2d((6, 5))),
+    "adaptive, uneven": (nn.AdaptiveMaxPool2d((2, 5)), nn.MaxPool2d((3, 1))),
+    "adaptive with indices": (
+        lambda z: F.adaptive_max_pool2d(z, 1, return_indices=True)[0],
+        nn.MaxPool2d((6, 5)),
+    ),
+    "amax": (lambda z: z.amax((2, 3)), nn.MaxPool2d((6, 5))),
+    "amax, kept": (lambda z: torch.amax(z, (-1, -2), keepdim=True), nn.MaxPool2d((6, 5))),
+    "max": (lambda z: z.flatten(2).max(2).values, nn.MaxPool2d((6, 5))),
+    "max, kept": (lambda z: torch.max(z.flatten(2), -1, keepdim=True)[0], nn.MaxPool2d((6, 5))),
+    "1-D": (lambda z: F.max_pool1d(z.flatten(2), 5), nn.MaxPool2d((1, 5))),
+    "3-D": (lambda z: F.max_pool3d(z[:, :, None], (1, 2, 2)), nn.MaxPool2d(2)),
+    "aten": (lambda z: torch.ops.aten.max_pool2d(z, [2, 2]), nn.MaxPool2d(2)),
+    "aten with indices": (
+        lambda z: torch.ops.aten.max_pool2d_with_indices.default(z, [2, 2])[0],
+        nn.MaxPool2d(2),
+    ),
+}
+
+
+class Pooling(nn.Module):
+    """Convolution, ReLU, a pool of any kind, and the mean of what it leaves."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.pool, self.conv, self.head = pool, nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 4)
+        drawn(self, std=1.0)
+
+    def forward(self, x):
+        pooled = self.pool(torch.relu(self.conv(x)))
+        return self.head(pooled.flatten(2).mean(2) if pooled.ndim > 2 else pooled)
+
+
+@pytest.mark.parametrize("pool, twin", OTHER_POOLS.values(), ids=OTHER_POOLS)
+def test_other_pools_equal_their_max_pool2d(pool, twin, images):
+    for call in (
+        partial(deeplift, baseline=0.4, max_pool="rescale"),
+        partial(rectgrad_prr, q=20, final_threshold=False),
+    ):
+        assert_close(call(Pooling(pool), images, 1), call(Pooling(twin), images, 1))
+    net = Pooling(pool)
+    contributions = deeplift(net, images, 1, baseline=0.4, max_pool="rescale")
+    change = (net(images) - net(torch.full_like(images, 0.4)))[:, 1].detach()
+    assert_close(contributions.sum((1, 2, 3)), change)
+
+
+def test_a_maximum_over_channels_adds_up_and_is_no_pool_of_prr(images):
+    net = Pooling(lambda z: z.amax(1, keepdim=True).expand(-1, 4, -1, -1))
+    change = (net(images) - net(0 * images))[:, 1].detach()
+    found = deeplift(net, images, 1, max_pool="rescale")
+    assert_close(found.sum((1, 2, 3)), change)
+    refused(lambda: rectgrad_prr(net, images), "proportional redistribution", "prr=False")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pools_that_no_rule_can_read_are_refused(images):
+    net = Pooling(nn.FractionalMaxPool2d(2, output_size=2))
+    hidden = torch.jit.script(_scripted_pool)
+    for call in (rectgrad_prr, partial(deeplift, max_pool="rescale")):
+        refused(lambda call=call: call(net, images), "fractional", "adaptive_max_pool")
+        refused(lambda call=call: call(Pooling(hidden), images), "max_pool2_d", "scripted")
+    assert guided_backprop(net, images).any()
+
+
+def _scripted_pool(z: torch.Tensor):
+    return F.max_pool2d(z, 2)
 
 
 def test_a_pool_that_returns_indices(images):
@@ -1304,6 +1562,56 @@ def test_deeplift_adds_up_to_the_difference_of_logits(name, start, make_net, ima
     assert change.abs().min() > 1e-3
 
 
+@pytest.mark.parametrize(
+    "act", [torch.tanh, torch.sigmoid, lambda z: z.clamp(-1, 1), lambda z: (z / 9).exp()]
+)
+def test_deeplift_adds_up_through_any_function_of_one_number(act, images):
+    net = Forms(act)
+    found = deeplift(net, images, 2, baseline=0.3, max_pool="rescale").sum((1, 2, 3))
+    assert_close(found, (net(images) - net(torch.full_like(images, 0.3)))[:, 2].detach())
+
+
+def test_a_shared_baseline_goes_through_the_network_once(counting, images):
+    for baseline in (None, 0.3, images[0], images[:1]):
+        net = counting(Forms(torch.relu))
+        shared = deeplift(net, images, 1, baseline=baseline)
+        assert [shape[0] for shape in net.batches] == [1, 5]
+        start = 0.0 if baseline is None else baseline
+        each = torch.as_tensor(start, dtype=images.dtype).expand_as(images).clone()
+        assert_close(deeplift(net, images, 1, baseline=each), shared)
+        assert [shape[0] for shape in net.batches[2:]] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "act", [lambda z: F.group_norm(z, 2), lambda z: z * z.sigmoid(), lambda z: z.softmax(1)]
+)
+def test_deeplift_says_where_it_does_not_add_up(act, images):
+    with pytest.warns(UserWarning, match="do not add up"):
+        deeplift(Beside(act), images, 1)
+    with pytest.warns(UserWarning, match="DeepLIFT has no rule for"):
+        deeplift(Beside(act), images, 1)
+
+
+def test_deeplift_says_nothing_where_it_adds_up_or_is_known_not_to(net, images):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for max_pool in ("gradient", "rescale"):
+            deeplift(net, images, 1, max_pool=max_pool)
+            deeplift(net.float(), images.float(), 1, max_pool=max_pool)
+            net.double()
+
+
+def test_a_network_that_takes_another_way_for_the_baseline_is_refused(images):
+    class Choosing(Forms):
+        def forward(self, x):
+            if x.sum() > 0:
+                x = F.relu(x)
+            return super().forward(x)
+
+    refused(lambda: deeplift(Choosing(torch.relu), images), "another way", "baseline")
+    assert deeplift(Choosing(torch.relu), images, baseline=0.1).any()
+
+
 def test_deeplift_of_the_baseline_itself_is_nothing(net, images):
     assert not deeplift(net, images, baseline=images).any()
 
@@ -1313,15 +1621,13 @@ def test_the_quotient_falls_back_on_the_derivative():
     3/(3+1).
     """
     z, z0 = f64([[2, -2, 3, 1e-17]]), f64([[2, -2, -1, 0]])
-    both = rules.rescale(torch.ones(2, 4, dtype=torch.float64), unit(torch.cat([z, z0])))
-    assert both.tolist() == [[1, 0, 0.75, 1], [0, 0, 0, 0]]
-    smooth = torch.cat([f64([[0.5]]), f64([[0.5]])])
+    assert rules.rescale(torch.ones_like(z), unit(z, z0=z0)).tolist() == [[1, 0, 0.75, 1]]
+    half = f64([[0.5]])
     assert_close(
         rules.rescale(
-            torch.ones(2, 1, dtype=torch.float64),
-            unit(smooth, F.softplus(smooth), function=F.softplus),
-        )[:1],
-        f64([[0.5]]).sigmoid(),
+            torch.ones_like(half), unit(half, F.softplus(half), function=F.softplus, z0=half)
+        ),
+        half.sigmoid(),
     )
 
 
@@ -1330,11 +1636,17 @@ def test_the_quotient_falls_back_on_the_derivative():
 )
 def test_what_counts_as_a_difference_does_not_depend_on_the_scale(dtype, scale):
     """z from -1 to 3 and from 3 to -1 units, however small the unit: 3/4 and 3/4."""
-    z = scale * torch.tensor([[3.0, -1], [-1, 3]], dtype=dtype)
+    z, z0 = scale * torch.tensor([[[3.0, -1]], [[-1, 3]]], dtype=dtype)
     assert_close(
-        rules.rescale(torch.ones(2, 2, dtype=dtype), unit(z))[0],
+        rules.rescale(torch.ones(1, 2, dtype=dtype), unit(z, z0=z0))[0],
         torch.tensor([0.75, 0.75], dtype=dtype),
     )
+
+
+def test_rescale_needs_a_baseline():
+    pool = rules.Pool(torch.ones(1, 1, 2, 2), {"kernel_size": 2})
+    refused(lambda: rules.rescale(f64([[1]]), unit(f64([[1]]))), "baseline", "reference")
+    refused(lambda: rules.rescale_max_pool(torch.ones(1, 1, 1, 1), pool), "baseline", "reference")
 
 
 def test_integrated_gradients_add_up_in_the_limit(net, images):
@@ -1364,11 +1676,11 @@ def test_integrated_gradients_by_hand(linear):
         linear(torch.ones(1, 1, 1, 1)),
     )
     x = f64([2]).view(1, 1, 1, 1)
-    assert integrated_gradients(net, x, 0, steps=4).item() == 1
-    assert integrated_gradients(net, x, 0, steps=4, baseline=1).item() == 1
-    assert integrated_gradients(net, x, 0, steps=1).item() == 2  # the right end alone
+    assert integrated_gradients(net, x, 1, steps=4).item() == 1
+    assert integrated_gradients(net, x, 1, steps=4, baseline=1).item() == 1
+    assert integrated_gradients(net, x, 1, steps=1).item() == 2  # the right end alone
     assert (
-        integrated_gradients(net, x, 0, steps=4, baseline=torch.full((1, 1, 1), 3.0)).item() == -1
+        integrated_gradients(net, x, 1, steps=4, baseline=torch.full((1, 1, 1), 3.0)).item() == -1
     )
 
 
@@ -1403,7 +1715,7 @@ def test_smoothgrad_by_hand(images):
         expected.append((3 * (image + 0.2 * (image.max() - image.min()) * noise) ** 2).mean(0))
     assert_close(
         smoothgrad(
-            Cubes(), pair, 0, noise_level=0.2, steps=6, generator=torch.Generator().manual_seed(7)
+            Cubes(), pair, 1, noise_level=0.2, steps=6, generator=torch.Generator().manual_seed(7)
         ),
         torch.stack(expected),
     )
@@ -1433,6 +1745,24 @@ def test_smoothgrad_draws(net, images):
         call(images[:1].expand(2, -1, -1, -1), generator=shared)[0],
         call(images[:1].expand(2, -1, -1, -1), generator=shared)[1],
     )
+
+
+@pytest.mark.parametrize("size", [(4, 4), (6, 5), (1, 1)])  # 48, 90 and 3 numbers
+def test_smoothgrad_draws_as_if_point_by_point(size, linear):
+    """The noise of every step, shown by f = sum of x^2, is the one that a draw of its own gives."""
+    net = type("Squares", (nn.Module,), {"forward": lambda self, x: (x**2).flatten(1)})()
+    pair = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(5))
+    for generator in (None, torch.Generator().manual_seed(3)):
+        for batch_size in (64, 4):
+            if generator is not None:
+                generator.manual_seed(3)
+            got = smoothgrad(net, pair, 0, steps=6, generator=generator, batch_size=batch_size)
+            stream = torch.Generator().manual_seed(3)
+            for n, image in enumerate(pair):
+                stream = torch.Generator().manual_seed(0) if generator is None else stream
+                draws = [torch.randn(3, *size, generator=stream) for _ in range(6)]
+                points = image + 0.1 * (image.max() - image.min()) * torch.stack(draws)
+                assert_close(got[n, 0, 0, 0], 2 * points[:, 0, 0, 0].mean())
 
 
 @pytest.mark.parametrize(
@@ -1549,12 +1879,15 @@ def test_an_inner_backward_inside_an_outer_engine_is_not_counted():
     """Rules call ReLU-like and pooling functions themselves; an engine around must not take those
     for the model's.
     """
+    start = torch.zeros(2, 1, 4, 4, dtype=torch.float64)
     leaf = torch.rand(2, 1, 4, 4, dtype=torch.float64).requires_grad_()
+    reference = [start, start, F.softplus(start)]
+    inner = {"smooth": True, "max_pool": rules.rescale_max_pool, "reference": reference}
     with Engine(rules.guided, smooth=True, max_pool=rules.proportional, border="padded") as outer:
-        with Engine(rules.rescale, smooth=True, max_pool=rules.rescale_max_pool, border="padded"):
+        with Engine(rules.rescale, border="padded", **inner):
             out = F.max_pool2d(F.softplus(torch.relu(leaf)), 2)
         (gradient,) = torch.autograd.grad(out.sum(), leaf)
-    assert gradient[:1].any() and not gradient[1:].any()
+    assert_close((leaf * gradient).detach().sum(), (out - math.log(2)).detach().sum())
     assert (outer.activations, outer.pools) == (0, 0)
     with Engine(edit=lambda index, a: a * 0), Engine(rules.guided):
         assert torch.relu(leaf).any()
@@ -1734,10 +2067,27 @@ def test_bad_options_are_refused(call, words, images, unchanged):
         refused(lambda: call(net, images), *words)
 
 
-@pytest.mark.parametrize("baseline", [[0.1, 0.2, 0.3], "black"], ids=str)
+@pytest.mark.parametrize(
+    "baseline", [[0.1, 0.2], "black", torch.zeros(5), torch.zeros(2, 3, 6, 5)], ids=str
+)
 @pytest.mark.parametrize("call", [integrated_gradients, deeplift])
-def test_a_baseline_that_is_no_tensor_is_refused(call, baseline, images):
-    refused(lambda: call(sequential(), images, baseline=baseline), "baseline")
+def test_a_baseline_that_fits_no_picture_is_refused(call, baseline, images):
+    refused(lambda: call(sequential(), images, baseline=baseline), "baseline", "3 channels")
+
+
+@pytest.mark.parametrize(
+    "baseline", [[0.1, 0.2, 0.3], np.array([0.1, 0.2, 0.3]), f64([0.1, 0.2, 0.3])], ids=repr
+)
+@pytest.mark.parametrize("call", [integrated_gradients, deeplift])
+def test_a_baseline_by_channel(call, baseline, images):
+    """As a model's black is given; also for pictures as wide as they have channels."""
+    start = f64([0.1, 0.2, 0.3])[:, None, None]
+    expected = call(sequential(), images, 1, baseline=start.expand(3, 6, 5))
+    assert torch.equal(call(sequential(), images, 1, baseline=baseline), expected)
+    square = images[..., :3, :3]
+    net = drawn(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(27, 4)))
+    expected = call(net, square, 1, baseline=start.expand(3, 3, 3))
+    assert torch.equal(call(net, square, 1, baseline=baseline), expected)
 
 
 @pytest.mark.parametrize("call", [integrated_gradients, deeplift])

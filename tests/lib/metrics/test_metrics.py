@@ -416,6 +416,21 @@ def test_a_model_may_begin_in_place(curve, insert, shifting, make_net, images, u
 
 
 @each_curve
+def test_nan_in_the_logits_is_refused(curve, make_net, images):
+    images[2] = math.nan
+    refused(lambda: curve(make_net("functional"), images, random_maps("signed"), fill=0), "NaN")
+
+
+@each_curve
+def test_fills_and_sizes_of_numpy(curve, make_net, images):
+    net, maps = make_net("functional"), random_maps("signed")
+    expected = curve(net, images, maps, fill=[0.1, 0.2, 0.3], batch_size=2)
+    got = curve(net, images, maps, fill=np.array([0.1, 0.2, 0.3]), batch_size=np.int64(2))
+    for a, b in zip(tensors(got), tensors(expected), strict=True):
+        assert torch.equal(a, b)
+
+
+@each_curve
 def test_the_model_is_untouched_after_an_exception(curve, make_net, images, unchanged):
     class Failing(nn.Module):
         def __init__(self):
@@ -562,6 +577,8 @@ REFUSED = {
     "fill of one channel": ("fill", lambda images, maps: {"fill": [0]}),
     "fill too long": ("fill", lambda images, maps: {"fill": torch.zeros(4)}),
     "fill by image": ("fill", lambda images, maps: {"fill": torch.zeros(5, 3)}),
+    "fill of no number": ("fill", lambda images, maps: {"fill": "black"}),
+    "fill NaN": ("fill", lambda images, maps: {"fill": math.nan}),
     "fraction above 1": ("fraction", lambda images, maps: {"fractions": (0, 1.01)}),
     "fraction below 0": ("fraction", lambda images, maps: {"fractions": (-0.1, 0.5)}),
     "fraction NaN": ("fraction", lambda images, maps: {"fractions": (0, math.nan)}),
@@ -570,6 +587,7 @@ REFUSED_CURVES = {
     "fractions unsorted": ("fraction", {"fractions": (0, 0.5, 0.3)}),
     "no batch": ("batch_size", {"batch_size": 0}),
     "negative batch": ("batch_size", {"batch_size": -1}),
+    "half a batch": ("batch_size", {"batch_size": 2.5}),
 }
 
 
@@ -634,36 +652,7 @@ def test_signatures():
         assert rest["batch_size"] == 256
 
 
-# ---- intervals and correlation
-
-
-@pytest.mark.parametrize("successes, n", [(0, 10), (7, 10), (10, 10), (6307, 10000)])
-def test_wilson_is_scipys(successes, n):
-    interval = scipy.stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    assert metrics.wilson(successes, n) == pytest.approx((interval.low, interval.high), abs=1e-6)
-
-
-def test_bootstrap_of_many_values_is_the_normal_interval():
-    values = torch.rand(400, dtype=torch.float64, generator=generator())
-    half = 1.96 * values.std().item() / 400**0.5
-    low, high = metrics.bootstrap(values)
-    assert low == pytest.approx(values.mean().item() - half, abs=half / 8)
-    assert high == pytest.approx(values.mean().item() + half, abs=half / 8)
-    assert (
-        metrics.bootstrap(values)
-        == (low, high)
-        == metrics.bootstrap(values, generator=generator(0))
-    )
-    assert metrics.bootstrap(values, generator=generator(1)) != (low, high)
-    assert metrics.bootstrap(torch.full((9,), 0.25)) == (0.25, 0.25)
-
-
-def test_bootstrap_of_a_few_booleans_is_the_binomial():
-    """4 of 10 true: the resampled share is Binomial(10, .4) / 10, whose 2.5 and 97.5 percentiles
-    are .1 and .7.
-    """
-    low, high = metrics.bootstrap(torch.arange(10) < 4, resamples=20000)
-    assert (low, high) == pytest.approx((0.1, 0.7), abs=1e-9)
+# ---- rank correlation
 
 
 def test_rank_correlation_image_by_image():
@@ -779,6 +768,43 @@ def test_what_is_no_map_or_mask_is_refused(call):
     assert "maps" in refused(lambda: call(random_maps("signed")), "[N,H,W]", "got")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        metrics.total_variation,
+        lambda maps: metrics.attribution_outside(maps, MASKS),
+        lambda maps: metrics.rank_correlation(maps, maps),
+        metrics.pixel_order,
+        lambda maps: delete(torch.ones(5, 3, 6, 5), maps, 0.5, 0),
+        lambda maps: metrics.occlude_pixels(torch.ones(5, 3, 6, 5), maps, 0.5, 0),
+    ],
+)
+def test_nan_in_a_map_is_refused_in_the_same_words(call):
+    maps = random_maps("signed")
+    maps[3, 2, 1] = math.nan
+    assert refused(lambda: call(maps), "NaN") == (
+        "maps contain NaN; a map needs a number for every pixel."
+    )
+
+
+def test_sums_of_half_precision_maps_are_in_single():
+    maps = torch.full((1, 100, 10), 100, dtype=torch.float16)
+    maps[:, ::2] = -100
+    assert metrics.total_variation(maps).item() == 99 * 10 * 200
+    assert (
+        metrics.attribution_outside(maps, torch.zeros(1, 100, 10, dtype=torch.bool)).item() == 1e5
+    )
+    refused(lambda: metrics.total_variation(maps * math.inf), "infinity")
+
+
+def test_maps_of_whole_numbers():
+    whole = (3 * random_maps("signed")).round()
+    images = torch.rand(5, 3, 6, 5, generator=generator())
+    for fraction in (0.3, 1):
+        expected = delete(images, whole, fraction, 0)
+        assert torch.equal(delete(images, whole.long(), fraction, 0), expected)
+
+
 # ---- ROAR and KAR
 
 
@@ -872,10 +898,47 @@ def test_the_noise_decides_nothing_but_ties(images):
         for seed in range(5)
     }
     assert len(orders) == 1
-    fine = maps * 1e-7  # all within the released scale of 1e-4
-    assert not torch.equal(
-        metrics.occlude_pixels(images, fine, 0.5, -1), metrics.occlude_pixels(images, maps, 0.5, -1)
-    )
+
+
+@pytest.mark.parametrize("unit", [1, 1e-6, 1e-30, 1e8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_unit_of_a_map_changes_no_place(unit, dtype):
+    maps = random_maps("ties").to(dtype)
+    assert torch.equal(metrics.pixel_order(unit * maps), metrics.pixel_order(maps))
+
+
+@pytest.mark.parametrize("kind", ["signed", "ties", "constant"])
+def test_pixel_order_against_the_slow_reading(kind):
+    """Sorted by value and, among equal ones, by the numbers drawn."""
+    maps = random_maps(kind)
+    drawn = torch.randn(maps.shape, generator=generator(4))
+    places = metrics.pixel_order(maps, generator=generator(4))
+    for values, draws, got in zip(maps, drawn, places, strict=True):
+        pairs = list(zip(values.flatten().tolist(), draws.flatten().tolist(), strict=True))
+        ranked = sorted(range(len(pairs)), key=lambda k: pairs[k], reverse=True)  # noqa: B023
+        assert [ranked[p] for p in range(30)] == got.flatten().argsort().tolist()
+
+
+def test_the_released_noise_is_added_to_the_map():
+    """As published for ROAR: noise of scale 1e-4 decides between values closer than that."""
+    maps = random_maps("signed").float()
+    noisy = maps + 1e-4 * torch.randn(maps.shape, generator=generator(4))
+    expected = (-noisy).flatten(1).argsort(dim=1, stable=True).argsort(1).view(maps.shape)
+    released = metrics.pixel_order(maps, noise=1e-4, generator=generator(4))
+    assert torch.equal(released, expected)
+    fine = maps * 1e-7
+    assert torch.equal(metrics.pixel_order(fine), metrics.pixel_order(maps))
+    drowned = metrics.pixel_order(fine, noise=1e-4)
+    assert not torch.equal(drowned, metrics.pixel_order(maps))
+    images = torch.rand(5, 3, 6, 5, generator=generator())
+    gone = changed(images, metrics.occlude_pixels(images, fine, 0.3, -1, noise=1e-4))
+    assert torch.equal(gone, drowned < 9)
+
+
+@pytest.mark.parametrize("noise", [0, -1e-4, math.nan, math.inf])
+def test_noise_must_be_a_number_above_0(noise):
+    refused(lambda: metrics.pixel_order(random_maps("signed"), noise=noise), "noise", noise)
+    refused(lambda: metrics.pixel_order(random_maps("signed")[0]), "[N,H,W]")
 
 
 def test_removal_leaves_its_inputs_and_the_global_stream_alone(images):
@@ -902,115 +965,3 @@ def test_removal_refuses_what_delete_refuses(what, change, images):
         lambda: metrics.occlude_pixels(given["images"], given["maps"], wrong[0], given["fill"]),
         what,
     )
-
-
-# ---- intervals of the median and of any statistic
-
-
-@pytest.mark.parametrize(
-    "n, low, high", [(10, 2, 9), (20, 6, 15), (100, 40, 61)]
-)  # ranks from 1, as tables of the sign test have them
-def test_the_medians_interval_is_two_order_statistics(n, low, high):
-    values = torch.randperm(n, generator=generator()) + 1.0
-    assert metrics.median_interval(values) == (low, high)
-    assert metrics.median_interval(10 * values - 3) == (10 * low - 3, 10 * high - 3)
-    # exactly: between `low` and `high` - 1 of the values lie below
-    reached = sum(math.comb(n, k) for k in range(low, high)) / 2**n
-    assert 0.95 <= reached < 0.98
-
-
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_of_a_few_values_the_medians_interval_is_all_of_them(n):
-    assert metrics.median_interval(torch.arange(n)) == (0, n - 1)
-
-
-def test_the_medians_interval_covers():
-    values = torch.randn(400, 25, generator=generator(), dtype=torch.float64)
-    inside = [low <= 0 <= high for low, high in map(metrics.median_interval, values)]
-    assert 0.92 < sum(inside) / 400 < 0.99
-
-
-def test_columns_of_two_sets_of_images_are_resampled_apart():
-    """The variance of a difference of independent means is the sum of theirs; within a set, images
-    stay paired.
-    """
-    rng = torch.Generator().manual_seed(0)
-    few = torch.rand(100, generator=rng, dtype=torch.float64)
-    many = torch.rand(400, generator=rng, dtype=torch.float64)
-    value, low, high = metrics.bootstrap_of(
-        lambda a, b, c: a.mean() - b.mean() + (b - c).mean(), few, many, many + 1, resamples=4000
-    )
-    spread = 1.96 * (few.var(correction=0) / 100 + many.var(correction=0) / 400) ** 0.5
-    assert value == pytest.approx((few.mean() - many.mean() - 1).item())
-    assert (high - low) / 2 == pytest.approx(spread.item(), rel=0.05)
-    assert metrics.bootstrap_of(
-        lambda b, c: (b - c).mean(), many, many + 1, resamples=50
-    ) == pytest.approx((-1, -1, -1))
-
-
-def test_the_bootstrap_of_a_mean_is_that_of_its_statistic():
-    values = torch.rand(300, dtype=torch.float64, generator=generator())
-    value, low, high = metrics.bootstrap_of(np.mean, values)
-    assert value == pytest.approx(values.mean().item(), abs=1e-12)
-    assert (low, high) == pytest.approx(metrics.bootstrap(values), abs=0.003)
-    assert (
-        metrics.bootstrap_of(np.mean, values)
-        == (value, low, high)
-        != metrics.bootstrap_of(np.mean, values, seed=1)
-    )
-    assert all(isinstance(v, float) for v in (value, low, high))
-
-
-def test_columns_are_resampled_together():
-    first = torch.randn(50, generator=generator(), dtype=torch.float64)
-    assert metrics.bootstrap_of(
-        lambda a, b: (a - b).mean(), first, first + 2, resamples=50
-    ) == pytest.approx((-2, -2, -2), abs=1e-12)
-    stacked = torch.stack([first, first + 2])
-    assert metrics.bootstrap_of(
-        lambda a: (a[0] - a[1]).mean(), stacked, resamples=50
-    ) == pytest.approx((-2, -2, -2), abs=1e-12)
-
-
-def test_a_minimum_is_taken_within_each_resample():
-    """The smaller of two means that are equal lies below both of them more often than not."""
-    generator_ = generator(1)
-    pair = torch.randn(2, 200, generator=generator_, dtype=torch.float64)
-    pair -= pair.mean(1, keepdim=True)
-    value, low, high = metrics.bootstrap_of(lambda a: a.mean(1).min(), pair)
-    _, first_low, first_high = metrics.bootstrap_of(np.mean, pair[0])
-    assert value == pytest.approx(0, abs=1e-12)
-    assert high < first_high * 0.75
-    assert low < first_low
-
-
-def test_a_bootstrap_by_hand():
-    """Of two images, a resample is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4."""
-    drawn = []
-
-    def noted_mean(a):
-        drawn.append(a.mean())
-        return drawn[-1]
-
-    metrics.bootstrap_of(noted_mean, torch.tensor([0.0, 1.0]), resamples=2000)
-    shares = [np.mean(np.array(drawn[:-1]) == v) for v in (0, 0.5, 1)]
-    assert len(drawn) == 2001
-    assert drawn[-1] == 0.5
-    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.04)
-    assert metrics.bootstrap_of(np.mean, torch.tensor([0.0, 1.0]))[1:] == (0, 1)
-
-
-def test_a_resample_without_a_value_is_left_out():
-    value, low, high = metrics.bootstrap_of(
-        lambda a: a.mean() if a.any() else np.nan, torch.tensor([0.0, 1.0]), resamples=400
-    )
-    assert (value, low, high) == (0.5, 0.5, 1)
-
-
-def test_spearman_of_two_rows_is_scipys_and_nothing_where_one_is_constant():
-    from scipy.stats import spearmanr
-
-    a, b = np.array([0.3, 0.1, 0.1, 0.9, 0.5]), np.array([2.0, 1.0, 4.0, 8.0, 8.0])
-    assert metrics.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert metrics.spearman(a, -a) == pytest.approx(-1)
-    assert np.isnan(metrics.spearman(a, np.ones(5)))
