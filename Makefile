@@ -9,7 +9,9 @@ ARGS    ?=
 
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.sign-and-noise
-SETS   = $(foreach p,$(PARAMS),-p '$(p)')
+# PARAMS goes to run.py as it was typed, in one piece: neither make nor the shell reads a $, a quote or a space in it
+unexport PARAMS
+SETS   = $(if $(value PARAMS),--parameters '$(subst ','\'',$(value PARAMS))')
 
 # The outputs stored in notebooks/ are compared value by value where they were made, Linux on x86-64 with two threads;
 # elsewhere the chapters must run without an error.
@@ -29,24 +31,38 @@ help:
 	@echo 'make env         install everything into $(VENV); does nothing if it is there and current'
 	@echo 'make reproduce   run all chapters and build the book     _build/quick/html/index.html, _build/html/index.html'
 	@echo '                 PROFILE=paper  CHAPTER=05  PARAMS="model=resnet18 dataset=cifar10"'
+	@echo '                 a value with a space stands in quotes: PARAMS="'"'dataset=imagefolder:/data/my birds' images=50"'"'
 	@echo 'make book        build the published book alone          _build/html/index.html'
 	@echo 'make check       format, lint, types, import directions and the tests of lib: under two minutes'
 	@echo 'make test        make check, then all tests: pytest, nbval over notebooks/, the built book in a browser'
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
-	@echo 'make verify      recompute a random part of the published numbers and compare; ARGS="--seed 1"'
+	@echo 'make verify      recompute a cell of every kind of result and compare; ARGS="--seed 1"; ARGS=--stamp after a change of code'
 	@echo 'make mutate      break the kernels in listed ways: each must be caught; ARGS="--nbval"'
 	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
 	@echo 'make clean       remove _build/ and what tests leave behind; data/cache/ and $(VENV) stay'
 
 env: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+# locked.txt has every package of constraints.txt with the hashes of its files, and under a condition
+# what one system alone needs, such as CUDA's libraries on Linux; its first lines say how it is made
+# anew. A build of torch that you put there first (2.14.1+cpu, say) is kept and its libraries are not
+# fetched: versions are then those of constraints.txt, and hashes are not asked for.
+$(STAMP): pyproject.toml constraints.txt locked.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(VENV) has a Python older than 3.11; remove it and name a newer one: make env PYTHON=python3.11'; exit 1; }
 	@# an installation that was cut short may have left half a package that pip takes for whole: install over it
 	@again=; test ! -e $(VENV)/.installing || again=--ignore-installed; touch $(VENV)/.installing; \
-	  set -x; $(PY) -m pip install --quiet --disable-pip-version-check $$again -c constraints.txt -e '.[study,book,test]'
+	  set -ex; \
+	  if $(PY) -c 'from importlib.metadata import version; exit("+" not in version("torch"))' 2>/dev/null; then \
+	    $(PY) -m pip install --quiet --disable-pip-version-check $$again -c constraints.txt -e '.[study,book,test]'; \
+	  else \
+	    hashed="$(PY) -m pip install --quiet --disable-pip-version-check $$again --require-hashes --no-deps"; \
+	    sed -n '/^setuptools==/,/[^\\]$$/p' locked.txt >$(VENV)/setuptools.txt; \
+	    $$hashed -r $(VENV)/setuptools.txt; \
+	    $$hashed --no-build-isolation -r locked.txt; \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	  fi
 	@# the checkout is importable in this environment, and nowhere else: lib and study are not installed
 	@$(PY) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "sign_and_noise_checkout.pth").write_text("$(CURDIR)\n")'
 	@rm $(VENV)/.installing
@@ -69,7 +85,7 @@ check: env
 	$(PY) -m ruff format --check $(CHECKED)
 	$(PY) -m ruff check $(CHECKED)
 	$(PY) -m mypy
-	$(PY) -m pytest -q tests/test_imports.py tests/lib
+	$(PY) -m pytest -q --doctest-modules lib tests/test_imports.py tests/lib
 
 test: check
 	$(PY) -m pytest --ignore tests/lib --ignore tests/test_imports.py

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where lib and
 import timing  # noqa: E402
 
 from lib import attribution  # noqa: E402
-from study.subjects import networks, sources  # noqa: E402
+from study.subjects import networks  # noqa: E402
+from study.subjects.pictures import to_range
 
 METHODS = {
     "guided_backprop": {},
@@ -40,7 +41,7 @@ def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=4)
     for name in chosen.models:
         model = networks.load(name, chosen.weights, classes=pictures.classes)
-        images = sources.to_range(pictures.images, model)
+        images = to_range(pictures.images, model)
         runs = {"saliency": partial(attribution.saliency, model, images)}
         for label, options in METHODS.items():
             function = attribution.METHODS[label.split()[0]].function

@@ -26,7 +26,8 @@ import timing  # noqa: E402
 
 from lib.attribution import signed_maps  # noqa: E402
 from lib.metrics import PAPER_FRACTIONS, allegiance  # noqa: E402
-from study.subjects import networks, sources  # noqa: E402
+from study.subjects import networks  # noqa: E402
+from study.subjects.pictures import to_range
 
 
 @torch.no_grad()
@@ -64,7 +65,7 @@ def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=256)
     for name in chosen.models:
         model = networks.load(name, chosen.weights, classes=pictures.classes)
-        images = sources.to_range(pictures.images, model)
+        images = to_range(pictures.images, model)
         maps_of = signed_maps(model, images)
         for kind in ("original", "active"):
             maps = getattr(maps_of, kind)

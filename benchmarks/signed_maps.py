@@ -31,7 +31,8 @@ import timing  # noqa: E402
 
 from lib.attribution import SignedMaps, signed_maps  # noqa: E402
 from lib.metrics import rank_correlation  # noqa: E402
-from study.subjects import networks, sources  # noqa: E402
+from study.subjects import networks  # noqa: E402
+from study.subjects.pictures import to_range
 
 
 def full_pass(model, images, label=None):
@@ -76,7 +77,7 @@ def main():
     chosen, clock, pictures = timing.options(__doc__.splitlines()[0], batch=64)
     for name in chosen.models:
         model = networks.load(name, chosen.weights, classes=pictures.classes)
-        images = sources.to_range(pictures.images, model)
+        images = to_range(pictures.images, model)
         runs = {
             kind: partial(function, model, images)
             for kind, function in (

@@ -12,6 +12,7 @@ that a chapter was executed here or a warning that its code has changed since it
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -151,6 +152,8 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
     config["html"]["extra_footer"] = f"<p>{provenance(root)}</p>"
     if profile:
         config["title"] += f" ({profile} profile)"
+        # what was executed here may hold warnings and progress bars of people's own networks
+        config.setdefault("execute", {})["stderr_output"] = "show"
     (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
     for name, source in chapters(root).items():
         executed = root / "_build" / (profile or "") / source.name
@@ -194,6 +197,7 @@ def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
             [*jupyter_book, "build", *options, "--path-output", work, str(out / "src")],
             capture_output=True,
             text=True,
+            env={**os.environ, "PYTHONPATH": str(root)},  # the API pages import lib
         )
         if done.returncode:
             raise BuildError(

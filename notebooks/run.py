@@ -11,7 +11,8 @@
     python notebooks/run.py --refresh
         rewrite the stored outputs of notebooks/ (quick) or book/ (paper)
 
-Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs.
+Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs. A value is
+a number, True, False, None, a list of these, or else the text as it stands: no value is ever run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import argparse
 import ast
 import json
 import os
+import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -114,12 +117,52 @@ def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
 
 
 def value_of(text: str):
-    """`3`, `None`, `True` and `[1, 2]` are Python's values; all else is text, without quotes."""
+    """`3`, `None`, `True` and `[1, 2]` are Python's values; all else is text, without quotes.
+
+    The texts of a list need none: `[saliency, rectgrad]`.
+    """
+    value = {"null": None, "true": True, "false": False}.get(text, text)
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {"null": None, "true": True, "false": False}.get(text, text)
-    return list(value) if isinstance(value, tuple) else value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if text.startswith("[") and text.endswith("]"):
+            value = listed(text)
+    value = list(value) if isinstance(value, tuple) else value
+    items = value if isinstance(value, list) else [value]
+    is_plain = all(item is None or isinstance(item, (bool, int, float, str)) for item in items)
+    return value if is_plain else text
+
+
+def listed(text: str):
+    """A list whose texts have no quotes, by the rules of YAML; the text itself if it is none."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
+def parted(text: str) -> list[str]:
+    """The `name=value` texts of one text, parted at spaces as a shell would, quotes and all.
+
+    What follows a space without a name of its own belongs to the value before it, so that
+    `dataset=imagefolder:/data/my birds images=50` are two parameters.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise RunError(
+            f"the parameters {text} have a quotation mark or backslash that nothing follows; put "
+            "the whole name=value that has one into quotation marks of the other kind."
+        ) from None
+    texts: list[str] = []
+    for word in words:
+        if texts and not re.match(r"[^\W\d]\w*=", word):
+            texts[-1] += f" {word}"
+        else:
+            texts.append(word)
+    return texts
 
 
 def assigned(texts: list[str]) -> dict:
@@ -151,7 +194,7 @@ def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> d
                 raise RunError(
                     f"{name} has no parameter {parameter!r}; accepted are {', '.join(known)}."
                 )
-            if isinstance(known[parameter], (bool, int, float)) and isinstance(value, str):
+            if isinstance(known[parameter], (bool, int, float)) and isinstance(value, (str, list)):
                 raise RunError(
                     f"{name}: {parameter} is of type {type(known[parameter]).__name__} "
                     f"(its default is {known[parameter]!r}), which {value!r} is not."
@@ -180,18 +223,42 @@ def use_this_python(root: Path = ROOT) -> None:
         )
 
 
-def complaint(notebook) -> str | None:
-    """What a stored notebook must not hold: an error, or anything on stderr.
+def complaint(notebook, *, stored: bool = True) -> str | None:
+    """What a notebook must not hold: an error, also where papermill lets it pass.
 
-    Also where papermill lets it pass.
+    And, if it is `stored`, anything on stderr.
     """
     for n, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output["output_type"] == "error":
-                return f"cell {n} ends in {output['ename']}: {output['evalue']}"
-            if output.get("name") == "stderr":
+                return f"cell {n} ends in {output['ename']}: {one_line(output['evalue'])}"
+            if stored and output.get("name") == "stderr":
                 return f"cell {n} writes to stderr: {output['text'].strip().splitlines()[-1]}"
     return None
+
+
+def asides(notebook, most: int = 5) -> list[str]:
+    """What cells wrote to stderr, at most so many lines of each: warnings, downloads, progress.
+
+    Of a bar that overwrites itself the last state, of a warning not the line that it quotes.
+    """
+    told = []
+    for n, cell in enumerate(notebook.cells):
+        written = "".join(
+            output["text"] for output in cell.get("outputs", []) if output.get("name") == "stderr"
+        )
+        states = [line.rstrip().rpartition("\r")[2] for line in written.split("\n")]
+        lines = [line for line in states if line.strip() and not line.startswith("  ")]
+        told += [f"cell {n}: {line}" for line in lines[:most]]
+        if len(lines) > most:
+            told.append(f"cell {n}: and {len(lines) - most} more lines")
+    return told
+
+
+def one_line(text: str, most: int = 500) -> str:
+    """A message on one line, its end left out where it is very long."""
+    words = " ".join(str(text).split())
+    return words if len(words) <= most else f"{words[:most]}…"
 
 
 def tidy(notebook, source, label: str) -> None:
@@ -258,9 +325,15 @@ def annotate(notebook, note: str, kind: str = "note") -> None:
         first.source = f"{title}\n\n```{{{kind}}}\n{note}\n```\n\n{rest.lstrip()}".rstrip()
 
 
+def as_code(text: str) -> str:
+    """Text as code in Markdown, whatever it holds: between more backticks than it has in a row."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
+
+
 def run_note(profile: str, by_hand: dict) -> str:
     """What the reader of a chapter executed here should know."""
-    values = ", ".join(f"`{name} = {value!r}`" for name, value in by_hand.items())
+    values = ", ".join(as_code(f"{name} = {value!r}") for name, value in by_hand.items())
     how = f"{profile} profile with {values}" if values else f"{profile} profile"
     return (
         f"**Executed here, at the {how}.** "
@@ -298,13 +371,15 @@ def networks_behind(values: dict, root: Path = ROOT) -> dict[str, str]:
     }
 
 
-def execute(notebook: Path, values: dict, failed: Path):
+def execute(notebook: Path, values: dict, failed: Path, *, stored: bool = False):
     """Run one chapter; returns it executed.
 
-    Where it fails, the notebook stays at `failed` for a look.
+    Where it fails, by an exception or, if it is to be `stored`, by anything on stderr, the notebook
+    stays at `failed` for a look.
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     failed.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -320,9 +395,14 @@ def execute(notebook: Path, values: dict, failed: Path):
             extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as error:
-        raise RunError(f"{error.ename}: {error.evalue} ({failed} shows where)") from None
+        raise RunError(f"{error.ename}: {one_line(error.evalue)} ({failed} shows where)") from None
+    except DeadKernelError:
+        raise RunError(
+            "its kernel died, as kernels do when memory runs out; give fewer or smaller pictures, "
+            "or a smaller batch_size."
+        ) from None
     executed = nbformat.read(failed, as_version=4)
-    if wrong := complaint(executed):
+    if wrong := complaint(executed, stored=stored):
         raise RunError(f"{wrong} ({failed} shows where)")
     failed.unlink()
     return executed
@@ -357,11 +437,13 @@ def run(
     for name, values in plans.items():
         notebook, start = chapters(root)[name], time.perf_counter()
         try:
-            executed = execute(notebook, values, scratch / f"{name}.failed.ipynb")
+            executed = execute(notebook, values, scratch / f"{name}.failed.ipynb", stored=refresh)
         except RunError as error:
             failures += 1
             print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
             continue
+        for aside in asides(executed):
+            print(f"{name}: {aside}", file=sys.stderr, flush=True)
         tidy(
             executed,
             nbformat.read(notebook, as_version=4),
@@ -407,6 +489,12 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         help="set a parameter; may be repeated",
     )
     parser.add_argument(
+        "--parameters",
+        default="",
+        metavar="TEXT",
+        help="several parameters in one text, parted at spaces; quotes keep a value together",
+    )
+    parser.add_argument(
         "--out", type=Path, help="folder for the executed chapters (default _build/<profile>)"
     )
     parser.add_argument(
@@ -419,7 +507,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         failures = run(
             chosen.chapter,
             chosen.profile,
-            assigned(chosen.parameter),
+            assigned([*parted(chosen.parameters), *chosen.parameter]),
             out=chosen.out,
             refresh=chosen.refresh,
             root=root,

@@ -13,11 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from study.account import claims, plan, scoreboard
-from study.experiments import deletion
-from study.store import cells
-from study.subjects import networks, shapes10, sources
-
 CLASSES = 4
 
 
@@ -288,6 +283,11 @@ def small(classes: int) -> nn.Module:
 
 def paths(patch, folder):
     """Weights, cells and cache under `folder`; small networks under the names of the real ones."""
+    # here, so that the tests of the kernels need nothing of study
+    from study.account import claims, scoreboard
+    from study.store import cells
+    from study.subjects import networks, sources
+
     for module, name, value in (
         (networks, "WEIGHTS", "weights"),
         (cells, "RESULTS", "results"),
@@ -303,6 +303,9 @@ def paths(patch, folder):
 
 def small_plan(patch):
     """Two networks and few pictures instead of the plan of the paper."""
+    from study.account import claims, plan, scoreboard
+    from study.experiments import deletion
+    from study.subjects import shapes10, sources
     from study.subjects.training import Protocol
 
     drawn = {
@@ -335,6 +338,8 @@ def small_plan(patch):
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The folder of a finished run, one for all files; never to be changed: see `run_copy`."""
+    from study.account import plan
+
     folder, threads = tmp_path_factory.mktemp("run"), torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         paths(patch, folder)

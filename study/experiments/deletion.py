@@ -40,8 +40,9 @@ BFLOAT16 = {("imagenette", "resnet18"), ("imagenette", "efficientnet_lite0")}
 
 def predictions(studied: Subject, batch_size: int = 256) -> Tensor:
     """Predicted class of every picture, int64 [N]."""
-    with torch.no_grad():
-        return studied.over_batches(lambda images: studied.model(images).argmax(1), batch_size)
+    return studied.over_batches(
+        lambda images: attribution.logits(studied.model, images).argmax(1), batch_size
+    )
 
 
 @experiment("correct", tolerance=0.01, sample="pictures", returns=itemgetter("correct"))
@@ -98,7 +99,8 @@ def refreshed(studied: Subject, batch_size: int = 128) -> Subject:
     They are averaged over the training split.
     """
     training = studied._replace(
-        model=copy.deepcopy(studied.model), pictures=sources.load(studied.pictures.name, "train")
+        model=copy.deepcopy(studied.model),
+        pictures=sources.load(studied.pictures.name, "train", size=studied.pictures.size),
     )
     order = torch.randperm(len(training.pictures), generator=torch.Generator().manual_seed(0))
     batches = (

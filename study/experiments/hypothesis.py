@@ -241,8 +241,7 @@ def rivals(
     path, turns = [], []
     generator = torch.Generator().manual_seed(seed)
     for place, images in studied.batches(batch_size):
-        with torch.no_grad():
-            target = studied.model(images).argmax(1)
+        target = attribution.logits(studied.model, images).argmax(1)
         along = [
             _score_and_gradient(studied.model, images * k / steps, target) for k in range(steps + 1)
         ]
@@ -258,8 +257,7 @@ def rivals(
             noisy = images + level * reach * noise
             _, turned = _score_and_gradient(studied.model, noisy, target)
             cosine = F.cosine_similarity(gradient.flatten(1), turned.flatten(1))
-            with torch.no_grad():
-                same = studied.model(noisy).argmax(1) == target
+            same = attribution.logits(studied.model, noisy).argmax(1) == target
             turns += picture_rows(place, {"level": level}, cosine=cosine, same=same)
     return pd.DataFrame(path), pd.DataFrame(turns)
 

@@ -220,8 +220,8 @@ def _attacks(studied: Subject, eps: float, batch_size: int) -> list[tuple[Tensor
     made = []
     for _, images in studied.batches(batch_size):
         attacked = fgsm(model, images, eps, model.black, model.white)
-        with torch.no_grad():
-            made.append((attacked, model(images).argmax(1) != model(attacked).argmax(1)))
+        before, after = (attribution.logits(model, x).argmax(1) for x in (images, attacked))
+        made.append((attacked, before != after))
     return made
 
 
@@ -260,8 +260,7 @@ def second_class(
     """
     rows = []
     for place, images in studied.batches(batch_size):
-        with torch.no_grad():
-            two = studied.model(images).topk(2).indices
+        two = attribution.logits(studied.model, images).topk(2).indices
         for method in methods:
             first, second = (
                 _summed(studied, method, images, two[:, k].contiguous()) for k in (0, 1)
@@ -387,8 +386,7 @@ def _sanity_maps(studied: Subject, model, method: str, target_of, batch_size: in
     """Maps by the weights of `model`, for the class that `target_of`, or else it, predicts."""
 
     def maps_of(images):
-        with torch.no_grad():
-            target = (target_of or model)(images).argmax(1)
+        target = attribution.logits(target_of or model, images).argmax(1)
         return channel_sums(studied._replace(model=model), method, images, target)
 
     return studied.over_batches(maps_of, batch_size)

@@ -194,20 +194,32 @@ def _device() -> str:
 
 @lru_cache(maxsize=2)
 def _studied(
-    dataset: str, model: str, weights: str, count: int | None, stored: bool
+    dataset: str, model: str, weights: str, count: int | None, size: int | None, stored: bool
 ) -> dict[str, Subject]:
     """Network and pictures of both splits; a worker reads them once."""
     return {
-        split: subject(dataset, model, weights, split=split, count=count, stored=stored)
+        split: subject(dataset, model, weights, split=split, count=count, size=size, stored=stored)
         for split in ("train", "test")
     }
 
 
+def _study(p: dict) -> tuple:
+    """What names network and pictures in the parameters of a cell."""
+    return p["dataset"], p["model"], p["weights"], p["count"], p.get("size")
+
+
 @lru_cache(maxsize=2)
 def _places(
-    dataset: str, model: str, weights: str, count: int | None, stored: bool, method: str, split: str
+    dataset: str,
+    model: str,
+    weights: str,
+    count: int | None,
+    size: int | None,
+    stored: bool,
+    method: str,
+    split: str,
 ) -> Tensor:
-    return ranks(_studied(dataset, model, weights, count, stored)[split], method)
+    return ranks(_studied(dataset, model, weights, count, size, stored)[split], method)
 
 
 def retrain(p: dict, stored_ranks: bool = True) -> dict:
@@ -218,7 +230,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     training set; under `HOLES` all others are white. Beside the rows, "correct" keeps which test
     pictures were right, for resampling.
     """
-    study = p["dataset"], p["model"], p["weights"], p["count"], stored_ranks
+    study = *_study(p), stored_ranks
     both = _studied(*study)
     _check_unchanged(p, both)
     pictures = {split: studied.pictures for split, studied in both.items()}
@@ -281,7 +293,7 @@ def _occluded_inputs(
 
     def shown(index):
         if p["mode"] == HOLES:
-            white = torch.full((), network.white, device=_device())
+            white = torch.as_tensor(network.white, dtype=torch.float32, device=_device())
             left = white.expand(len(index), *images.shape[1:])
         else:
             left = to_range(images[index], network)
@@ -329,6 +341,7 @@ def plan(
     seeds: Sequence[int] = (1,),
     protocol: Protocol = SHORT,
     count: int | None = None,
+    size: int | None = None,
 ) -> list[Cell]:
     """One cell a seed without occlusion, then one for every method, mode and fraction, seed by
     seed.
@@ -345,7 +358,7 @@ def plan(
             f"seed {taken} is that of the explained network {model} {tag}, whose first weights it "
             "would share; give others."
         )
-    both = _studied(dataset, model, tag, count, False)
+    both = _studied(dataset, model, tag, count, size, False)
     common = {
         "dataset": dataset,
         "count": count,
@@ -355,6 +368,8 @@ def plan(
         "weights": tag,
         "weights_hash": networks.fingerprint(both["train"].model),
     }
+    if size is not None:
+        common["size"] = size  # pictures of their own size have no such key
     kinds = [("none", "none", 0.0), *product(methods, modes, fractions)]
     return [
         _cell(common, method, mode, fraction, replace(protocol, seed=seed))
@@ -435,7 +450,7 @@ def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
     wanted = {}
     for cell in cells:
         p = cell.parameters
-        study = p["dataset"], p["model"], p["weights"], p["count"]
+        study = _study(p)
         wanted[study, p["method"]] = None
     for study, method in wanted:
         if method not in ("none", "random"):

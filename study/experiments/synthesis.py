@@ -29,6 +29,7 @@ from study.store import cells, stamps
 from study.store.experiment import experiment, unpacked
 from study.store.experiment import whole as whole_content
 from study.subjects import networks, sources
+from study.subjects.pictures import to_range
 from study.subjects.subject import Subject, batch_size, check_count, subject
 
 NETWORK = attribution.METHODS | crosses.NEW  # methods that look at a network
@@ -114,6 +115,7 @@ def study(
     count: int | None = None,
     few: int | None = None,
     held_out: bool = False,
+    size: int | None = None,
     stored: bool = False,
 ) -> Study:
     """The pictures of a study, `count` of the test split drawn at random, the same ones each time;
@@ -123,19 +125,19 @@ def study(
     """
     check_count("images", count)
     check_count("few", few)
-    every = subject(dataset, model, weights, stored=stored)
+    every = subject(dataset, model, weights, size=size, stored=stored)
     total = len(every.pictures)
-    size = total if count is None else min(count, total)
-    if held_out and 2 * size > total:
+    number = total if count is None else min(count, total)
+    if held_out and 2 * number > total:
         raise ValueError(
-            f"{every.title}: {size} pictures leave too few to hold out as many; give at most "
+            f"{every.title}: {number} pictures leave too few to hold out as many; give at most "
             f"{total // 2}."
         )
-    index = sources.drawn(total, size, skip=size * held_out)
+    index = sources.drawn(total, number, skip=number * held_out)
     whole = every.take(index)
     twin = None
     if weights == "auto" and networks.card(model, f"{dataset}+patch"):
-        twin = subject(f"{dataset}+patch", model, stored=stored).take(index)
+        twin = subject(f"{dataset}+patch", model, size=size, stored=stored).take(index)
     return Study(whole, whole.sample(few), twin, _masked(whole, dataset, model), index)
 
 
@@ -182,8 +184,7 @@ def _both_reductions(studied: Subject, name: str, target_of) -> Tensor:
     entry = NETWORK[name]
 
     def both(images):
-        with torch.no_grad():
-            target = target_of(images.clone()).argmax(1)
+        target = attribution.logits(target_of, images).argmax(1)
         attributions = entry.function(studied.model, images, target)
         return torch.stack(
             [attribution.to_map(attributions, entry.reduce[paper]) for paper in ("sign", "noise")],
@@ -602,7 +603,7 @@ def shifted(
 def _mean_colour_areas(studied: Subject, sign_maps: Tensor, fill: Tensor) -> Tensor:
     """Areas under allegiance, [N], when the pixels that the maps rank highest take the colour
     `fill` [C,1,1], in bytes."""
-    to_fill = sources.to_range(fill[None], studied.model)[0, :, 0, 0]
+    to_fill = to_range(fill[None], studied.model)[0, :, 0, 0]
     kept = [
         metrics.allegiance(studied.model, images, sign_maps[place], fill=to_fill)
         for place, images in studied.batches(500)
@@ -612,7 +613,8 @@ def _mean_colour_areas(studied: Subject, sign_maps: Tensor, fill: Tensor) -> Ten
 
 def witness(this: Study, model: str) -> Subject:
     """Another network, trained on the same data, with the study's pictures."""
-    other = subject(this.whole.pictures.name, model)
+    pictures = this.whole.pictures
+    other = subject(pictures.name, model, size=pictures.size)
     return other.take(this.index)
 
 
@@ -634,9 +636,7 @@ def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
     """
 
     def seen(images):
-        parts = [
-            features(witness, sources.to_range(part, witness.model)) for part in images.split(500)
-        ]
+        parts = [features(witness, to_range(part, witness.model)) for part in images.split(500)]
         return normalize(torch.cat(parts), dim=1)
 
     known = seen(known)

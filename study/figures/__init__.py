@@ -67,12 +67,14 @@ from .style import (
     short,
     signed,
     style,
+    verbatim,
 )
 from .tables import (
     NOTHING,
     beside_table,
     claims,
     effects_table,
+    escaped,
     lines,
     sections,
     table,

@@ -23,7 +23,18 @@ from study.experiments.deletion import MATCHED
 from study.experiments.synthesis import METRICS, SHUFFLED
 
 from .pictures import draw_picture
-from .style import COLOURS, DASHES, GROUPS, HIGHLIGHTED, LABELS, REGIONS, colour, ordered, short
+from .style import (
+    COLOURS,
+    DASHES,
+    GROUPS,
+    HIGHLIGHTED,
+    LABELS,
+    REGIONS,
+    colour,
+    ordered,
+    short,
+    verbatim,
+)
 
 
 def learning_curves(cards: dict[str, dict]) -> Figure:
@@ -34,7 +45,10 @@ def learning_curves(cards: dict[str, dict]) -> Figure:
     for shade, (title, card) in zip(palette, cards.items(), strict=False):
         rows = card["epochs"]
         axis.plot(
-            [r["epoch"] for r in rows], [r["accuracy"] for r in rows], color=shade, label=title
+            [r["epoch"] for r in rows],
+            [r["accuracy"] for r in rows],
+            color=shade,
+            label=verbatim(title),
         )
         axis.plot(rows[-1]["epoch"], card["test_accuracy"], "o", color=shade)
     axis.plot([], [], "o", color="#7f7f7f", label="test split, after the last epoch")
@@ -143,7 +157,7 @@ def histogram(
             element="step",
             fill=len(values) == 1,
             color=shade,
-            label=title,
+            label=verbatim(title),
             ax=axis,
         )
     if line is not None:
@@ -201,7 +215,7 @@ def curves(
                 )
             if zero:
                 axis.axhline(0, color="#333333", linewidth=0.8)
-            axis.set_title(f"{title}\n{fill} deletion")
+            axis.set_title(f"{verbatim(title)}\n{fill} deletion")
             axis.legend(loc="best")
         axes[row, 0].set_ylabel(ylabel)
     for axis in axes[-1]:
@@ -245,7 +259,7 @@ def sweep(
                 )
             if zero:
                 axis.axhline(0, color="#333333", linewidth=0.8)
-            axis.set_title(f"{title}\ntowards {fill}")
+            axis.set_title(f"{verbatim(title)}\ntowards {fill}")
             axis.set_xscale("log")
             axis.set_xticks(list(part["strength"]), [f"{s:g}" for s in part["strength"]])
             axis.minorticks_off()
@@ -273,7 +287,7 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
             axis, lookup[winner.numpy()], f"{title}\n{classes[predicted]}: {share:.0%} of pixels"
         )
     handles = [
-        matplotlib.patches.Patch(color=palette[predicted], label=classes[predicted]),
+        matplotlib.patches.Patch(color=palette[predicted], label=verbatim(classes[predicted])),
         matplotlib.patches.Patch(color="#a0a0a0", label="another class, a shade of grey each"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
@@ -301,7 +315,7 @@ def kept_curves(found: dict[str, dict], kept: dict[str, pd.DataFrame]) -> Figure
                 axis.axvline(
                     shares[shares["map"] == name]["mean"].item(), color=COLOURS[name], linewidth=1
                 )
-            axis.set_title(f"{title}\n{fill} deletion")
+            axis.set_title(f"{verbatim(title)}\n{fill} deletion")
             # opaque: the upright lines pass behind it
             axis.legend(frameon=True, framealpha=1, edgecolor="none")
         axes[row, 0].set_ylabel("allegiance")
@@ -396,7 +410,7 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
             err_kws={"linewidth": 1},
         )
         axis.set(
-            title=title.replace(", ", ",\n"),
+            title=verbatim(title).replace(", ", ",\n"),
             xlabel="convolution",
             ylabel="share of units that fire",
         )
@@ -524,9 +538,11 @@ def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
     palette = sns.color_palette("colorblind")
     for shade, (title, table) in zip(palette, layers.items(), strict=False):
         silent = table.groupby("layer")["silent"].mean()
-        axes[0].plot(silent.index, silent, marker="o", markersize=3, color=shade, label=title)
+        axes[0].plot(
+            silent.index, silent, marker="o", markersize=3, color=shade, label=verbatim(title)
+        )
         positive = table.groupby("q")["positive"].mean()
-        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=shade, label=title)
+        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=shade)
         negative = (table.set_index("q")["tau"] < 0).groupby(level="q").mean()
         axes[1].plot(
             negative.index, negative, marker="o", markersize=3, color=shade, linestyle="--"
@@ -575,7 +591,7 @@ def growth(tables: dict[str, pd.DataFrame]) -> Figure:
             )
         axis.axhline(1, color="#333333", linewidth=0.8)
         axis.set(
-            title=title,
+            title=verbatim(title),
             xlabel="layer (0 is the input)",
             ylabel="background over object",
             yscale="log",
@@ -1025,11 +1041,11 @@ def shock(table: pd.DataFrame) -> Figure:
     axes[1].axhline(0, color="#999999", linestyle=":")
     axes[1].set(xlabel="share of pixels removed", ylabel="farther from the training pictures")
     axes[2].errorbar(
-        table["fraction"],
-        table["farther"],
+        table["fraction"].to_numpy(),
+        table["farther"].to_numpy(),
         yerr=[
-            (table["farther"] - table["low"]).clip(lower=0),
-            (table["high"] - table["farther"]).clip(lower=0),
+            (table["farther"] - table["low"]).clip(lower=0).to_numpy(),
+            (table["high"] - table["farther"]).clip(lower=0).to_numpy(),
         ],
         marker="o",
         color="#333333",

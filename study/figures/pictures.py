@@ -14,8 +14,10 @@ from torch import Tensor
 from lib.attribution import normalize
 from lib.attribution.crosses import label
 from study.experiments import retraining
-from study.subjects.sources import Dataset
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject
+
+from .style import verbatim
 
 
 def draw_picture(axis, image, title: str = "", **options) -> None:
@@ -28,7 +30,7 @@ def draw_picture(axis, image, title: str = "", **options) -> None:
     for side in axis.spines.values():
         side.set_visible(False)
     if title:
-        axis.set_title(title)
+        axis.set_title(verbatim(title))
 
 
 def as_rgb(images: Tensor) -> np.ndarray:
@@ -55,7 +57,7 @@ def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
                 draw_picture(axis, shown[column])
             else:
                 axis.axis("off")
-        axes[k, 0].set_ylabel(name.split("/")[-1], rotation=0, ha="right", va="center")
+        axes[k, 0].set_ylabel(verbatim(name.split("/")[-1]), rotation=0, ha="right", va="center")
     return figure
 
 
@@ -79,7 +81,7 @@ def gallery(
     for row, place in enumerate(places.tolist()):
         draw_picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
         axes[row, 0].set_ylabel(
-            class_name(who.pictures, place), rotation=0, ha="right", va="center"
+            verbatim(class_name(who.pictures, place)), rotation=0, ha="right", va="center"
         )
     for column, (name, values) in enumerate(maps.items(), 1):
         if values.shape[-1] > 128:
@@ -176,7 +178,7 @@ def map_grid(
     for row, picture in enumerate(shown):
         draw_picture(axes[row, 0], picture, "Picture" if row == 0 else "")
         if rows:
-            axes[row, 0].set_ylabel(rows[row], rotation=0, ha="right", va="center")
+            axes[row, 0].set_ylabel(verbatim(rows[row]), rotation=0, ha="right", va="center")
         if frames:
             draw_frame(axes[row, 0], frames[row])
         for axis, (title, values) in zip(axes[row, 1:], maps.items(), strict=True):

@@ -19,7 +19,7 @@ from lib.attribution import crosses
 from lib.attribution.crosses import label
 from study.experiments.cleanliness import THRESHOLDED
 from study.experiments.synthesis import METRICS
-from study.store import results
+from study.store import cells
 
 # Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole
 # book
@@ -66,11 +66,22 @@ def style() -> None:
     )
 
 
+def verbatim(name: str) -> str:
+    """A name that people gave, for matplotlib to show letter by letter.
+
+    Between two dollars it would read a formula, and a leading underscore keeps a name out of a
+    legend.
+    """
+    shown = str(name).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
 def signed(figure: Figure, text: str, profile: str) -> Figure:
     """The figure with its provenance line, below everything else."""
-    provenance = f"{text} · {profile} profile · commit {results.commit().rstrip('+')}"
+    provenance = f"{text} · {profile} profile · commit {cells.commit().rstrip('+')}"
     width = max(60, int(17 * figure.get_figwidth()))  # 17 letters an inch
-    figure.supxlabel(textwrap.fill(provenance, width), fontsize=7, color="#767676")
+    shown = verbatim(textwrap.fill(provenance, width))
+    figure.supxlabel(shown, fontsize=7, color="#767676")
     return figure
 
 

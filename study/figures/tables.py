@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 from IPython.display import Markdown
 
@@ -9,10 +11,23 @@ from study.account import published
 
 from .style import give_or_take, interval
 
+# what Markdown would read in a name: marks wherever they stand; an asterisk or underscore where it
+# could begin or end an emphasis; a less-than sign where it could open a tag; an entity; a backslash
+# before any of these
+_READ = re.compile(
+    r"[`$|\[\]{}~]|\*(?!\s)|(?<=\S)\*|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])"
+    r"|&(?=#?\w+;)|\\(?=[^\w\s]|$)"
+)
+
+
+def escaped(name) -> str:
+    """A name that people gave to a file, class or network, for Markdown to show as it stands."""
+    return _READ.sub(r"\\\g<0>", " ".join(str(name).splitlines()))
+
 
 def _cell(value) -> str:
-    """A value as the text of a cell: a bar in it must not end the cell."""
-    return "" if pd.isna(value) else str(value).replace("|", "\\|")
+    """A value as the text of a cell."""
+    return "" if pd.isna(value) else escaped(value)
 
 
 def table(frame: pd.DataFrame, **formats: str) -> Markdown:
@@ -35,7 +50,7 @@ def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
     where there is none."""
     if not frames:
         return Markdown(NOTHING)
-    heads = {name: f"**{name}**\n\n" if len(frames) > 1 else "" for name in frames}
+    heads = {name: f"**{escaped(name)}**\n\n" if len(frames) > 1 else "" for name in frames}
     return Markdown("\n\n".join(heads[name] + table(frame).data for name, frame in frames.items()))
 
 

@@ -92,7 +92,7 @@ def read(path: Path, set_aside: bool = False) -> dict | None:
     `set_aside` renames a damaged one to *.damaged.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf8"))
         digest = content.pop("digest")
         if digest == _digest(content):
             return content
@@ -110,7 +110,7 @@ def write(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w") as file:
+        with part.open("w", encoding="utf8") as file:
             json.dump({**content, "digest": _digest(content)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())

@@ -33,13 +33,13 @@ def path() -> Path:
 
 def read() -> dict[str, dict]:
     """Kind -> its stamp; {} where there is none yet."""
-    return json.loads(path().read_text()) if path().is_file() else {}
+    return json.loads(path().read_text(encoding="utf8")) if path().is_file() else {}
 
 
 def write(kind: str, stamp: dict) -> None:
     """Stamp a kind anew."""
     stamps = {**read(), kind: stamp}
-    path().write_text(json.dumps(dict(sorted(stamps.items())), indent=1) + "\n")
+    path().write_text(json.dumps(dict(sorted(stamps.items())), indent=1) + "\n", encoding="utf8")
 
 
 @lru_cache
@@ -97,7 +97,9 @@ def _module(name: str) -> _Module | None:
     base = ROOT.joinpath(*name.split("."))
     for file in (base / "__init__.py", base.with_suffix(".py")):
         if name.split(".")[0] in ("lib", "study") and file.is_file():
-            return _Module(name, ast.parse(file.read_text()), file.name == "__init__.py")
+            return _Module(
+                name, ast.parse(file.read_text(encoding="utf8")), file.name == "__init__.py"
+            )
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import torch
 from PIL import Image
 
 from study.subjects import plain_pickle, sources
-from study.subjects.sources import CIFAR10_CLASSES, DataError, Dataset
+from study.subjects.folders import visible
+from study.subjects.pictures import DataError, Dataset, read_image, stack
+from study.subjects.sources import CIFAR10_CLASSES
 
 BINARY, PYTHON, FOLDERS = "cifar-10-batches-bin", "cifar-10-batches-py", "cifar10"
 _BATCHES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}
@@ -36,6 +39,52 @@ def load(split: str, size: int | None = None) -> Dataset:
                 source = f"{sources.base_name(base)}/{layout}"
                 return read(base / layout, split, size, source)
     return _read_python(_download(), split, size, "torchvision download")
+
+
+def masked(split: str, size: int | None) -> Dataset:
+    """The 204 CIFAR-10 training pictures of paper Noise with their object masks (section 3.2)."""
+    folder, source = sources.locate("cifar10_masks", "{images,masks}/<class>_<n>.png")
+    files = [file for file in visible(folder / "images") if file.suffix == ".png"]
+    strange = [f for f in files if f.name.split("_")[0] not in CIFAR10_CLASSES]
+    if strange or not files:
+        fault = (
+            f"{strange[0]} names no class" if strange else f"{folder / 'images'} holds no picture"
+        )
+        raise DataError(
+            f"{fault}; cifar10_masks holds pictures named <class>_<n>.png of "
+            f"{', '.join(CIFAR10_CLASSES)}."
+        )
+    labels = torch.tensor([CIFAR10_CLASSES.index(f.name.split("_")[0]) for f in files])
+    images = stack([read_image(f, size) for f in files])
+    masks = stack([read_image(folder / "masks" / f.name, size) for f in files])
+    objects = masks.float().mean(1) > 127
+    return Dataset("cifar10_masks", split, images, labels, CIFAR10_CLASSES, source, objects)
+
+
+def rest(split: str, size: int | None) -> Dataset:
+    """CIFAR-10 whose training split lacks the 204 masked pictures, found by nearest neighbour.
+
+    It is the mask experiments' control.
+    """
+    data = replace(load(split, size), name="cifar10_rest")
+    if split == "test":
+        return data
+    masked = sources.load("cifar10_masks").images
+    # found as they are, not stretched
+    originals = data.images if size is None else load(split, None).images
+    stays = torch.ones(len(data), dtype=torch.bool)
+    stays[_nearest(masked, originals)] = False
+    return data.take(stays)
+
+
+def _nearest(images: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+    """For each of the pictures, the place of the one of least Euclidean distance `among` others.
+
+    uint8 [N,3,H,W] and [M,3,H,W] to [N].
+    """
+    points = images.flatten(1).float()
+    distances = [torch.cdist(points, part.flatten(1).float()) for part in among.split(5000)]
+    return torch.cat(distances, 1).argmin(1)
 
 
 def _read_folders(folder: Path, split: str, size: int | None, source: str) -> Dataset:

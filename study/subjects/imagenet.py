@@ -8,22 +8,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
-from study.subjects.sources import (
-    FIGURES,
-    PICTURES,
-    ROOT,
-    DataError,
-    Dataset,
-    find,
-    locate,
-    read_folder,
-    read_image,
-    stack,
-)
+from study.paths import ROOT
+from study.subjects.folders import PICTURES, visible
+from study.subjects.pictures import DataError, Dataset, centre_crop, read_image, stack
+from study.subjects.sources import FIGURES, find, locate, read_folder
 
 
 @cache
@@ -41,23 +31,10 @@ def _cut(
     return Dataset(name, split, images, torch.tensor(labels), classes(), source)
 
 
-def centre_crop(picture: np.ndarray, size: int) -> np.ndarray:
-    """The middle of a picture as ImageNet is evaluated.
-
-    The shorter side is scaled to 256/224 of `size`, then size x size cut out.
-    """
-    height, width = picture.shape[:2]
-    scale = round(size * 256 / 224) / min(height, width)
-    height, width = max(round(height * scale), size), max(round(width * scale), size)
-    top, left = (height - size) // 2, (width - size) // 2
-    scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(scaled)[top : top + size, left : left + size]
-
-
 def _samples(split: str, size: int) -> Dataset:
     """200 pictures of ImageNet, one of every fifth class; a file's name begins with its class."""
     folder, source = locate("imagenet_samples", "<class index>_<wnid>_<name>.jpg")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
+    files = [f for f in visible(folder) if f.suffix.lower() in PICTURES]
     numbers = [f.name.split("_")[0] for f in files]
     strange = [
         f for f, n in zip(files, numbers, strict=True) if not (n.isdecimal() and int(n) < 1000)
@@ -81,7 +58,8 @@ def _rectgrad(split: str, size: int) -> Dataset:
     folder, source = locate("rectgrad_samples", f"{{{','.join(FIGURES)}}}/<n>.jpg")
     files = []
     for part in FIGURES if split == "test" else (split,):
-        pictures = sorted(f for f in (folder / part).glob("*") if f.suffix.lower() in PICTURES)
+        found = visible(folder / part) if (folder / part).is_dir() else []
+        pictures = [f for f in found if f.suffix.lower() in PICTURES]
         if not pictures:
             raise DataError(
                 f"{folder / part} holds no picture; rectgrad_samples has the sub-folders "

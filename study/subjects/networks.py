@@ -1,27 +1,28 @@
 """The networks: built by name, with weights checked before they are used.
 
 Every model is an `nn.Module` in eval mode with three attributes: `black` and `white`, the values of
-a black and a white pixel in its own input range, and `classes`, the names of its outputs (None
-where nobody said).
+a black and a white pixel in its own input range (a number, or one value a channel [C,1,1]), and
+`classes`, the names of its outputs (None where nobody said).
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
+import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from study.paths import ROOT
-from study.subjects import pretrained
+from study.subjects import checkpoints, pretrained
 from study.subjects.pretrained import ModelError, Normalized
 
 WEIGHTS = ROOT / "data" / "weights"
@@ -177,39 +178,49 @@ def weights_path(name: str, weights: str) -> Path:
     The tag `cifar10` is data/weights/<name>-cifar10.safetensors.
     """
     path = _weights_file(name, weights)
-    if not path.is_file():
-        tags = sorted(
-            f.stem.removeprefix(f"{name}-") for f in WEIGHTS.glob(f"{name}-*.safetensors")
-        )
-        raise ModelError(
-            f"no weights {weights!r} for {name}: {path} is not there; accepted are "
-            f"{', '.join([*tags, 'a path to .safetensors, .pt or .pth'])}."
-        )
-    return path
-
-
-def _weights_file(name: str, weights: str) -> Path:
-    path = Path(str(weights)).expanduser()
-    if path.suffix in (".safetensors", ".pt", ".pth"):
+    if path and path.is_file():
         return path
-    return WEIGHTS / f"{name}-{weights}.safetensors"
+    tags = sorted(f.stem.removeprefix(f"{name}-") for f in WEIGHTS.glob(f"{name}-*.safetensors"))
+    fault = f"{path} is not there" if path else "it is neither a tag nor a path that ends so"
+    accepted = [
+        *tags,
+        f"a path to {', '.join(checkpoints.ENDINGS[:-1])} or {checkpoints.ENDINGS[-1]}",
+    ]
+    raise ModelError(
+        f"no weights {weights!r} for {name}: {fault}; accepted are {', '.join(accepted)}."
+    )
+
+
+def _weights_file(name: str, weights: str) -> Path | None:
+    """The file that is meant, there or not; None for what is neither a tag nor weights' file."""
+    path = Path(str(weights)).expanduser()
+    if path.suffix.lower() in checkpoints.ENDINGS:
+        return path
+    file = f"{name}-{weights}.safetensors"
+    is_name = Path(file).name == file and len(file) < 200  # no tag leads out of the folder
+    return WEIGHTS / file if is_name else None
 
 
 def card(name: str, weights: str) -> dict:
     """What is known of committed weights; {} without a card.
 
     A card has data, classes, protocol, seed, epochs, accuracies, commit and licence. Of some
-    networks the card alone is kept.
+    networks the card alone is kept. Another table that lies beside a file, as training loops leave
+    some, is no card.
     """
-    path = _weights_file(name, weights).with_suffix(".json")
-    if not path.is_file():
+    file = _weights_file(name, weights)
+    path = file.with_suffix(".json") if file else None
+    if path is None or not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
+        about = json.loads(path.read_text())
     except ValueError as error:
         raise ModelError(
             f"{path} is not a readable card ({error}); restore it or remove it."
         ) from None
+    classes = about.get("classes", []) if isinstance(about, dict) else None
+    is_card = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return about if is_card else {}
 
 
 def load(
@@ -229,7 +240,9 @@ def load(
     `weights_path` accepts, or "imagenet" (resnet18 and convnext_tiny then keep a new last layer):
     from an installed package for squeezenet1_1 and efficientnet_lite0, else downloaded by
     torchvision or timm. `classes`: output names, where neither a card of the weights nor ImageNet
-    gives them. Raises ModelError.
+    gives them. The file of a path may be what a training loop saved: the weights under
+    "state_dict", "model" and the like, their names behind "module." and "_orig_mod.". Raises
+    ModelError.
     """
     check(name, weights)
     known = card(name, weights) if weights else {}
@@ -247,8 +260,30 @@ def load(
     for attribute, value in (("black", 0.0), ("white", 1.0), ("classes", classes)):
         if not hasattr(model, attribute):
             setattr(model, attribute, value)
+    for attribute in ("black", "white"):
+        value = _range(model, attribute, name, device)
+        if attribute not in dict(model.named_buffers(recurse=False)):
+            setattr(model, attribute, value)
     model.name = name
     return model.eval().to(device)
+
+
+def _range(model: nn.Module, attribute: str, name: str, device: str) -> float | Tensor:
+    """The value of a black or a white pixel: a number, or one a channel [C,1,1].
+
+    ModelError if it is neither, or not finite.
+    """
+    value = getattr(model, attribute)
+    try:
+        values = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.empty(0)
+    if values.numel() not in (1, 3) or not values.isfinite().all():
+        raise ModelError(
+            f"`{attribute}` of {name} is {value!r}; it must be the value of a {attribute} pixel: "
+            "a finite number, or three, one a channel."
+        )
+    return values.item() if values.numel() == 1 else values.float().view(3, 1, 1).to(device)
 
 
 def transferred(name: str, classes: Sequence[str], seed: int = 0) -> nn.Module:
@@ -318,25 +353,43 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
 
 
 def _factory(module: str, factory: str):
+    """The network, or the function or class that makes one, of that name in that module."""
+    called = f"python:{module}:{factory}"
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         build = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as error:
-        raise ModelError(
-            f"python:{module}:{factory} cannot be imported ({error}); the module must be on the "
-            "import path or in the working folder."
-        ) from None
+        absent = getattr(error, "name", None)
+        remedy = "the module must be on the import path or in the working folder"
+        if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{absent}."):
+            remedy = f"{module} needs {absent}: install it"
+        raise ModelError(f"{called} cannot be imported ({error}); {remedy}.") from None
     if not callable(build):
         raise ModelError(
-            f"python:{module}:{factory} is a {type(build).__name__}; it must be a function that "
-            "returns a torch.nn.Module."
+            f"{called} is a {type(build).__name__}; it must be a function that returns a "
+            "torch.nn.Module."
         )
+    if not isinstance(build, nn.Module):
+        _check_takes_nothing(build, called)
     return build
 
 
+def _check_takes_nothing(build, called: str) -> None:
+    try:
+        inspect.signature(build).bind()
+    except TypeError as error:
+        raise ModelError(
+            f"{called} is called without arguments ({error}); give them defaults, or name a "
+            "function that passes them."
+        ) from None
+    except ValueError:  # what is written in C does not say what it takes
+        return
+
+
 def _from_factory(module: str, factory: str) -> nn.Module:
-    model = _factory(module, factory)()
+    build = _factory(module, factory)
+    model = build if isinstance(build, nn.Module) else build()
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"python:{module}:{factory} returned {type(model).__name__}; it must return a "
@@ -345,17 +398,50 @@ def _from_factory(module: str, factory: str) -> nn.Module:
     return model
 
 
+def cannot_take(name: str, model: nn.Module, images: Tensor, error: Exception) -> ModelError:
+    """What to say of a network that fails on pictures [N,3,H,W] in float32: cause and remedy."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    dtypes = {t.dtype for t in model.state_dict().values() if _is_float(t)} - {images.dtype}
+    channels = re.search(r"to have (\d+) channels?, but got (\d+)", said)
+    height, width = images.shape[2:]
+    reason = said.split(". ")[0].rstrip(".")[:200]
+    failed = f"{name} cannot take a picture of {width}x{height} pixels ({reason}); "
+    if dtypes and re.search(r"types?\b", said):
+        return ModelError(
+            f"{failed}its weights are {', '.join(map(str, dtypes))} and pictures are float32: "
+            "end its factory with `.float()`."
+        )
+    if channels and int(channels[2]) == images.shape[1]:
+        remedy = "let its forward begin with `images = images.mean(1, keepdim=True)`"
+        if channels[1] != "1":
+            remedy = "let its forward begin by making these of the three"
+        return ModelError(
+            f"{failed}pictures have red, green and blue, and it takes {channels[1]} channel(s): "
+            f"{remedy}."
+        )
+    about_size = r"size|shape|height|width|kernel|dimension|resolution|too small|multipl"
+    if re.search(about_size, said, re.I):
+        return ModelError(f"{failed}give another `size`.")
+    return ModelError(f"{failed}it must take float32 [N,3,H,W] alone and return logits [N,K].")
+
+
+def _is_float(value) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
 def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None:
     """Load the weights of `path` into `model`, as float32, or say why they do not fit.
 
     `partly`: the file holds only what differs from ImageNet's weights.
     """
     # a .pkl is the file of a package; `weights_path` accepts none
-    state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else _read(path)
+    state = pretrained.squeezenet_state(path) if path.suffix == ".pkl" else checkpoints.read(path)
     own = model.state_dict()
     if partly:
         body = {key: value for key, value in own.items() if not key.startswith(_LAYER)}
         state = body | state
+    else:
+        state = checkpoints.renamed(state, own)
     wrong = sorted(set(own) ^ set(state), key=str)
     if not wrong:
         wrong = [key for key in own if own[key].shape != state[key].shape]
@@ -373,38 +459,6 @@ def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None
     model.load_state_dict(state)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        return {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in state.items()
-        }
-    except (
-        SafetensorError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        AttributeError,
-        ValueError,
-        KeyError,
-    ) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise ModelError(
-            f"{path} is not a readable weights file ({reason}); it is damaged, truncated or of "
-            "another kind."
-        ) from None
-    except Exception as error:
-        # an unpickler raises whatever it likes; its advice to allow arbitrary code is not for here
-        raise ModelError(
-            f"{path} is not a plain table of tensors ({type(error).__name__}); save "
-            "`model.state_dict()`."
-        ) from None
-
-
 def fingerprint(model: nn.Module) -> str:
     """Twelve hex digits over all weights and buffers.
 
@@ -413,8 +467,16 @@ def fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for key, value in model.state_dict().items():
         digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(_as_bytes(value))
     return digest.hexdigest()[:12]
+
+
+def _as_bytes(value) -> bytes:
+    """All that a tensor of any type holds; of what is no tensor, its text."""
+    if not isinstance(value, Tensor):
+        return repr(value).encode()
+    held = value.int_repr() if value.is_quantized else value
+    return held.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def committed(name: str, weights: str) -> str:
@@ -429,7 +491,8 @@ def committed(name: str, weights: str) -> str:
 @lru_cache
 def _committed(name: str, weights: str, folder: Path) -> str:
     stated = card(name, weights).get("weights_hash", "")
-    if not _weights_file(name, weights).is_file() and weights != "imagenet":
+    file = _weights_file(name, weights)
+    if weights != "imagenet" and not (file and file.is_file()):
         return stated
     try:
         return fingerprint(load(name, weights))

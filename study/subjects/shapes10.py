@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from study.subjects.sources import DataError, Dataset
+from study.subjects.pictures import DataError, Dataset
 
 SPLITS = {"train": 20_000, "test": 2_000}  # default counts; the order fixes the random streams
 SIDE = (0.32, 0.46)  # square root of the object's area

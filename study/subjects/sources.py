@@ -1,4 +1,4 @@
-"""Pictures with labels, from where they are found: one tensor of bytes a split.
+"""Datasets, from where they are found: one tensor of bytes a split.
 
 `load("cifar10", "test")` looks under the folder named by the environment variable SIGN_NOISE_DATA,
 then under `data/raw/`, then downloads through torchvision, and says in `.source` which it used.
@@ -12,15 +12,23 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from study.paths import CACHE, ROOT
+from study.subjects.folders import listing, part
+from study.subjects.pictures import (
+    DataError,
+    Dataset,
+    decode,
+    drawn,
+    is_grey,
+    stack,
+)
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -34,83 +42,12 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-
-
-class DataError(ValueError):
-    """The data asked for are not there or cannot be used; the message says what and the remedy."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Pictures with labels.
-
-    `images` uint8 [N,3,H,W] RGB, `labels` int64 [N] (-1: nobody labelled the picture), `classes`
-    K names, `masks` bool [N,H,W] (True on the object) or None.
-    """
-
-    name: str
-    split: str
-    images: torch.Tensor
-    labels: torch.Tensor
-    classes: tuple[str, ...]
-    source: str
-    masks: torch.Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Twelve hex digits over pixels and labels.
-
-        With them, results computed on other pixels never pass for these.
-        """
-        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
-        digest.update(self.images.contiguous().numpy())
-        digest.update(self.labels.contiguous().numpy())
-        return digest.hexdigest()[:12]
-
-    def take(self, index) -> Dataset:
-        """The pictures at `index` (LongTensor, boolean mask or slice), as a dataset."""
-        masks = None if self.masks is None else self.masks[index]
-        return replace(self, images=self.images[index], labels=self.labels[index], masks=masks)
-
-    def sample(self, count: int | None, seed: int = 0) -> Dataset:
-        """A fixed random `count` of the pictures, in their order.
-
-        All of them if `count` is None or not smaller.
-        """
-        if count is None or count >= len(self):
-            return self
-        return self.take(drawn(len(self), count, seed))
-
-
-def drawn(total: int, count: int, seed: int = 0, skip: int = 0) -> torch.Tensor:
-    """Places of a fixed random `count` of `total` pictures, in their order, int64.
-
-    The first `skip` that are drawn are left out.
-    """
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
-    return order[skip : skip + count].sort().values
 
 
 def described(fingerprint: str) -> str:
     """What data/manifest.json says of the pixels with this fingerprint."""
     known = json.loads((ROOT / "data" / "manifest.json").read_text())["fingerprints"]
     return known.get(fingerprint, "pixels not in the manifest")
-
-
-def to_range(images: torch.Tensor, model) -> torch.Tensor:
-    """Bytes [N,3,H,W] as float32 in the model's own input range.
-
-    0 becomes `model.black`, 255 `model.white`.
-    """
-    return (
-        images.to(torch.float32, copy=True)
-        .mul_((model.white - model.black) / 255)
-        .add_(model.black)
-    )
 
 
 def bases() -> list[Path]:
@@ -137,66 +74,6 @@ def find(name: str) -> Path | None:
     return next((base / name for base in bases() if (base / name).is_dir()), None)
 
 
-def read_image(path: Path, size: int | None = None, *, upright: bool = False) -> np.ndarray:
-    """One picture as uint8 RGB [H,W,3].
-
-    Grey, palette and RGBA pictures are converted, transparency becomes white. `size` stretches it
-    to a square, as paper Sign does; `upright` turns it as a camera's EXIF note says. Raises
-    DataError if the file is not a readable picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            if upright:
-                ImageOps.exif_transpose(picture, in_place=True)
-            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                rgba = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            if picture.mode.startswith("I;16"):
-                # PIL would clip at 255
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            picture = picture.convert("RGB")
-            if size is not None and picture.size != (size, size):
-                picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(picture)
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
-        raise DataError(
-            f"{path} cannot be read as a picture ({error}); replace the file or remove it."
-        ) from None
-
-
-def _listing(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder; "
-            "an image folder holds one sub-folder of pictures for each class."
-        )
-    classes = tuple(
-        sorted(d.name for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
-    )
-    files, labels = [], []
-    for k, name in enumerate(classes):
-        pictures = sorted(f for f in (folder / name).iterdir() if f.suffix.lower() in PICTURES)
-        if not pictures:
-            raise DataError(
-                f"{folder / name} holds no picture; accepted endings are "
-                f"{', '.join(sorted(PICTURES))}."
-            )
-        files += pictures
-        labels += [k] * len(pictures)
-    if not files:
-        raise DataError(
-            f"{folder} holds no class folders; it needs one sub-folder of pictures for each class."
-        )
-    return files, labels, classes
-
-
 def read_folder(
     name: str,
     split: str,
@@ -204,36 +81,62 @@ def read_folder(
     size: int | None,
     expected: tuple[str, ...] | None = None,
     colour: bool = False,
+    count: int | None = None,
+    seed: int = 0,
 ) -> Dataset:
-    """All pictures of a class-per-folder tree, without the grey ones if `colour`.
+    """The pictures of a class-per-folder tree, without the grey ones if `colour`.
 
-    They are decoded once, then kept under data/cache by names, sizes and times.
+    `count` takes a fixed random sample drawn with `seed`, and no other file is opened. They are
+    decoded once, then kept under data/cache by names, sizes and times.
     """
-    files, labels, classes = _listing(folder)
-    if colour:
-        coloured = [
-            (file, label) for file, label in zip(files, labels, strict=True) if not _grey(file)
-        ]
-        files = [file for file, _ in coloured]
-        labels = [label for _, label in coloured]
-        bare = [name for k, name in enumerate(classes) if k not in labels]
-        if bare:
-            raise DataError(
-                f"{folder / bare[0]} holds no picture in colour; grey ones are left out of {name}."
-            )
+    files, labels, classes = listing(folder)
     if expected and classes != expected:
         raise DataError(
             f"{folder} holds the classes {', '.join(classes)}; {name} has {', '.join(expected)}."
         )
-    stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
-    for file in files:
-        stat = file.stat()
-        stamp.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n".encode())
-    kept = CACHE / f"{Path(name).name or 'images'}-{split}-{stamp.hexdigest()[:12]}.npy"
-    pixels = kept_array(kept, lambda: _decode(files, size))
+    if colour:
+        files, labels = _coloured(name, folder, files, labels, classes)
+    if count is not None and count < len(files):
+        places = drawn(len(files), count, seed).tolist()
+        files, labels = [files[n] for n in places], [labels[n] for n in places]
+    kept = CACHE / f"{_short(name)}-{split}-{_stamp(folder, files, size)}.npy"
+    pixels = kept_array(kept, lambda: decode(files, size))
     return Dataset(
         name, split, torch.from_numpy(pixels), torch.tensor(labels), classes, str(folder)
     )
+
+
+def _coloured(
+    name: str, folder: Path, files: list[Path], labels: list[int], classes: tuple[str, ...]
+) -> tuple[list[Path], list[int]]:
+    """The files that are not grey, and their labels; every class must have one."""
+    kept = [(file, label) for file, label in zip(files, labels, strict=True) if not is_grey(file)]
+    bare = [name for k, name in enumerate(classes) if k not in {label for _, label in kept}]
+    if bare:
+        raise DataError(
+            f"{folder / bare[0]} holds no picture in colour; grey ones are left out of {name}."
+        )
+    return [file for file, _ in kept], [label for _, label in kept]
+
+
+def _short(name: str) -> str:
+    """The end of a dataset's name as a part of a file's; folders' names may be as long as those."""
+    return Path(name).name[-40:] or "images"
+
+
+def _stamp(folder: Path, files: list[Path], size: int | None) -> str:
+    """Twelve hex digits that change with the files, with their bytes and with `size`."""
+    stamp = hashlib.sha256(os.fsencode(f"{folder.resolve()} {size} upright"))
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise DataError(
+                f"{file} cannot be read ({error.strerror}); restore it, or remove it."
+            ) from None
+        line = f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n"
+        stamp.update(os.fsencode(line))
+    return stamp.hexdigest()[:12]
 
 
 def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -254,33 +157,6 @@ def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     return array
 
 
-def _grey(path: Path) -> bool:
-    """Does the file hold one channel? Asked of its header.
-
-    A file that is no picture is left to `read_image`, which says so.
-    """
-    try:
-        with Image.open(path) as picture:
-            return picture.mode in ("1", "L", "LA", "I", "F") or picture.mode.startswith("I;16")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
-        return False
-
-
-def _decode(files: list[Path], size: int | None) -> np.ndarray:
-    first = read_image(files[0], size)
-    pixels = np.empty((len(files), 3, *first.shape[:2]), np.uint8)
-    for n, file in enumerate(files):
-        picture = read_image(file, size)
-        if picture.shape != first.shape:
-            raise DataError(
-                f"{file} is {picture.shape[1]}x{picture.shape[0]} "
-                f"but {files[0].name} is {first.shape[1]}x{first.shape[0]}; "
-                "give `size` to stretch all pictures to one square size."
-            )
-        pixels[n] = picture.transpose(2, 0, 1)
-    return pixels
-
-
 def locate(name: str, layout: str) -> tuple[Path, str]:
     """The folder of a dataset that nothing downloads, and what to call it."""
     folder = find(name)
@@ -298,61 +174,22 @@ def _cifar10(split: str, size: int | None) -> Dataset:
     return cifar10.load(split, size)
 
 
+def _cifar10_masks(split: str, size: int | None) -> Dataset:
+    from study.subjects import cifar10
+
+    return cifar10.masked(split, size)
+
+
+def _cifar10_rest(split: str, size: int | None) -> Dataset:
+    from study.subjects import cifar10
+
+    return cifar10.rest(split, size)
+
+
 def _shapes10(split: str, size: int | None) -> Dataset:
     from study.subjects import shapes10
 
     return shapes10.draw(split, size or 32)
-
-
-def _cifar10_masks(split: str, size: int | None) -> Dataset:
-    """The 204 CIFAR-10 training pictures of paper Noise with their object masks (section 3.2)."""
-    folder, source = locate("cifar10_masks", "{images,masks}/<class>_<n>.png")
-    files = sorted((folder / "images").glob("*.png"))
-    strange = [f for f in files if f.name.split("_")[0] not in CIFAR10_CLASSES]
-    if strange or not files:
-        fault = (
-            f"{strange[0]} names no class" if strange else f"{folder / 'images'} holds no picture"
-        )
-        raise DataError(
-            f"{fault}; cifar10_masks holds pictures named <class>_<n>.png of "
-            f"{', '.join(CIFAR10_CLASSES)}."
-        )
-    labels = torch.tensor([CIFAR10_CLASSES.index(f.name.split("_")[0]) for f in files])
-    images = stack([read_image(f, size) for f in files])
-    masks = stack([read_image(folder / "masks" / f.name, size) for f in files])
-    objects = masks.float().mean(1) > 127
-    return Dataset("cifar10_masks", split, images, labels, CIFAR10_CLASSES, source, objects)
-
-
-def _cifar10_rest(split: str, size: int | None) -> Dataset:
-    """CIFAR-10 whose training split lacks the 204 masked pictures, found by nearest neighbour.
-
-    It is the mask experiments' control.
-    """
-    data = replace(_cifar10(split, size), name="cifar10_rest")
-    if split == "test":
-        return data
-    masked = load("cifar10_masks").images
-    # found as they are, not stretched
-    originals = data.images if size is None else _cifar10(split, None).images
-    stays = torch.ones(len(data), dtype=torch.bool)
-    stays[_nearest(masked, originals)] = False
-    return data.take(stays)
-
-
-def _nearest(images: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
-    """For each of the pictures, the place of the one of least Euclidean distance `among` others.
-
-    uint8 [N,3,H,W] and [M,3,H,W] to [N].
-    """
-    points = images.flatten(1).float()
-    distances = [torch.cdist(points, part.flatten(1).float()) for part in among.split(5000)]
-    return torch.cat(distances, 1).argmin(1)
-
-
-def stack(pictures: list[np.ndarray]) -> torch.Tensor:
-    """Pictures uint8 [H,W,3] of one size as [N,3,H,W]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
 
 # of paper Noise, and the sub-folders of rectgrad_samples
@@ -379,6 +216,12 @@ def patched(data: Dataset, seed: int = 0) -> Dataset:
 
     The patch is uniform, drawn by `seed`.
     """
+    height, width = data.images.shape[2:]
+    if min(height, width) < PATCH:
+        raise DataError(
+            f"{data.name} has pictures of {width}x{height} pixels, smaller than the patch of "
+            f"{PATCH}x{PATCH}; give a `size` of at least {PATCH}."
+        )
     images = data.images.clone()
     generator = torch.Generator().manual_seed(seed)
     images[:, :, :PATCH, :PATCH] = torch.randint(
@@ -444,8 +287,8 @@ _SPLITS = {
     "rectgrad_samples": ("test", *FIGURES),
 }
 _ACCEPTED = (
-    f"{', '.join(_LOADERS)}, any of these with one of {' and '.join(_ALTERED)} behind it, "
-    "and imagefolder:<path>"
+    f"{', '.join(_LOADERS)} and imagefolder:<path>, "
+    f"any of these with one of {' and '.join(_ALTERED)} behind it"
 )
 
 
@@ -457,12 +300,7 @@ def check(name: str, split: str = "test") -> None:
     if not isinstance(name, str):
         raise DataError(f"unknown dataset {name!r}; accepted are {_ACCEPTED}.")
     if name.startswith("imagefolder:"):
-        folder = Path(name.partition(":")[2]).expanduser()
-        if not name.partition(":")[2] or not folder.is_dir():
-            raise DataError(
-                f"{name!r} names {folder}, which is not a folder; "
-                "it needs one sub-folder of pictures for each class."
-            )
+        part(_folder(name)[0], split)
         return
     if not known(name):
         raise DataError(f"unknown dataset {name!r}; accepted are {_ACCEPTED}.")
@@ -470,6 +308,28 @@ def check(name: str, split: str = "test") -> None:
     if split not in splits:
         accepted = ", ".join([*splits[:-2], " and ".join(splits[-2:])])
         raise DataError(f"{name} has no split {split!r}; accepted are {accepted}.")
+
+
+def _folder(name: str) -> tuple[Path, str | None]:
+    """The folder of `imagefolder:<path>`, and what alters its pictures, if anything does.
+
+    A folder whose own name ends in "+patch" is that folder.
+    """
+    path = name.partition(":")[2]
+    folder, suffix = Path(path).expanduser(), _suffix(name)
+    if suffix and not folder.is_dir():
+        folder = Path(path.removesuffix(suffix)).expanduser()
+    else:
+        suffix = None
+    if not path or not folder.is_dir():
+        kind = "a file and no folder; unpack it if it is an archive:"
+        if not folder.is_file():
+            kind = "not a folder;"
+        raise DataError(
+            f"{name!r} names {folder}, which is {kind} "
+            "it needs one sub-folder of pictures for each class."
+        )
+    return folder, suffix
 
 
 def load(
@@ -482,9 +342,9 @@ def load(
 ) -> Dataset:
     """The split of a dataset.
 
-    `name` is one of `_LOADERS`, with "+patch" behind it one whose pictures all have the same random
-    patch in their corner, with "+jpeg75" one that went through JPEG, or `imagefolder:<path>` (its
-    `<split>` sub-folder where it has one).
+    `name` is one of `_LOADERS` or `imagefolder:<path>` (its `<split>` sub-folder where it has one),
+    with "+patch" behind it one whose pictures all have the same random patch in their corner, with
+    "+jpeg75" one that went through JPEG.
 
     CIFAR-10 is taken from cifar-10-batches-bin/, cifar-10-batches-py/ or class folders
     cifar10/{train,test}/<class>/, in this order, under SIGN_NOISE_DATA, then under data/raw/, else
@@ -492,11 +352,26 @@ def load(
 
     `size` stretches pictures to size x size, imagenette's by default to 224 (its "val" is called
     "test" too); photos, imagenet_samples and rectgrad_samples are scaled and cut to it, by default
-    224, so that shapes stay as they are. `count` keeps a fixed random subset drawn with `seed`.
-    Raises DataError, naming what is wrong and what is accepted.
+    224, so that shapes stay as they are. `count` keeps a fixed random subset drawn with `seed`; of
+    a folder, no other file is opened. Raises DataError, naming what is wrong and what is accepted.
     """
     check(name, split)
-    for what, value in (("count", count), ("size", size)):
+    _check_numbers(count=count, size=size)
+    if name.startswith("imagefolder:"):
+        folder, suffix = _folder(name)
+        plain = name.removesuffix(suffix) if suffix else name
+        data = read_folder(plain, split, part(folder, split), size, count=count, seed=seed)
+    else:
+        suffix = _suffix(name)
+        data = _LOADERS[plain_name(name)](split, size)
+    if suffix:
+        data = replace(_ALTERED[suffix](data), name=name)
+    data = data.sample(count, seed)
+    return data if size is None else replace(data, size=size)
+
+
+def _check_numbers(**given: int | None) -> None:
+    for what, value in given.items():
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int) or value < 1
         ):
@@ -504,14 +379,3 @@ def load(
                 f"{what} is {value!r}; it must be a whole number of at least 1, "
                 "or None for all pictures as they are."
             )
-    if name.startswith("imagefolder:"):
-        folder = Path(name.partition(":")[2]).expanduser()
-        if (folder / split).is_dir():
-            folder = folder / split
-        data = read_folder(name, split, folder, size)
-    else:
-        data = _LOADERS[plain_name(name)](split, size)
-        suffix = _suffix(name)
-        if suffix:
-            data = _ALTERED[suffix](data)
-    return data.sample(count, seed)

@@ -15,8 +15,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lib import attribution
 from study.subjects import networks, pretrained, sources
-from study.subjects.pictures import DataError, Dataset, to_range
+from study.subjects.pictures import (
+    DataError,
+    Dataset,
+    centre_crop,
+    read_image,
+    stack,
+    to_range,
+)
 
 # what a network with ImageNet's outputs needs a new last layer for
 TEN_CLASSES = ("shapes10", "cifar10", "cifar10_rest", "cifar10_masks", "imagenette")
@@ -133,13 +141,12 @@ def subject(
     tag = _tag(dataset, model, weights)
     pictures = sources.load(dataset, split, count=count, seed=seed, size=size)
     network = networks.load(model, tag, classes=pictures.classes, seed=seed, device=device)
-    _fit_together(network, pictures)
+    _fit_together(network, pictures, model)
     return Subject(network, pictures, model, tag or "none", stored)
 
 
-def _fit_together(network: nn.Module, pictures: Dataset) -> None:
-    with torch.no_grad():
-        outputs = network(batch(Subject(network, pictures, "", ""), slice(0, 1))).shape[1]
+def _fit_together(network: nn.Module, pictures: Dataset, name: str = "the network") -> None:
+    outputs = _outputs(network, pictures, name)
     if outputs != len(pictures.classes):
         raise networks.ModelError(
             f"class mismatch: the network has {outputs} outputs, {pictures.name} has "
@@ -175,9 +182,10 @@ def batch_size(studied: Subject) -> int:
     return 256 if studied.pictures.images.shape[-1] <= 64 else 32
 
 
-def fill_value(studied: Subject, fill: str) -> float:
-    """The pixel value of "black" or "white" for this network."""
-    return {"black": studied.model.black, "white": studied.model.white}[fill]
+def fill_value(studied: Subject, fill: str) -> float | Tensor:
+    """The pixel value of "black" or "white" for this network: a number, or one a channel [C]."""
+    value = {"black": studied.model.black, "white": studied.model.white}[fill]
+    return value if isinstance(value, (int, float)) else torch.as_tensor(value).flatten().float()
 
 
 def accept(namespace: dict, *names: str) -> None:
@@ -251,12 +259,14 @@ def subjects(
     seed: int = 0,
     device: str = "cpu",
     batch_size: int = 256,
+    size: int | None = None,
     stored: bool = False,
 ) -> list[Subject]:
     """A subject for every pair of the given datasets and models, each a name or a list.
 
     All names are checked before any is loaded. Of several pairs with `weights="auto"`, those whose
-    network was never trained on the dataset are left out.
+    network was never trained on the dataset are left out. `size` stretches all pictures to
+    size x size; None leaves them as they are, or as `sources.load` says.
     """
     check_count("images", count)
     check_count("batch_size", batch_size, all_of=False)
@@ -271,8 +281,8 @@ def subjects(
     wanted = [combination for combination in every if not _untrained(*combination)] or every
     for d, m, w in wanted:
         check(d, m, w, split)
-    options = {"split": split, "count": count, "seed": seed, "device": device, "stored": stored}
-    return [subject(d, m, w, **options) for d, m, w in wanted]
+    options = {"split": split, "count": count, "seed": seed, "device": device, "size": size}
+    return [subject(d, m, w, **options, stored=stored) for d, m, w in wanted]
 
 
 def picture(
@@ -327,41 +337,28 @@ def _nth(dataset: str, number: str, size: int) -> Dataset:
 
 def _own(name: str, size: int) -> Dataset:
     """A file as a dataset of one unlabelled picture."""
-    from study.subjects import imagenet
-
     path = Path(name).expanduser()
     if not path.is_file():
         raise DataError(
             f"{name!r} is no file; "
             "accepted are the path of a picture and <dataset>:<n>, such as photos:1."
         )
-    pixels = sources.stack([imagenet.centre_crop(sources.read_image(path, upright=True), size)])
+    pixels = stack([centre_crop(read_image(path), size)])
     return Dataset(str(path), "test", pixels, torch.tensor([-1]), (), str(path))
 
 
 def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
-    """How many logits the network returns for the picture.
+    """How many logits the network returns for a picture, read as every method reads them.
 
     ModelError if it cannot take it or returns something else.
     """
+    one = batch(Subject(network, pictures, name, ""), slice(0, 1))
     try:
-        with torch.no_grad():
-            logits = network(batch(Subject(network, pictures, "", ""), slice(0, 1)))
-    except RuntimeError as error:
-        height, width = pictures.images.shape[2:]
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise networks.ModelError(
-            f"{name} cannot take a picture of {width}x{height} pixels ({reason}); "
-            "give another `size`."
-        ) from None
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        returned = type(logits).__name__
-        if isinstance(logits, Tensor):
-            returned = f"shape {tuple(logits.shape)}"
-        raise networks.ModelError(
-            f"{name} must return logits [N,K]; for one picture it returned {returned}."
-        )
-    return logits.shape[1]
+        return attribution.logits(network, one).shape[1]
+    except ValueError as refusal:  # one sentence, of the method or of the network itself
+        raise networks.ModelError(f"{name}: {' '.join(str(refusal).split())}") from None
+    except Exception as error:  # people's networks raise whatever they like
+        raise networks.cannot_take(name, network, one, error) from None
 
 
 def class_of(studied: Subject, target: int | str | None) -> int | None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from study.subjects.sources import Dataset, to_range
+from study.subjects.pictures import Dataset, to_range
 
 
 @dataclass(frozen=True)

@@ -288,7 +288,10 @@ def test_committed_areas_follow_from_their_flags():
 @pytest.mark.skipif(not COMMITTED, reason="no results have been computed yet")
 def test_every_stamp_fits_the_code():
     """`make verify ARGS=--stamp` computes a sample of a stale kind again, and stamps it."""
-    stale = verify.stale()
+    stamped = stamps.read()
+    if not stamped:
+        pytest.skip("no kind of result has been stamped yet")
+    stale = [kind for kind in verify.stale() if kind in stamped]
     words = f"`make verify ARGS=--stamp` is due for {', '.join(stale)}"
     try:
         sources.load("cifar10", "test")

@@ -16,7 +16,7 @@ from study.experiments import cleanliness
 from study.experiments.cleanliness import COMPARED, RECTGRAD, SHOWN, TREATMENTS
 from study.store import cells, stamps
 from study.subjects import sources
-from study.subjects.pictures import Dataset
+from study.subjects.pictures import Dataset, to_range
 from study.subjects.subject import Subject, batch
 from tests.study.keeping import keeping
 
@@ -50,7 +50,7 @@ def make(count=12, seed=0) -> Subject:
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(256, (count, 3, 12, 12), generator=generator).to(torch.uint8)
     with torch.no_grad():  # no class is everyone's
-        model[-1].bias -= model(sources.to_range(images, model)).mean(0)
+        model[-1].bias -= model(to_range(images, model)).mean(0)
     masks = torch.zeros(count, 12, 12, dtype=torch.bool)
     masks[:, 3:9, 4:10] = True
     return Subject(

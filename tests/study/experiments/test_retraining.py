@@ -393,7 +393,7 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
     shown = {}
     for split, pictures in studied.items():
         first = retraining._places(
-            "shapes10", "rectgrad_cnn", "shapes10", None, True, "saliency", split
+            "shapes10", "rectgrad_cnn", "shapes10", None, None, True, "saliency", split
         ).int() < round(0.3 * 1024)
         shown[split] = torch.where(
             first[:, None], mean, torch.ones(len(pictures), 3, 32, 32)

@@ -21,8 +21,8 @@ from lib.metrics import PAPER_FRACTIONS
 from study import figures
 from study.experiments.deletion import MATCHED
 from study.figures import COLOURS, DASHES, LABELS
-from study.store import results
-from study.subjects.sources import Dataset
+from study.store import cells
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("one_thread", "clean")
@@ -195,7 +195,7 @@ def test_digest_of_one_value(capsys):
 
 @pytest.mark.parametrize("commit, profile", [("abc1234", "quick"), ("abc1234+", "paper")])
 def test_the_provenance_line_names_data_profile_and_commit(commit, profile, monkeypatch):
-    monkeypatch.setattr(results, "commit", lambda: commit)
+    monkeypatch.setattr(cells, "commit", lambda: commit)
     figure = plt.figure()
     assert figures.signed(figure, "basic_cnn, cifar10 test, n = 10", profile) is figure
     text = figure.get_supxlabel()

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from study.subjects import cifar10, sources
-from study.subjects.sources import CIFAR10_CLASSES, DataError, load
+from study.subjects.pictures import DataError
+from study.subjects.sources import CIFAR10_CLASSES, load
 from tests import refusal
 
 pytestmark = pytest.mark.usefixtures("one_thread")

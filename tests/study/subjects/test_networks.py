@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from torch import nn
 
 from study.subjects import imagenet, networks, plain_pickle, pretrained, sources
 from study.subjects.networks import WEIGHTS, ModelError, fingerprint, load, save
+from study.subjects.pictures import to_range
 from tests import refusal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -294,6 +296,198 @@ def test_half_precision_halves_parameters_alone(module, tmp_path):
     assert fingerprint(load("python:nets_half:build", str(path))) == fingerprint(again)
 
 
+def under(prefix, state):
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"state": {}, "lr": [0.1]}},
+        lambda state: {"model_state_dict": state, "loss": 0.5, "class_to_idx": {"ant": 0}},
+        lambda state: {"model": state, "ema": {"0.weight": torch.zeros(1)}},
+        lambda state: {"net": state, "acc": 91.3, "epoch": 7},
+        lambda state: {"my_weights": state, "epoch": 3},
+        lambda state: under("module.", state),
+        lambda state: under("_orig_mod.", state),
+        lambda state: under("module._orig_mod.", state),
+        lambda state: {"n_averaged": torch.tensor(3)} | under("module.", state),
+        lambda state: {"state_dict": under("model.", state), "pytorch-lightning_version": "2.1"},
+        lambda state: {key.replace(".", "._orig_mod.", 1): v for key, v in state.items()},
+        lambda state: {key: nn.Parameter(v) for key, v in state.items()},
+        lambda state: {key: v.half() for key, v in state.items()},
+    ],
+    ids=[
+        "state_dict",
+        "model_state_dict",
+        "model",
+        "net",
+        "the only one",
+        "DataParallel",
+        "compiled",
+        "both",
+        "averaged",
+        "Lightning",
+        "compiled layers",
+        "parameters",
+        "half",
+    ],
+)
+def test_weights_are_found_as_training_loops_save_them(saved, tmp_path, state):
+    for ending in (".pt", ".pth.tar", ".ckpt", ".bin"):
+        path = tmp_path / f"mine{ending}"
+        torch.save(saved(state), path)
+        model = load("basic_cnn", str(path), classes=CLASSES)
+        for key, value in model.state_dict().items():
+            torch.testing.assert_close(value, state[key], atol=1e-3, rtol=1e-3)
+
+
+def test_a_network_whose_own_names_begin_so_keeps_them(module, tmp_path):
+    module(
+        "nets_wrapped",
+        "class Wrapped(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))",
+    )
+    model = load("python:nets_wrapped:Wrapped", seed=3)
+    state = model.state_dict()
+    for k, saved in enumerate((state, under("module.", state))):
+        torch.save(saved, tmp_path / f"{k}.pt")
+        again = load("python:nets_wrapped:Wrapped", str(tmp_path / f"{k}.pt"))
+        assert fingerprint(again) == fingerprint(model)
+    # files of old versions of torch have no counters of batches
+    old = {key: value for key, value in state.items() if "num_batches" not in key}
+    torch.save(old, tmp_path / "old.pt")
+    assert fingerprint(load("python:nets_wrapped:Wrapped", str(tmp_path / "old.pt"))) == (
+        fingerprint(model)
+    )
+
+
+@pytest.mark.parametrize("about", ["[1, 2]", '{"classes": 10}', '"text"', '{"classes": [1, 2]}'])
+def test_what_lies_beside_weights_and_is_no_card_is_left_alone(about, tmp_path, state):
+    save_file(state, tmp_path / "mine.safetensors")
+    (tmp_path / "mine.json").write_text(about)
+    assert networks.card("basic_cnn", str(tmp_path / "mine.safetensors")) == {}
+    assert load("basic_cnn", str(tmp_path / "mine.safetensors"), classes=CLASSES).classes == CLASSES
+
+
+@pytest.mark.parametrize("weights", ["../other", "/abs/mine", "a/../b", "mine.onnx/x", "a" * 300])
+def test_a_tag_leads_nowhere_else(weights):
+    refused(lambda: load("basic_cnn", weights, classes=CLASSES), "neither a tag nor a path")
+    assert networks.card("basic_cnn", weights) == {}
+
+
+@pytest.mark.parametrize(
+    "text, factory, words",
+    [
+        ("import no_such_package", "build", ["needs no_such_package", "install it"]),
+        ("", "build", ["no attribute 'build'", "import path"]),
+        ("def build(classes): return nn.Linear(2, classes)", "build", ["'classes'", "defaults"]),
+        ("build = nn.Linear", "build", ["without arguments", "'in_features'"]),
+        ("build = 3", "build", ["is a int", "function"]),
+    ],
+    ids=["needs another", "absent", "arguments", "a class with arguments", "no function"],
+)
+def test_a_factory_that_cannot_be_called_says_why(text, factory, words, module):
+    module("nets_refused", text)
+    refused(lambda: networks.check(f"python:nets_refused:{factory}"), "python:nets_refused", *words)
+
+
+def test_a_network_itself_is_taken_as_it_is(module):
+    module("nets_made", "net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))")
+    assert load("python:nets_made:net")(torch.zeros(1, 3, 2, 2)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("value", ["'dark'", "[0, 1]", "float('nan')", "None", "[[0], [1]]"])
+def test_a_black_that_is_no_value_of_a_pixel_is_refused(value, module):
+    module(
+        "nets_range",
+        f"def build():\n    net = nn.Flatten()\n    net.black = {value}\n    return net",
+    )
+    refused(
+        lambda: load("python:nets_range:build"), "`black`", "python:nets_range:build", "a channel"
+    )
+
+
+def test_black_and_white_may_be_one_value_a_channel(module):
+    text = (
+        "def build():\n    net = nn.Flatten()\n    net.black, net.white = [-1, -2, -3], (1, 2, 3)"
+    )
+    module("nets_channels", f"{text}\n    return net")
+    model = load("python:nets_channels:build")
+    given = to_range(torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2), model)
+    assert given[0, :, 0].tolist() == [[-1, 1], [-2, 2], [-3, 3]]
+    assert (given - model.black)[0, :, 0].tolist() == [[0, 2], [0, 4], [0, 6]]
+
+
+def test_black_and_white_may_be_tensors_of_the_network(module):
+    module(
+        "nets_buffers",
+        "def build():\n"
+        "    net = nn.Flatten()\n"
+        "    net.register_buffer('black', torch.tensor(-1.0))\n"
+        "    net.white = torch.tensor(3.0)\n"
+        "    return net",
+    )
+    model = load("python:nets_buffers:build")
+    given = to_range(torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 1, 2), model)
+    assert given[0, :, 0].tolist() == [[-1, 3]] * 3 and isinstance(model.white, float)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("lambda: net(1)", ["takes 1 channel", "images.mean(1, keepdim=True)"]),
+        ("lambda: net(4)", ["takes 4 channel"]),
+        ("lambda: net(3).half()", ["torch.float16", "`.float()`"]),
+        ("lambda: net(3).double()", ["torch.float64", "`.float()`"]),
+        ("lambda: net(3).bfloat16()", ["torch.bfloat16", "`.float()`"]),
+        ("lambda: nn.Sequential(nn.Flatten(), nn.Linear(7, 2))", ["32x32", "another `size`"]),
+        ("lambda: net(3, 33)", ["32x32", "another `size`"]),
+        ("lambda: nn.LSTM(32, 2)", ["got 4D", "float32 [N,3,H,W]"]),
+        ("lambda: nn.Bilinear(3, 3, 2)", ["float32 [N,3,H,W]"]),
+    ],
+    ids=[
+        "grey",
+        "four",
+        "half",
+        "double",
+        "bfloat16",
+        "size",
+        "kernel",
+        "dimensions",
+        "two inputs",
+    ],
+)
+def test_why_a_network_cannot_take_a_picture(text, words, module):
+    module(
+        "nets_strict",
+        "def net(channels, k=3): return nn.Sequential(nn.Conv2d(channels, 4, k), nn.ReLU(), "
+        "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+        f"build = {text}",
+    )
+    model, images = load("python:nets_strict:build"), torch.zeros(1, 3, 32, 32)
+    with pytest.raises(Exception) as failure:
+        model(images)
+    message = str(networks.cannot_take("mine", model, images, failure.value))
+    assert "\n" not in message and message.startswith(
+        "mine cannot take a picture of 32x32 pixels ("
+    )
+    assert all(word in message for word in words), message
+    assert ("another `size`" in message) == ("another `size`" in words), message
+
+
+def test_weights_of_any_type_have_a_fingerprint():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    prints = {fingerprint(model.to(t)) for t in (torch.float32, torch.bfloat16, torch.float16)}
+    assert len(prints) == 3
+    with warnings.catch_warnings(action="ignore"):  # deprecated, and still in people's networks
+        quantised = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(3, 2)))
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(quantised))
+
+
 def damaged(kind: str, whole: bytes) -> bytes:
     """What is left of a file."""
     if kind == "truncated":
@@ -322,12 +516,15 @@ def bad_weights(kind: str, folder: Path, state: dict) -> Path:
     elif what == "list":
         content = list(state.values())
     elif what == "nested":
-        content = {"model": state, "epoch": 3}
+        content = {"generator": state, "critic": state, "epoch": 3}
     elif what == "numbered":
         content = dict(enumerate(state.values()))
     elif what == "module":
         content = nn.Linear(2, 2)
-    if ending == "pt":
+    if what == "scripted":
+        with warnings.catch_warnings(action="ignore"):  # deprecated, and still on people's disks
+            torch.jit.script(nn.Linear(2, 2)).save(path)
+    elif ending == "pt":
         torch.save(content, path)
     else:
         save_file(content, path)
@@ -343,14 +540,15 @@ def bad_weights(kind: str, folder: Path, state: dict) -> Path:
         ("head", ["not a readable"]),
         ("noise", ["not a readable"]),
         ("empty", ["not a readable"]),
-        ("truncated pt", []),
-        ("head pt", []),
-        ("noise pt", []),
-        ("empty pt", []),
-        ("list pt", []),
-        ("nested pt", []),
-        ("numbered pt", []),
-        ("module pt", ["state_dict"]),
+        ("truncated pt", ["not a readable weights file", "copy it again"]),
+        ("head pt", ["not a readable weights file"]),
+        ("noise pt", ["not a readable weights file"]),
+        ("empty pt", ["not a readable weights file"]),
+        ("list pt", ["a list", "save `model.state_dict()`"]),
+        ("nested pt", ["generator, critic, epoch", "under one of state_dict"]),
+        ("numbered pt", ["a dict of 0, 1", "no table of weights by name"]),
+        ("module pt", ["a whole network", "save `model.state_dict()` alone"]),
+        ("scripted pt", ["a whole network", "save `model.state_dict()` alone"]),
         (
             "shape",
             [
@@ -521,7 +719,7 @@ def test_committed_weights_load_and_have_a_card(path):
             [
                 "'cifar11'",
                 "basic_cnn-cifar11.safetensors is not there",
-                "a path to .safetensors, .pt or .pth",
+                "a path to .safetensors, .pt, .pth, .ckpt, .bin or .tar",
             ],
         ),
         ("basic_cnn", "/nowhere/mine.pt", ["/nowhere/mine.pt"]),
@@ -691,7 +889,7 @@ needs_packages = pytest.mark.skipif(
 
 def logits(model, images):
     with torch.no_grad():
-        return torch.cat([model(sources.to_range(part, model)) for part in images.split(20)])
+        return torch.cat([model(to_range(part, model)) for part in images.split(20)])
 
 
 @pytest.fixture(scope="module")
@@ -836,7 +1034,7 @@ def test_packaged_networks_without_or_with_other_weights(name, tmp_path):
     refused(
         lambda: load(name, str(tmp_path / "mine.safetensors")[:-4] + "x.pkl"),
         "mine",
-        "a path to .safetensors, .pt or .pth",
+        "a path to .safetensors, .pt, .pth, .ckpt, .bin or .tar",
     )
 
 
@@ -924,7 +1122,7 @@ def test_a_packaged_network_keeps_its_logits_under_a_new_layer(name, network):
         name,
     )
     assert not any(module.training for module in model.modules())
-    given = sources.to_range(images, model)
+    given = to_range(images, model)
     with torch.no_grad():
         assert torch.equal(model[0](given), network(name)(given))
         assert torch.equal(model(given), network(name)(given) @ model[1].weight.T + model[1].bias)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from study.subjects import shapes10, sources
+from study.subjects.pictures import DataError
 from study.subjects.shapes10 import BLOCK, CLASSES, CONTRAST, SHAPES, SIDE, SPLITS, draw
-from study.subjects.sources import DataError
 
 GREY = torch.tensor([0.299, 0.587, 0.114])
 

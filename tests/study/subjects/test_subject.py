@@ -12,13 +12,24 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from lib import metrics
 from study.subjects import networks, shapes10, sources
 from study.subjects import subject as module
 from study.subjects.networks import ModelError
-from study.subjects.sources import DataError
-from study.subjects.subject import Subject, accept, batch, class_of, fill_value, picture, subject
+from study.subjects.pictures import DataError, Dataset, read_image
+from study.subjects.subject import (
+    Subject,
+    accept,
+    batch,
+    class_of,
+    fill_value,
+    picture,
+    subject,
+    subjects,
+)
 from tests.refusal import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,6 +62,24 @@ def pixelwise():
 class Pair(nn.Module):
     def forward(self, images):
         return images, images
+def net(channels):
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+def grey():
+    return net(1)
+def half():
+    return net(3).half()
+def normalised():
+    model = net(3)
+    model.black, model.white = [-2.0, -1.0, -0.5], [2.0, 3.0, 0.5]
+    return model
+class Tuple(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net(3)
+    def forward(self, images):
+        return self.net(images), images
 """
 
 
@@ -182,7 +211,7 @@ def test_subjects_makes_every_pair(few, weights):
 def test_a_factory_keeps_its_range(few, nets, tmp_path):
     for name in ("ant", "bee", "cat"):
         (tmp_path / "p" / name).mkdir(parents=True)
-        sources.Image.new("RGB", (8, 8), (0, 127, 255)).save(tmp_path / "p" / name / "a.png")
+        Image.new("RGB", (8, 8), (0, 127, 255)).save(tmp_path / "p" / name / "a.png")
     who = subject(f"imagefolder:{tmp_path / 'p'}", "python:subject_nets:three")
     pixels = batch(who, slice(0, 2))
     assert pixels.shape == (2, 3, 8, 8) and pixels.dtype == torch.float32
@@ -466,7 +495,7 @@ def png(tmp_path):
     path = tmp_path / "mine.png"
     pixels = torch.zeros(60, 30, 3, dtype=torch.uint8)
     pixels[30:] = 255
-    sources.Image.fromarray(pixels.numpy()).save(path)
+    Image.fromarray(pixels.numpy()).save(path)
     return path
 
 
@@ -488,17 +517,17 @@ def test_a_file_is_scaled_and_cut_and_has_no_label(png, nets):
 
 
 def test_a_picture_that_its_camera_held_sideways_stands_upright(tmp_path, png, nets):
-    exif = sources.Image.Exif()
+    exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
-    with sources.Image.open(png) as upright:
+    with Image.open(png) as upright:
         upright.rotate(90, expand=True).save(tmp_path / "sideways.png", exif=exif)
     turned, straight = (
         picture(path, "python:subject_nets:three", size=14).pictures.images
         for path in (tmp_path / "sideways.png", png)
     )
     assert torch.equal(turned, straight)
-    # a dataset's pictures stay as they are stored
-    assert sources.read_image(tmp_path / "sideways.png").shape == (30, 60, 3)
+    assert read_image(tmp_path / "sideways.png").shape == (60, 30, 3)
+    assert read_image(tmp_path / "sideways.png", upright=False).shape == (30, 60, 3)
 
 
 def test_outputs_without_names_are_numbered(png, nets):
@@ -594,7 +623,7 @@ def test_a_network_that_cannot_take_the_picture_is_refused(factory, size, words,
 
 @pytest.fixture
 def animals():
-    pictures = sources.Dataset(
+    pictures = Dataset(
         "zoo",
         "test",
         torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
@@ -649,3 +678,56 @@ def test_an_altered_subject_differs_in_what_was_named_alone():
     assert torch.equal(black.pictures.labels.flip(0), who.pictures.labels)
     with pytest.raises(TypeError):
         who.altered(mask=None)
+
+
+# ---- pictures and networks as people have them
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """A folder of photographs of different sizes, in three classes."""
+    for k, name in enumerate(("ant", "bee", "cat")):
+        (tmp_path / "my birds" / name).mkdir(parents=True)
+        for n in range(2):
+            picture = Image.new("RGB", (20 + 3 * k, 16 + n), (50 * k, 0, 0))
+            picture.save(tmp_path / "my birds" / name / f"{n}.png")
+    return f"imagefolder:{tmp_path / 'my birds'}"
+
+
+def test_a_folder_of_different_sizes_runs_at_a_size(birds, nets):
+    refused(lambda: subjects(birds, "python:subject_nets:three"), "`size`", "size=224")
+    for given in (birds, f"{birds}+patch"):
+        (who,) = subjects(given, "python:subject_nets:three", size=12)
+        assert who.pictures.images.shape == (6, 3, 12, 12) and who.pictures.size == 12
+    refused(lambda: subjects(birds, "python:subject_nets:three", size=0), "size is 0")
+
+
+@pytest.mark.parametrize(
+    "factory, words",
+    [
+        ("grey", ["1 channel", "images.mean(1, keepdim=True)"]),
+        ("half", ["torch.float16", "`.float()`"]),
+        ("fixed", ["12x12 pixels", "another `size`"]),
+        ("pixelwise", ["python:subject_nets:pixelwise", "must return logits [N,K]"]),
+    ],
+)
+def test_a_network_that_cannot_take_pictures_says_why(factory, words, birds, png, nets):
+    model = f"python:subject_nets:{factory}"
+    for call in (lambda: picture(png, model, size=12), lambda: subject(birds, model, size=12)):
+        message = refused(call, *words, error=ModelError)
+        assert ("another `size`" in message) == (factory == "fixed")
+
+
+def test_logits_may_be_the_first_of_several(birds, png, nets):
+    assert len(picture(png, "python:subject_nets:Tuple", size=12).pictures.classes) == 3
+    assert subject(birds, "python:subject_nets:Tuple", size=12).pictures.classes[0] == "ant"
+
+
+def test_fills_may_be_one_value_a_channel(birds, nets):
+    who = subject(birds, "python:subject_nets:normalised", size=12)
+    assert fill_value(who, "black").tolist() == [-2, -1, -0.5]
+    assert fill_value(who, "white").tolist() == [2, 3, 0.5]
+    blackened = metrics.delete(
+        batch(who, slice(0, 1)), torch.rand(1, 12, 12) + 1, 1, fill_value(who, "black")
+    )
+    assert blackened[0, :, 0, 0].tolist() == [-2, -1, -0.5]

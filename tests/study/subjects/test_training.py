@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from study.subjects.sources import ROOT, Dataset, to_range
+from study.paths import ROOT
+from study.subjects.pictures import Dataset, to_range
 from study.subjects.training import Protocol, accuracy, fit, fit_last_layer, outputs, predict
 from tests.refusal import refused
 

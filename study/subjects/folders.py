@@ -1,0 +1,136 @@
+"""Folders as people have them: a class a sub-folder, in parts for training and test or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from study.subjects.pictures import DataError
+
+# endings under which a folder's pictures are found
+PICTURES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".jp2", ".mpo", ".pbm", ".pgm", ".ppm", ".pnm"),
+}
+# what archives of a Mac, picture servers and the bins of systems leave beside people's own folders
+_NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"}
+# what the parts of a folder are called, and the part that is taken for another where it is absent
+_PARTS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_STAND_INS = {"test": "val"}
+
+
+def visible(folder: Path) -> list[Path]:
+    """What a person put into a folder, by name: hidden files and systems' own are passed over."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be read ({error.strerror}); name a folder that can be."
+        ) from None
+    return [entry for entry in entries if entry.name[0] != "." and entry.name not in _NOT_OURS]
+
+
+def folders(folder: Path) -> list[Path]:
+    """The sub-folders that a person put into a folder, by name."""
+    return [entry for entry in visible(folder) if entry.is_dir()]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """All pictures in a folder and in the folders inside it, by name."""
+    return sorted(file for file in _files(folder, set()) if file.suffix.lower() in PICTURES)
+
+
+def _files(folder: Path, walked: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in walked:  # a link that leads back
+        return
+    walked.add(real)
+    for entry in visible(folder):
+        if entry.is_dir():
+            yield from _files(entry, walked)
+        else:
+            yield entry
+
+
+def listing(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    """Files, their class numbers and the names of the classes of a class-per-folder tree.
+
+    Classes are the sub-folders by name; their pictures may lie in folders inside them.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not a folder; "
+            "an image folder holds one sub-folder of pictures for each class."
+        )
+    files: list[Path] = []
+    labels: list[int] = []
+    classes = tuple(sub.name for sub in folders(folder))
+    for k, name in enumerate(classes):
+        pictures = pictures_in(folder / name)
+        if not pictures:
+            raise DataError(_no_picture(folder / name))
+        files += pictures
+        labels += [k] * len(pictures)
+    if not files:
+        raise DataError(
+            f"{folder} holds no class folders; it needs one sub-folder of pictures for each class."
+        )
+    return files, labels, classes
+
+
+def _no_picture(folder: Path) -> str:
+    """What is said of a class folder without a picture: what it has instead, where it has it."""
+    endings = {file.suffix.lower() for file in _files(folder, set())} - {""}
+    instead = f" (its files end in {', '.join(sorted(endings)[:5])})" if endings else ""
+    return (
+        f"{folder} holds no picture{instead}; remove it, or convert its pictures: accepted endings "
+        f"are {', '.join(sorted(PICTURES))}."
+    )
+
+
+def part(folder: Path, split: str) -> Path:
+    """The folder of a split: `folder` itself where it holds classes and no splits.
+
+    "val" and its like are taken for "test" where there is no "test".
+    """
+    if split != Path(split).name or split == "..":
+        raise DataError(f"unknown split {split!r} of {folder}; a split is the name of a folder.")
+    wanted = next((kind for kind, names in _PARTS.items() if split in names), split)
+    if wanted not in _PARTS:
+        return folder / split if (folder / split).is_dir() else folder
+    parts = _parts(folder)
+    for kind in (wanted, _STAND_INS.get(wanted)):
+        if kind in parts:
+            return parts[kind]
+    if not parts:
+        return folder
+    there = " and ".join(part.name for part in parts.values())
+    stands_in = " or ".join(name for name in (wanted, _STAND_INS.get(wanted)) if name)
+    raise DataError(
+        f"{folder} has {there} but no {stands_in}; put some of its pictures into "
+        f"{folder / wanted}/<class>/, or name one part: imagefolder:{next(iter(parts.values()))}."
+    )
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """ "train", "val" and "test" -> sub-folder, of those that are there and hold class folders.
+
+    One such name alone, beside folders of pictures, is a class: a train beside a bus.
+    """
+    inside = folders(folder)
+    named = {
+        kind: sub for kind, names in _PARTS.items() for sub in inside if sub.name.lower() in names
+    }
+    if len(named) == 1 and any(pictures_in(sub) for sub in inside if sub not in named.values()):
+        return {}
+    bare = [sub for sub in named.values() if not folders(sub)]
+    if bare:
+        raise DataError(
+            f"{bare[0]} holds no class folders; it needs one sub-folder of pictures for each class."
+        )
+    return named

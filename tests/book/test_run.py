@@ -1,0 +1,279 @@
+"""notebooks/run.py with what people give it: values of any letters, networks that warn, chapters
+that fail."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from book import build
+from notebooks import run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """tree(**bodies): chapters of the name and the code, with parameters `model` and `images`."""
+
+    def make(**bodies: str) -> Path:
+        (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+        (tmp_path / "book").mkdir()
+        for number, (name, body) in enumerate(bodies.items()):
+            parameters = new_code_cell(
+                "model = 'small'\nimages = 2", metadata={"tags": ["parameters"]}
+            )
+            cells = [new_markdown_cell(f"# {name}"), parameters, new_code_cell(body)]
+            path = tmp_path / "notebooks" / f"{number:02}_{name}.ipynb"
+            nbformat.write(new_notebook(cells=cells), path)
+        values = {name: {"model": "small", "images": 2} for name in run.chapters(tmp_path)}
+        for profile in run.PROFILES:
+            path = tmp_path / "notebooks" / "profiles" / f"{profile}.yaml"
+            path.write_text(yaml.safe_dump(values))
+        return tmp_path
+
+    return make
+
+
+# ---- values
+
+LITERALLY = [
+    "US$_5_$.png",
+    "imagefolder:/data/my birds",
+    "it's.png",
+    'say "cheese".png',
+    "a\\b\\n.png",
+    "猫/犬.png",
+    "[1].png",
+    "a,b",
+    "$(touch run)",
+    "`touch run`",
+    "__import__('os').system('touch run')",
+    "open('run', 'w')",
+    "!!python/object/apply:os.system ['touch run']",
+    "f'{1 + 1}'",
+    "{1, 2}",
+    "{'a': 1}",
+    "b'bytes'",
+    "1j",
+    "[[1], [2]]",
+    "[&a [*a]]",
+    "(" * 2000,
+    "*" * 5,
+    "%run x",
+    "x; y = 1",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("text", LITERALLY)
+def test_what_is_no_plain_value_stays_the_text_that_it_is(text):
+    assert run.assigned([f"model={text}"]) == {"model": text}
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("[saliency, rectgrad]", ["saliency", "rectgrad"]),
+        ("['saliency', \"rectgrad\"]", ["saliency", "rectgrad"]),
+        ("[imagefolder:/a b, shapes10]", ["imagefolder:/a b", "shapes10"]),
+        ("[0.1, null]", [0.1, None]),
+        ("'3'", "3"),
+        ("-3", -3),
+        ("[]", []),
+    ],
+)
+def test_lists_need_no_quotes_and_quotes_make_text_of_numbers(text, value):
+    assert run.value_of(text) == value
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("model=resnet18 images=50", ["model=resnet18", "images=50"]),
+        ("  model=resnet18  ", ["model=resnet18"]),
+        ("", []),
+        ("'dataset=imagefolder:/my birds' images=5", ["dataset=imagefolder:/my birds", "images=5"]),
+        ('"dataset=imagefolder:/my birds"', ["dataset=imagefolder:/my birds"]),
+        ("dataset=imagefolder:/my\\ birds", ["dataset=imagefolder:/my birds"]),
+        ("dataset='/my birds' images=5", ["dataset=/my birds", "images=5"]),
+        ("dataset=/my old birds images=5", ["dataset=/my old birds", "images=5"]),
+        ("methods=[saliency, rectgrad] q=3", ["methods=[saliency, rectgrad]", "q=3"]),
+        ('"picture=it\'s.png"', ["picture=it's.png"]),
+        ("picture=US$_5_$.png", ["picture=US$_5_$.png"]),
+        ("'picture=`id` $(id) ${HOME} #1.png'", ["picture=`id` $(id) ${HOME} #1.png"]),
+        ("picture=猫.png", ["picture=猫.png"]),
+        ("images", ["images"]),
+    ],
+)
+def test_several_parameters_in_one_text(text, parts):
+    assert run.parted(text) == parts
+
+
+def test_a_quote_that_is_not_closed_is_refused_in_one_sentence(tree, capsys):
+    root = tree(works="1")
+    assert run.main(["--parameters", "model=it's images=3"], root) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "quotation mark" in said and "it's" in said
+
+
+@pytest.mark.parametrize("value", [["many"], "many"])
+def test_a_number_is_no_list_and_no_text(value, tree):
+    with pytest.raises(run.RunError, match="images is of type int"):
+        run.plan([], "quick", {"images": value}, tree(works="1"))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "'dataset=imagefolder:/data/my birds' model=resnet18",
+        "picture=US$_5_$.png",
+        "picture=$(shell touch run)$$x`touch run`$(touch run)",
+        '"picture=it\'s 5 #2.png"',
+        "picture=猫.png",
+    ],
+)
+def test_make_hands_parameters_on_as_they_were_typed_and_runs_none(parameters, tmp_path):
+    """With a stand-in for Python that notes its arguments, one a line."""
+    python, log = tmp_path / "bin" / "python", tmp_path / "log"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\ncase "$*" in *run.py*) printf "%s\\n" "$@" > "{log}";; esac\n')
+    python.chmod(0o755)
+    stamp = tmp_path / ".sign-and-noise"
+    stamp.touch()
+    parameters = parameters.replace("touch run", f"touch {tmp_path}/run")
+    made = subprocess.run(
+        [
+            "make",
+            "-o",
+            stamp,
+            "reproduce",
+            f"VENV={tmp_path}",
+            "CHAPTER=05",
+            f"PARAMS={parameters}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    *_, option, given = log.read_text(encoding="utf8").splitlines()
+    assert (option, given) == ("--parameters", parameters)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_help_of_make_shows_a_value_with_a_space():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    line = next(line for line in said.splitlines() if "space" in line)
+    (typed,) = [word for word in shlex.split(line.partition(": ")[2]) if word.startswith("PARAMS=")]
+    assert run.parted(typed.removeprefix("PARAMS=")) == [
+        "dataset=imagefolder:/data/my birds",
+        "images=50",
+    ]
+
+
+@pytest.mark.parametrize("text", ["plain", "a `b` c", "``", "`x", "```{note}", "$x$ *y* [z](w)"])
+def test_the_note_shows_values_letter_by_letter(text):
+    from markdown_it import MarkdownIt
+
+    note = run.run_note("quick", {"picture": text})
+    (inline,) = [token for token in MarkdownIt().parse(note) if token.type == "inline"]
+    shown = [token.content for token in inline.children if token.type == "code_inline"]
+    assert shown == [f"picture = {text!r}"] and "\n" not in note
+
+
+# ---- chapters that run
+
+
+@pytest.mark.slow
+def test_values_of_any_letters_reach_the_chapter(tree, monkeypatch, capfd):
+    root = tree(shows="print(repr(model))")
+    monkeypatch.chdir(root)
+    text = "\n".join([*(text for text in LITERALLY if len(text) < 100), "{{ x }}", '"""', "'''"])
+    assert run.main(["-p", f"model={text}"], root) == 0
+    made = read(root / "_build" / "quick" / "00_shows.ipynb")
+    assert ast.literal_eval(made.cells[-1].outputs[0].text) == text
+    assert not (root / "run").exists()
+
+
+WARNS = """
+import sys, time, warnings
+warnings.warn("this file is of an older version")
+print("\\rdownload 10 %\\rdownload 100 %", file=sys.stderr)
+print("many\\n" * 9, file=sys.stderr)
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_warnings_and_progress_are_shown_and_kept_and_no_failure(tree, capsys):
+    root = tree(warns=WARNS)
+    assert run.main([], root) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert any("UserWarning: this file is of an older version" in line for line in said)
+    assert "00_warns: cell 2: download 100 %" in said
+    assert said.count("00_warns: cell 2: many") == 3 and "more lines" in said[-1]
+    made = read(root / "_build" / "quick" / "00_warns.ipynb")
+    kept = {output.get("name"): output.text for output in made.cells[-1].outputs}
+    assert "older version" in kept["stderr"] and kept["stdout"] == "done\n"
+    # what is stored for everyone stays clean
+    assert run.main(["--refresh"], root) == 1
+    assert "failed: cell 2 writes to stderr" in capsys.readouterr().err
+    assert read(root / "notebooks" / "00_warns.ipynb").cells[-1].outputs == []
+
+
+@pytest.mark.slow
+def test_a_failure_is_told_in_its_own_words_on_one_line(tree, capsys):
+    bodies = {
+        "several": "raise ValueError('a first line,\\n   and a second one.\\n')",
+        "long": "raise RuntimeError('x ' * 5000)",
+        "dies": "import os; os._exit(1)",
+    }
+    root = tree(**bodies)
+    assert run.main([], root) == 1
+    several, long, dies = capsys.readouterr().err.splitlines()
+    assert several.startswith("00_several: failed: ValueError: a first line, and a second one. (")
+    assert long.startswith("01_long: failed: RuntimeError: x x x") and len(long) < 800
+    assert dies.startswith("02_dies: failed: its kernel died") and "memory" in dies
+
+
+def test_what_was_executed_here_may_show_warnings_and_the_published_book_may_not(tree):
+    root = tree(warns="1")
+    for profile, shown in (("quick", "show"), (None, "remove-warn")):
+        (root / "_config.yml").write_text(
+            yaml.safe_dump(
+                {"title": "Toy", "html": {}, "execute": {"stderr_output": "remove-warn"}}
+            )
+        )
+        (root / "_toc.yml").touch()
+        shutil.copy(root / "notebooks" / "00_warns.ipynb", root / "book")
+        build.assemble(profile, root / "made", root)
+        config = yaml.safe_load((root / "made" / "_config.yml").read_text())
+        assert config["execute"]["stderr_output"] == shown
+
+
+def test_a_stored_chapter_may_hold_neither_errors_nor_stderr():
+    stream = new_output("stream", name="stderr", text="a\nb\n")
+    error = new_output("error", ename="ValueError", evalue="of\ntwo lines", traceback=[])
+    ends = "cell 0 ends in ValueError: of two lines"
+    for output, always, stored in (
+        (stream, None, "cell 0 writes to stderr: b"),
+        (error, ends, ends),
+    ):
+        notebook = new_notebook(cells=[new_code_cell("x", outputs=[output])])
+        assert run.complaint(notebook) == stored
+        assert run.complaint(notebook, stored=False) == always

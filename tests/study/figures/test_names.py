@@ -1,0 +1,162 @@
+"""Names that people give, of files, classes and networks, are shown as they are by figures and
+tables."""
+
+from __future__ import annotations
+
+import warnings
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import torch
+from markdown_it import MarkdownIt
+from mdit_py_plugins.amsmath import amsmath_plugin
+from mdit_py_plugins.attrs import attrs_block_plugin, attrs_plugin
+from mdit_py_plugins.colon_fence import colon_fence_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+from mdit_py_plugins.myst_role import myst_role_plugin
+from mdit_py_plugins.substitution import substitution_plugin
+from torch import nn
+
+from study import figures
+from study.subjects.pictures import Dataset
+from study.subjects.subject import Subject
+
+pytestmark = pytest.mark.usefixtures("one_thread", "clean")
+
+NAMES = [
+    "US$_5_$",
+    "$x$",
+    "$$",
+    r"\$ 5 \alpha",
+    r"a\$b$",
+    "_private_",
+    "__init__",
+    "a_b_c",
+    "*bold* and **more**",
+    "2 * 3",
+    "a*b*c",
+    "`code` and ``more``",
+    "[link](where)",
+    "[^1] [ref]",
+    "![x](y.png)",
+    "a | b || c",
+    "<b>bold</b> <script>",
+    "<https://example.org> < 5 <5 a<b",
+    "&amp; &#36; & you",
+    "{{ name }} {% x %} {sub}`H`",
+    "[x]{.red} `x`{.red}",
+    "~~gone~~",
+    r"back\slash\\ and \* \_ \| \a",
+    "ends in \\",
+    "# no title",
+    "猫 と 犬",
+    "قط",
+    "50 % ^2^",
+    "two\nlines",
+]
+
+
+def myst() -> MarkdownIt:
+    """What the book reads Markdown with, its extensions included."""
+    parser = MarkdownIt("commonmark").enable("table")
+    for plugin in (dollarmath_plugin, amsmath_plugin, substitution_plugin, myst_role_plugin):
+        parser.use(plugin)
+    for plugin in (attrs_plugin, attrs_block_plugin, colon_fence_plugin, footnote_plugin):
+        parser.use(plugin)
+    return parser
+
+
+def as_read(markdown: str) -> list[str]:
+    """The text of each paragraph or cell; it may hold nothing but text, here and there in bold."""
+    told = []
+    for token in myst().parse(markdown):
+        if token.type == "inline":
+            kinds = {child.type for child in token.children}
+            assert kinds <= {"text", "text_special", "strong_open", "strong_close"}, kinds
+            told.append("".join(child.content for child in token.children))
+    return told
+
+
+def plain(name: str) -> str:
+    return name.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_show_names_letter_by_letter(name):
+    frame = pd.DataFrame({"class": [name, f"is {name}"], name: [1, 2]})
+    expected = ["class", plain(name), plain(name), "1", f"is {plain(name)}", "2"]
+    assert as_read(figures.table(frame).data) == expected
+    several = figures.sections({name: frame[["class"]], "other": frame[["class"]]}).data
+    assert as_read(several)[:3] == [plain(name), "class", plain(name)]
+    assert as_read(f"One is {figures.escaped(name)}.") == [f"One is {plain(name)}."]
+
+
+@pytest.mark.parametrize(
+    "text", ["basic_cnn, shapes10", "Grad * input", "low > 0.5", "high < -0.03", "0.9 (0.8 to 1)"]
+)
+def test_texts_of_the_book_stay_as_they_were(text):
+    assert figures.escaped(text) == text
+
+
+def drawn_texts(figure) -> list[str]:
+    """Every text of a figure as matplotlib draws it: a formula is a failure."""
+    figure.canvas.draw()
+    told = []
+    for text in figure.findobj(plt.Text):
+        shown, is_formula = text._preprocess_math(text.get_text())
+        assert not is_formula or "mathdefault" in shown, shown
+        told.append(shown)
+    return told
+
+
+def subject_of(name: str) -> Subject:
+    pictures = Dataset(
+        name,
+        "test",
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.tensor([0, 0, 1, 1]),
+        (name, "other"),
+        "made",
+    )
+    return Subject(nn.Flatten(), pictures, name, "none")
+
+
+@pytest.mark.parametrize("name", ["US$_5_$", r"\$ 5 \alpha$", r"a\$b$", "_猫_ $x$ {{y}} *z*"])
+def test_figures_show_names_letter_by_letter(name):
+    who = subject_of(name)
+    maps = {"positive": torch.rand(4, 8, 8)}
+    curve = pd.DataFrame(
+        [
+            {"map": m, "fill": f, "fraction": x, "auc": x, "low": x, "high": x}
+            for f in ("black", "white")
+            for m in figures.LABELS
+            for x in (0.0, 1.0)
+        ]
+    )
+    card = {"epochs": [{"epoch": 1, "accuracy": 0.5}], "test_accuracy": 0.5}
+    made = [
+        figures.contact_sheet(who.pictures),
+        figures.gallery(who, torch.arange(2), {name: maps["positive"][:2]}),
+        figures.map_grid(who.pictures.images, {name: maps["positive"]}, [name] * 4),
+        figures.who_gains(
+            who.pictures.images[0], torch.rand(2, 8, 8), who.pictures.classes, predicted=0
+        ),
+        figures.histogram({name: torch.rand(9), "other": torch.rand(9)}, "x"),
+        figures.learning_curves({name: card}),
+        figures.curves({name: curve}, "auc", "y"),
+    ]
+    with warnings.catch_warnings(action="ignore"):  # of glyphs that the font lacks
+        for figure in made:
+            figure.set_dpi(20)
+            figures.signed(figure, f"{name}, {who.title}", "quick")
+            told = "\n".join(drawn_texts(figure)).replace("\n", " ")
+            assert name.split("/")[-1].lower() in told.lower(), told
+            plt.close(figure)
+
+
+def test_a_leading_underscore_hides_nothing_from_a_legend():
+    figure = figures.histogram({"_cats": torch.rand(9), "dogs": torch.rand(9)}, "x")
+    told = [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()]
+    assert told == ["_cats", "dogs"]
