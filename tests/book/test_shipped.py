@@ -9,8 +9,8 @@ import pytest
 
 from lib import attribution
 from study.subjects import networks, sources
+from study.subjects.pictures import to_range
 from study.subjects.pretrained import ModelError
-from study.subjects.sources import to_range
 
 COMMITTED = sorted(path.stem.split("-", 1) for path in networks.WEIGHTS.glob("*.safetensors"))
 
