@@ -134,13 +134,14 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
     """
     import yaml
 
-    from book import pages
+    from book import live, pages
 
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(
         root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.py")
     )
     shutil.copy(root / "_toc.yml", target)
+    live.weights(target / "book" / "_static" / "live")
     (target / "data" / "results").mkdir(parents=True)
     for table in (root / "data" / "results").glob("*.csv"):  # pages link them as downloads
         shutil.copy(table, target / "data" / "results")

@@ -11,7 +11,6 @@ import functools
 import http.server
 import io
 import json
-import os
 import re
 import shutil
 import threading
@@ -29,9 +28,8 @@ from lib import attribution, metrics
 from study.experiments import response
 from study.subjects import imagenet, networks, shapes10, sources
 from study.subjects.pictures import DataError, Dataset, to_range
+from tests.book.conftest import Quiet
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROME_ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 PAGE = live.ROOT / "book" / "live.md"
 MEANS = ("smoothgrad", "integrated_gradients")  # of many passes
 # of the maximum of each map. A unit whose input is within rounding of 0 counts or not: that moves
@@ -72,11 +70,6 @@ def page_path(tmp_path_factory) -> Path:
     return lay_out(tmp_path_factory.mktemp("live"))
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture(scope="module")
 def addresses(page_path):
     """Where the page is: origin -> address."""
@@ -86,27 +79,6 @@ def addresses(page_path):
     served = f"http://127.0.0.1:{server.server_port}/book/live.html"
     yield {"http": served, "file": page_path.as_uri()}
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, driven by playwright."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    installed = filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS)))
-    chromium = os.environ.get("CHROMIUM") or next(installed, None)
-    if chromium is None:
-        pytest.skip(
-            "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"
-        )
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+// The state of the live page, which is its address: what may be chosen, and what is.
+"use strict";
+
+const liveState = (() => {
+  const NETWORKS = { shapes10: "Shapes", cifar10: "CIFAR-10" };
+  const REDUCTIONS = { sum: "sum of channels", absmax: "largest |channel|" };
+  const FILLS = { black: "black", white: "white" };
+  // as under the maps, and in full
+  const METHODS = {
+    saliency: ["Saliency", "Saliency"],
+    positive: ["Positive", "Positive"],
+    negative: ["Negative", "Negative"],
+    active: ["Active", "Active"],
+    inactive: ["Inactive", "Inactive"],
+    smoothgrad: ["SmoothGrad", "SmoothGrad"],
+    deconvolution: ["Deconvolution", "Deconvolution"],
+    guided_backprop: ["Guided BP", "Guided backpropagation"],
+    rectgrad: ["RectGrad", "RectGrad"],
+    rectgrad_prr: ["RectGrad PRR", "RectGrad PRR"],
+    input_x_gradient: ["Grad × input", "Gradient × input"],
+    integrated_gradients: ["Integrated", "Integrated gradients"],
+    epsilon_lrp: ["Epsilon-LRP", "Epsilon-LRP"],
+    deeplift: ["DeepLIFT", "DeepLIFT"],
+    random: ["Random", "Random order"],
+  };
+
+  const choice = (names) => (text) => (Object.hasOwn(names, text) ? text : undefined);
+  const number = (low, high) => (text) => {
+    const value = text.trim() === "" ? NaN : Number(text);
+    return value >= low && value <= high ? value : undefined;
+  };
+  const whole = (low, high) => (text) => {
+    const value = number(low, high)(text);
+    return Number.isInteger(value) ? value : undefined;
+  };
+  // key in the address: name, default, what reads it (undefined: no value of this key)
+  const KEYS = {
+    net: ["network", "shapes10", choice(NETWORKS)],
+    p: ["number", null, whole(0, 9999)], // of the test split; null is the first one shown
+    c: ["chosenClass", null, (text) => text], // by name; null is the predicted one
+    q: ["q", 98, number(0, 99.9)],
+    m: ["method", "rectgrad", choice(METHODS)],
+    r: ["reduce", "sum", choice(REDUCTIONS)],
+    f: ["fraction", 0.1, number(0, 0.9)],
+    fill: ["fill", "black", choice(FILLS)],
+    redraw: ["redrawn", 0, whole(0, 999)], // how often the output layer was drawn anew
+  };
+  // beside what the address says, the reader's own picture: { bytes, name, key }
+  const state = { own: null };
+
+  // What an address does not say, or not sensibly, is as by default.
+  function readAddress() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    for (const [key, [name, standard, read]] of Object.entries(KEYS)) {
+      state[name] = (given.has(key) ? read(given.get(key)) : undefined) ?? standard;
+    }
+    state.own = null;
+  }
+
+  // Only what differs from the defaults, and no step of the browser's history.
+  function writeAddress() {
+    const said = new URLSearchParams();
+    for (const [key, [name, standard]] of Object.entries(KEYS)) {
+      if (state[name] !== standard) said.set(key, state[name]);
+    }
+    const hash = `${said}` && `#${said}`;
+    if (hash !== location.hash) {
+      history.replaceState(null, "", location.pathname + location.search + hash);
+    }
+  }
+
+  return { FILLS, METHODS, NETWORKS, REDUCTIONS, readAddress, state, writeAddress };
+})();
