@@ -542,7 +542,9 @@ def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
             silent.index, silent, marker="o", markersize=3, color=shade, label=verbatim(title)
         )
         positive = table.groupby("q")["positive"].mean()
-        axes[1].plot(positive.index, positive, marker="o", markersize=3, color=shade)
+        axes[1].plot(
+            positive.index, positive, marker="o", markersize=3, color=shade, label=verbatim(title)
+        )
         negative = (table.set_index("q")["tau"] < 0).groupby(level="q").mean()
         axes[1].plot(
             negative.index, negative, marker="o", markersize=3, color=shade, linestyle="--"

@@ -6,6 +6,7 @@ And it says what it could not check.
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 
 import pandas as pd
@@ -170,22 +171,37 @@ def test_verify_says_which_network_has_no_weights(run_copy, monkeypatch):
 # ---- kinds of cells that the small run does not have
 
 
-@pytest.fixture
-def kept(tmp_path, monkeypatch):
-    """Cells of paper Noise and of the synthesis, on drawn pictures."""
-    monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
+def _elsewhere(patch, folder):
+    """Cells, caches and a small study of their own."""
+    patch.setattr(cells, "RESULTS", folder / "results")
     for module in (sources, cells):
-        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+        patch.setattr(module, "CACHE", folder / "cache")
+    patch.setattr(synthesis, "STUDIED", [("shapes10", "rectgrad_cnn", 30, 5)])
     verify._subject.cache_clear()
-    studied = subject("shapes10", "rectgrad_cnn", count=16, stored=True)
-    cleanliness.amounts(studied, "outside", methods=("saliency", "rectgrad"))
-    response.adversarial(studied, ("saliency",))
-    response.sanity(studied, ("saliency",))
-    deletion.correct(studied)
-    monkeypatch.setattr(synthesis, "STUDIED", [("shapes10", "rectgrad_cnn", 30, 5)])
-    for part, held_out in (("responses", False), ("curves", True)):
-        study = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=held_out)
-        synthesis.measured(keeping(study), ["positive"], (part,))
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """Cells of paper Noise and of the synthesis, on drawn pictures; not to be changed."""
+    folder = tmp_path_factory.mktemp("computed")
+    with pytest.MonkeyPatch.context() as patch:
+        _elsewhere(patch, folder)
+        studied = subject("shapes10", "rectgrad_cnn", count=16, stored=True)
+        cleanliness.amounts(studied, "outside", methods=("saliency", "rectgrad"))
+        response.adversarial(studied, ("saliency",))
+        response.sanity(studied, ("saliency",))
+        deletion.correct(studied)
+        for part, held_out in (("responses", False), ("curves", True)):
+            study = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=held_out)
+            synthesis.measured(keeping(study), ["positive"], (part,))
+    return folder
+
+
+@pytest.fixture
+def kept(computed, tmp_path, monkeypatch):
+    """A copy of these cells, to be harmed, and tables that follow from them."""
+    shutil.copytree(computed, tmp_path, dirs_exist_ok=True)
+    _elsewhere(monkeypatch, tmp_path)
     for module, name in ((scoreboard, "reproduction.csv"), (claims, "claims.csv")):
         monkeypatch.setattr(module, "table", pd.DataFrame)
         monkeypatch.setattr(module, "CSV", tmp_path / "results" / name)

@@ -962,7 +962,7 @@ def test_paths_in_names_stay_within_their_folder(name, weights, flat, stored):
 
 def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
     train, test = shapes10.draw("train", count=48), shapes10.draw("test", count=30)
-    monkeypatch.setattr(sources, "load", lambda name, split: train)
+    monkeypatch.setattr(sources, "load", lambda name, split, **_: train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = torch.nn.Sequential(
