@@ -54,9 +54,8 @@ def script(kind: str, dataset: str, content: object) -> str:
 def places(data: Dataset, model: torch.nn.Module) -> list[int]:
     """Which pictures are shown, by number: of the split in its order the first `RIGHT` of each
     class that the network gets right, class by class, then the first `WRONG` that it gets wrong."""
-    with torch.no_grad():
-        images = to_range(data.images, model)
-        predicted = torch.cat([model(part).argmax(1) for part in images.split(500)])
+    parts = to_range(data.images, model).split(500)
+    predicted = torch.cat([attribution.logits(model, part).argmax(1) for part in parts])
     right = predicted == data.labels
     of_classes = [
         (right & (data.labels == k)).nonzero()[:RIGHT, 0] for k in range(len(data.classes))
