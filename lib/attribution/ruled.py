@@ -145,6 +145,7 @@ def rectgrad(
     border: str = "padded",
     prr: bool = False,
     final_threshold: bool = True,
+    multiply_input: bool = True,
 ) -> Tensor:
     """Rectified Gradient: the input times what comes back through important units alone.
 
@@ -173,11 +174,15 @@ def rectgrad(
         Redistribute through max pooling in proportion to the activations (appendix C.2).
     final_threshold : bool
         Set negative results to 0.
+    multiply_input : bool
+        End in the product with the picture, as the paper does. Under it a pixel of value 0, mid-grey
+        where pixels run from -1 to 1, gets no attribution, and brighter or darker ones get more
+        (Brocki and Chung 2020); without it, what comes back is returned.
 
     Returns
     -------
     Tensor
-        [N,C,H,W], in logits.
+        [N,C,H,W], in logits; without `multiply_input` in logits a unit of the picture.
 
     Raises
     ------
@@ -216,8 +221,8 @@ def rectgrad(
         by_image=tau is None,
     )
     gradient = ruled_gradient(model, images, target, "RectGrad", engine)
-    result = images.detach() * gradient
-    return result.clamp_(min=0) if final_threshold else result
+    result = images.detach() * gradient if multiply_input else gradient
+    return result.clamp(min=0) if final_threshold else result
 
 
 def rectgrad_prr(model: Model, images: Tensor, target: Target = None, **options: Any) -> Tensor:

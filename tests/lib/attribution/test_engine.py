@@ -395,6 +395,26 @@ def test_the_three_borders_differ(images):
     assert torch.equal(rectgrad(net, images, q=20, final_threshold=False), results[0])
 
 
+def test_without_the_product_rectgrad_is_what_comes_back(net, images):
+    """Brocki and Chung 2020: a pixel of value 0 has an attribution then, by hand below."""
+    call = partial(rectgrad, q=20, padding_trick=False, final_threshold=False)
+    back = call(net, images, 1, multiply_input=False)
+    assert_close(images * back, call(net, images, 1))
+    linear = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        linear[2].weight.copy_(torch.tensor([[1.0, 2.0, -1.0], [0, 0, 0]]))
+    picture = torch.tensor([[[[3.0, 2.0, 1.0]]]], dtype=torch.float64)
+    shown = rectgrad(linear, picture, 0, tau=-2, multiply_input=False, final_threshold=False)
+    assert shown.tolist() == [[[[1, 2, -1]]]]
+    assert rectgrad(linear, picture, 0, tau=-2, multiply_input=False).tolist() == [[[[1, 2, 0]]]]
+    shifted = nn.Sequential(nn.Conv2d(1, 1, 1), *linear).double()
+    with torch.no_grad():
+        shifted[0].weight.fill_(1), shifted[0].bias.fill_(2)
+    grey = torch.zeros(1, 1, 1, 3, dtype=torch.float64)  # mid-grey where pixels run from -1 to 1
+    assert not rectgrad(shifted, grey, 0, q=50).any()
+    assert rectgrad(shifted, grey, 0, q=50, multiply_input=False).tolist() == [[[[0, 2, 0]]]]
+
+
 def test_the_final_threshold_keeps_the_positive_part(net, images):
     signed = rectgrad(net, images, 1, q=20, final_threshold=False)
     assert (signed < 0).any() and torch.equal(rectgrad(net, images, 1, q=20), signed.clamp(min=0))
