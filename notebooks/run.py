@@ -99,21 +99,34 @@ def defaults(notebook: Path) -> dict:
 
 
 def profile_values(profile: str, root: Path = ROOT) -> dict[str, dict]:
-    """Chapter -> {parameter: value} of notebooks/profiles/<profile>.yaml."""
+    """Chapter -> the value of each of its parameters at a profile.
+
+    A parameter has its default unless notebooks/profiles/<profile>.yaml gives it another value.
+    """
     import yaml
 
     if profile not in PROFILES:
         raise RunError(f"unknown profile {profile!r}; accepted are {', '.join(PROFILES)}.")
     path = root / "notebooks" / "profiles" / f"{profile}.yaml"
     if not path.exists():
-        raise RunError(f"{path} is missing; it maps each chapter to the values of its parameters.")
-    values = yaml.safe_load(path.read_text(encoding="utf8")) or {}
-    if unknown := sorted(set(values) - set(chapters(root))):
+        raise RunError(
+            f"{path} is missing; it names, for each chapter, the parameters that differ from their "
+            "defaults."
+        )
+    given = yaml.safe_load(path.read_text(encoding="utf8")) or {}
+    known = {name: defaults(notebook) for name, notebook in chapters(root).items()}
+    if unknown := sorted(set(given) - set(known)):
         raise RunError(
             f"{path.name} names the unknown chapter {unknown[0]!r}; "
-            f"accepted are {', '.join(chapters(root))}."
+            f"accepted are {', '.join(known)}."
         )
-    return values
+    for name, values in given.items():
+        if unknown := sorted(set(values or {}) - set(known[name])):
+            raise RunError(
+                f"{path.name} gives {name} a parameter {unknown[0]!r}, which it does not have; "
+                f"accepted are {', '.join(known[name])}."
+            )
+    return {name: values | (given.get(name) or {}) for name, values in known.items()}
 
 
 def value_of(text: str):
@@ -183,12 +196,7 @@ def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> d
     """
     profiled, plans = profile_values(profile, root), {}
     for name, notebook in select(wanted, root).items():
-        known, given = defaults(notebook), profiled.get(name) or {}
-        if wrong := sorted(set(known) ^ set(given)):
-            raise RunError(
-                f"{profile}.yaml and the `parameters` cell of {name} must name the same "
-                f"parameters; they differ in {', '.join(wrong)}."
-            )
+        known, given = defaults(notebook), profiled[name]
         for parameter, value in by_hand.items():
             if parameter not in known:
                 raise RunError(

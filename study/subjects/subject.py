@@ -5,6 +5,7 @@ The two are checked to fit each other before any long work.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -188,12 +189,14 @@ def fill_value(studied: Subject, fill: str) -> float | Tensor:
     return value if isinstance(value, (int, float)) else torch.as_tensor(value).flatten().float()
 
 
-def accept(namespace: dict, *names: str) -> None:
+def accept(namespace: dict) -> None:
     """Raise ValueError if a notebook's namespace holds a plain value that is no parameter.
 
-    `names` are the parameters' names. Called right after them, this turns a misspelt papermill
-    parameter into one sentence instead of silence.
+    The parameters are those that the chapter's own cell assigns, the first that ran in this kernel
+    and assigns `profile`. Called right after it, this turns a misspelt papermill parameter into one
+    sentence instead of silence.
     """
+    names = _assigned(namespace.get("In", []))
     jupyters_own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
     given = [
         name
@@ -205,6 +208,25 @@ def accept(namespace: dict, *names: str) -> None:
     unknown = [name for name in given if name not in names]
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}; accepted are {', '.join(names)}.")
+
+
+def _assigned(history: list[str]) -> list[str]:
+    """The names in the first cell of a kernel's history that assigns `profile`."""
+    for cell in history:
+        try:
+            lines = ast.parse(cell).body
+        except SyntaxError:  # a magic
+            continue
+        names = [
+            target.id
+            for line in lines
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+            if isinstance(target, ast.Name)
+        ]
+        if "profile" in names:
+            return names
+    raise ValueError("no cell has assigned the chapter's parameters; run the first code cell.")
 
 
 def check_count(name: str, value, all_of: bool = True) -> None:

@@ -104,10 +104,27 @@ def test_nothing_stored_changes_from_run_to_run(path):
 
 
 @chapter
-def test_profiles_name_every_parameter_and_quick_holds_the_defaults(name):
+def test_profiles_hold_what_differs_from_the_parameters_cell(name):
     known = run.defaults(CHAPTERS[name])
     assert run.profile_values("quick")[name] == known
     assert set(run.profile_values("paper")[name]) == set(known)
+    given = yaml.safe_load(text("notebooks/profiles/paper.yaml"))[name]
+    assert not [parameter for parameter, value in given.items() if known[parameter] == value]
+
+
+@pytest.mark.parametrize(
+    "written, words",
+    [
+        ("06_noise: {profile: paper}", "unknown chapter '06_noise'"),
+        ("06_noise_benchmark: {imges: 3}", "a parameter 'imges', which it does not have"),
+    ],
+)
+def test_profiles_refuse_unknown_names(tmp_path, written, words):
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    shutil.copy(CHAPTERS["06_noise_benchmark"], tmp_path / "notebooks")
+    (tmp_path / "notebooks" / "profiles" / "paper.yaml").write_text(written)
+    with pytest.raises(run.RunError, match=words):
+        run.profile_values("paper", tmp_path)
 
 
 @chapter

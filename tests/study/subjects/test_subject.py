@@ -461,7 +461,7 @@ def test_accept_lets_parameters_and_a_notebooks_own_names_pass():
         "dataset": "shapes10",
         "images": None,
         "fractions": [0.1],
-        "In": ["x"],
+        "In": ["", "profile = 1; dataset = 2; images = 3; fractions = 4; seed = 5"],
         "Out": {},
         "_": 3,
         "_i1": "text",
@@ -474,16 +474,21 @@ def test_accept_lets_parameters_and_a_notebooks_own_names_pass():
         "maps": torch.zeros(2),
         "pi": (math.pi,),
     }
-    accept(own, "dataset", "images", "fractions", "seed")
+    accept(own)
 
 
 @pytest.mark.parametrize("value", ["shapes10", None, 3, 2.5, True, ["a"], {"a": 1}], ids=repr)
 def test_accept_names_the_unknown_parameter(value):
+    history = ["", "%matplotlib inline", "profile = 'quick'\ndataset = 'a'\nseed = 0", "seed = 1"]
     refused(
-        lambda: accept({"dataset": "shapes10", "datsaet": value}, "dataset", "seed"),
+        lambda: accept({"dataset": "shapes10", "datsaet": value, "In": history}),
         "'datsaet'",
-        "dataset, seed",
+        "profile, dataset, seed",
     )
+
+
+def test_accept_wants_the_parameters_assigned_first():
+    refused(lambda: accept({"dataset": "shapes10", "In": ["", "import torch"]}), "first code cell")
 
 
 # ---- one picture of one's own
