@@ -49,6 +49,11 @@ from .pictures import (
     occluded_strip,
     strip,
 )
+from .show import (
+    show_chart,
+    show_maps,
+    source,
+)
 from .style import (
     COLOURS,
     DASHES,
@@ -79,5 +84,6 @@ from .tables import (
     sections,
     table,
     two_readings,
+    verdicts,
     wide,
 )

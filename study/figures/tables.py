@@ -30,9 +30,15 @@ def _cell(value) -> str:
     return "" if pd.isna(value) else escaped(value)
 
 
-def table(frame: pd.DataFrame, **formats: str) -> Markdown:
+def table(
+    frame: pd.DataFrame, caption: str = "", name: str = "", made: str = "", /, **formats: str
+) -> Markdown:
     """A data frame as a Markdown table; `formats` gives a column's format, such as auc=".3f".
-    Missing values stay blank."""
+
+    Missing values stay blank. With a caption and a name, such as `tab-deletion-areas`, the book
+    numbers it and text can refer to it; `made` is the line under it that says what made it, as of
+    `show.source`.
+    """
     shown = frame.copy()
     for column, spec in formats.items():
         shown[column] = ["" if pd.isna(v) else format(v, spec) for v in frame[column]]
@@ -42,7 +48,12 @@ def table(frame: pd.DataFrame, **formats: str) -> Markdown:
         "|" + "|".join("---:" if n else ":---" for n in numeric) + "|",
     ]
     rows += ["| " + " | ".join(map(_cell, row)) + " |" for row in shown.itertuples(index=False)]
-    return Markdown("\n".join(rows))
+    text = "\n".join(rows)
+    if caption:
+        text = f":::{{table}} {caption}\n:name: {name}\n\n{text}\n\n:::"
+    if made:
+        text += f'\n\n<small class="made">{made}</small>'
+    return Markdown(text)
 
 
 def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
@@ -207,3 +218,22 @@ def effects_table(effects: pd.DataFrame, twice: pd.DataFrame) -> Markdown:
         "t-distribution on the spread of trainings that differ in seed or run alone, pooled over "
         f"the settings of a network. {apart}*"
     )
+
+
+def verdicts(*kinds: str, stored: bool) -> Markdown:
+    """The papers' claims in words that belong to these experiments, each with its verdict: one
+    line a claim, which leads to its row on the page of claims."""
+    if not stored:
+        return Markdown(
+            "*What the papers claim in words is judged at the paper profile, on their own data.*"
+        )
+    from study.account.claims import table as judged
+
+    rows = judged().query("experiment in @kinds").groupby("id", sort=False).first()
+    shown = []
+    for r in rows.reset_index().itertuples():
+        verdict = r.verdict if isinstance(r.verdict, str) else "not measured"
+        chip = f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
+        where = f"{r.paper} {r.section}{_unit(r.id)}"
+        shown.append(f"- {chip} [“{r.quotation}”](claims.md#claim-{r.id}) ({where})")
+    return Markdown("\n".join(shown))
