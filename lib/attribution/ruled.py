@@ -175,9 +175,9 @@ def rectgrad(
     final_threshold : bool
         Set negative results to 0.
     multiply_input : bool
-        End in the product with the picture, as the paper does. Under it a pixel of value 0, mid-grey
-        where pixels run from -1 to 1, gets no attribution, and brighter or darker ones get more
-        (Brocki and Chung 2020); without it, what comes back is returned.
+        End in the product with the picture, as the paper does. Under it a pixel of value 0
+        (mid-grey where pixels run from -1 to 1) gets no attribution, and brighter or darker ones
+        get more (Brocki and Chung 2020). Without it, what comes back is returned.
 
     Returns
     -------
