@@ -24,7 +24,7 @@ endif
 # a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help env reproduce book refresh check test results verify mutate clean
+.PHONY: help env reproduce book refresh check test results verify mutate bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
 	@echo 'make verify      recompute a cell of every kind of result and compare; ARGS="--seed 1"; ARGS=--stamp after a change of code'
 	@echo 'make mutate      break the kernels in listed ways: each must be caught; ARGS="--nbval"'
+	@echo 'make bench       every method against other libraries and its floor: 20 minutes; ARGS="--methods rectgrad"; ARGS=--quick'
 	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
 	@echo 'make clean       remove _build/ and what tests leave behind; data/cache/ and $(VENV) stay'
 
@@ -99,6 +100,9 @@ verify: env
 
 mutate: env
 	$(PY) tests/mutate.py $(ARGS)
+
+bench: env
+	$(PY) -m benchmarks $(ARGS)
 
 clean:
 	rm -rf _build .pytest_cache .coverage *.egg-info

@@ -87,14 +87,14 @@ def _digest(content: dict) -> str:
 
 
 def read(path: Path, set_aside: bool = False) -> dict | None:
-    """The content of a cell file; None if it is not there or damaged.
+    """The content of a cell file; None if it is not there, damaged or a copy of another cell's.
 
-    `set_aside` renames a damaged one to *.damaged.
+    `set_aside` renames such a file to *.damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf8"))
         digest = content.pop("digest")
-        if digest == _digest(content):
+        if digest == _digest(content) and _at_home(path, content):
             return content
     except FileNotFoundError:
         return None
@@ -103,6 +103,14 @@ def read(path: Path, set_aside: bool = False) -> dict | None:
     if set_aside:
         path.replace(path.with_suffix(".damaged"))
     return None
+
+
+def _at_home(path: Path, content: dict) -> bool:
+    """Does the file lie where the cell of its parameters belongs?"""
+    if not {"experiment", "parameters"} <= set(content):
+        return True  # not made by `finished`
+    in_its_folder = path.parent.as_posix().endswith(f"/{content['experiment']}")
+    return in_its_folder and path.stem.endswith(f"-{key(content['parameters'])}")
 
 
 def write(path: Path, content: dict) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -140,21 +141,38 @@ def _stamp(folder: Path, files: list[Path], size: int | None) -> str:
 
 
 def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array in a file of the cache.
+    """The array in a file of the cache, which ends in the checksum of all before it.
 
     It is computed, and written whole, where there is none or it is damaged.
     """
     if path.exists():
         try:
-            return np.load(path)
+            with path.open("rb") as file:
+                file.seek(-4, os.SEEK_END)
+                stated = file.read()
+            if stated == _checksum(path, path.stat().st_size - 4):
+                return np.load(path)
         except (ValueError, OSError, EOFError):
-            path.unlink()
+            pass
+        path.unlink(missing_ok=True)
     array = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
     np.save(part, array)
+    checksum = _checksum(part, part.stat().st_size)
+    with part.open("ab") as file:
+        file.write(checksum)
     part.replace(path)
     return array
+
+
+def _checksum(path: Path, length: int) -> bytes:
+    """Four bytes over the first `length` of a file: a flipped bit changes them."""
+    value = 0
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(length, 1 << 24))):
+            value, length = zlib.crc32(block, value), length - len(block)
+    return value.to_bytes(4, "little")
 
 
 def locate(name: str, layout: str) -> tuple[Path, str]:
