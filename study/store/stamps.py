@@ -21,7 +21,7 @@ from study.paths import ROOT
 from study.store import cells
 
 # how results are kept does not decide their values
-LEFT_OUT = ("study.store", "study.paths")
+LEFT_OUT = ("study.store", "study.paths", "study.subjects.names")
 
 Place = tuple[str, str]  # a module, and a name of its top level
 

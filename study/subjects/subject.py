@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import attribution
-from study.subjects import networks, pretrained, sources
+from study.subjects import names, networks, pretrained, sources
 from study.subjects.pictures import (
     DataError,
     Dataset,
@@ -45,10 +45,9 @@ class Subject(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For tables: network, its weights unless they are those of the dataset, and data."""
-        named = self.weights not in ("none", self.pictures.name)
-        weights = f" ({Path(self.weights).name})" if named else ""
-        return f"{self.model_name}{weights}, {Path(self.pictures.name).name}"
+        """For tables: network, what sets its weights apart where they are not the data's own, and
+        data, as people call them."""
+        return names.label(self.model_name, self.pictures.name, self.weights)
 
     @property
     def title(self) -> str:

@@ -148,7 +148,7 @@ def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
         networks.load("basic_cnn", "shapes10")
     )
     assert who.model.classes == shapes10.CLASSES
-    assert who.title == "basic_cnn, shapes10 test, n = 10"
+    assert who.title == "Sign CNN, shapes test, n = 10"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_auto_takes_the_weights_trained_on_the_dataset(few, weights):
     [
         ("toy", "net, toy test, n = 10"),
         ("none", "net, toy test, n = 10"),
-        ("toy-seed1", "net (toy-seed1), toy test, n = 10"),
+        ("toy-seed1", "net (seed 1), toy test, n = 10"),
         ("/some/where/mine.pt", "net (mine.pt), toy test, n = 10"),
     ],
 )
@@ -262,7 +262,7 @@ def test_auto_takes_the_new_last_layer_of_the_dataset(few, last_layer):
     assert (who.weights, who.model.classes, who.label) == (
         "shapes10",
         shapes10.CLASSES,
-        "squeezenet1_1, shapes10",
+        "SqueezeNet 1.1, shapes",
     )
     assert networks.fingerprint(who.model) == networks.fingerprint(last_layer)
     assert (
@@ -302,7 +302,7 @@ def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(
 def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
     who = subject("photos", "squeezenet1_1")
     assert who.weights == "imagenet"
-    assert who.title == "squeezenet1_1 (imagenet), photos test, n = 4"
+    assert who.title == "SqueezeNet 1.1, photographs test, n = 4"
     assert who.model.classes == who.pictures.classes
     assert batch(who, slice(0, 1)).amin() >= -1
     assert batch(who, slice(0, 5)).amin() < -0.9
@@ -549,7 +549,7 @@ def test_a_picture_of_a_dataset_keeps_its_label_where_the_classes_are_the_networ
     who, whole = picture("shapes10:3", "basic_cnn", size=32), sources.load("shapes10")
     assert torch.equal(who.pictures.images, whole.images[3:4])
     assert who.pictures.labels.tolist() == [int(whole.labels[3])]
-    assert who.label == "basic_cnn (shapes10), shapes10:3"
+    assert who.label == "Sign CNN, shapes picture 3"
     assert who.weights == "shapes10"
     assert who.pictures.classes == shapes10.CLASSES
     other = picture("shapes10:3", "python:subject_nets:named", size=32)
