@@ -17,10 +17,11 @@ from torch import Tensor
 from lib import attribution
 from lib.attribution.crosses import label
 from lib.metrics import PAPER_FRACTIONS
-from study.account import published
+from study.account import published, verdicts
 from study.experiments import retraining
 from study.experiments.deletion import MATCHED
 from study.experiments.synthesis import METRICS, SHUFFLED
+from study.subjects.names import network
 
 from .pictures import draw_picture
 from .style import (
@@ -95,7 +96,8 @@ def trainings(found: pd.DataFrame) -> Figure:
         axis.set(
             yticks=range(0, -len(labels), -1), yticklabels=labels, ylim=(-len(labels) + 0.4, 0.6)
         )
-        axis.set_title(model, loc="left", fontweight="bold")
+        title = " ".join(map(network, model.split()))
+        axis.set_title(title, loc="left", fontweight="bold")
     axes[-1, 0].set_xlabel("test accuracy")
     return figure
 
@@ -120,7 +122,7 @@ def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
     low, high = strongest.min(), strongest.max()
     # a gradient of zeros stays zeros, never NaN
     span = (high - low).clamp(min=torch.finfo(strongest.dtype).tiny)
-    reach = strongest.abs().max().item()
+    reach = strongest.abs().max().item() or 1.0
     panels = [
         ("Picture", image.permute(1, 2, 0).numpy(), {}),
         (
@@ -140,6 +142,12 @@ def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(6.4, 4.8))
     for axis, (title, picture, options) in zip(axes.flat, panels, strict=True):
         draw_picture(axis, picture, title, **options)
+    around_zero = axes.flat[2]
+    bar = figure.colorbar(
+        around_zero.images[0], ax=around_zero, shrink=0.8, ticks=[-reach, 0, reach]
+    )
+    bar.ax.set_yticklabels([f"{-reach:.2g}", "0", f"{reach:.2g}"])
+    bar.set_label("logits a unit of the picture")
     return figure
 
 
@@ -328,7 +336,7 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
     """A row for each number: the printed one (cross), ours with its interval (dot), the tolerance
     (band)."""
     fills = {"Table 2": " (black)", "Table 3": " (white)"}
-    figure, axis = plt.subplots(figsize=(6.4, 0.3 * len(frame) + 0.9))
+    figure, axis = plt.subplots(figsize=(6.9, 0.24 * len(frame) + 0.9))
     for y, row in enumerate(frame.itertuples()):
         reach = max(0.02, (row.high - row.low) / 2)
         axis.barh(y, 2 * reach, left=row.published - reach, height=0.55, color="#dddddd", zorder=1)
@@ -346,7 +354,10 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
         axis.plot(row.published, y, "x", color="#000000", zorder=2)
     axis.set_yticks(
         range(len(frame)),
-        [f"{r.row}, {r.column}{fills.get(r.table, '')}" for r in frame.itertuples()],
+        [
+            f"{r.row}{fills.get(r.table, '')}: {verdicts.printed_network(r.column)}"
+            for r in frame.itertuples()
+        ],
     )
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -359,7 +370,7 @@ def occlusion(table: pd.DataFrame) -> Figure:
     """The margin as units of a layer are set to 0, background or object, with the interval over
     pictures (Fig. 3)."""
     layers = sorted(table["layer"].unique())
-    figure, axes = plt.subplots(1, len(layers), figsize=(7.2, 2.7), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(layers), figsize=(6.9, 2.5), sharey=True, squeeze=False)
     for axis, layer in zip(axes[0], layers, strict=True):
         for region, shade in REGIONS.items():
             part = table[(table["layer"] == layer) & (table["region"] == region)]
@@ -422,7 +433,7 @@ def firing(tables: dict[str, pd.DataFrame]) -> Figure:
 def rivals(path: pd.DataFrame, turns: pd.DataFrame) -> Figure:
     """Left: the score on the way from grey to the picture, and its slope. Right: how far noise
     turns the gradient."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 2.8))
     share = path.assign(
         score=path["score"] / path["rise"].where(path["rise"] > 0),
         slope=path["slope"] / path["rise"].where(path["rise"] > 0),
@@ -465,7 +476,7 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
         "matched": "equal sparsity",
     }
     shown = [t for t in treatments if t in set(table["treatment"])]
-    figure, axes = plt.subplots(1, len(shown), figsize=(7.2, 2.9), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(shown), figsize=(6.9, 2.9), sharey=True, squeeze=False)
     for axis, treatment in zip(axes[0], shown, strict=True):
         part = table[table["treatment"] == treatment]
         stats = [
@@ -480,7 +491,7 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
             }
             for r in part.itertuples()
         ]
-        axis.bxp(
+        drawn = axis.bxp(
             stats,
             orientation="horizontal",
             manage_ticks=axis is axes[0, 0],
@@ -488,10 +499,7 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
             showmeans=True,
             widths=0.6,
             patch_artist=True,
-            boxprops={"facecolor": "#cfe3f2", "edgecolor": "#0072B2"},
-            medianprops={"color": "#D55E00", "linewidth": 1.6},
-            whiskerprops={"color": "#0072B2"},
-            capprops={"color": "#0072B2"},
+            medianprops={"color": "#333333", "linewidth": 1.6},
             meanprops={
                 "marker": "o",
                 "markersize": 3,
@@ -499,6 +507,8 @@ def boxes(table: pd.DataFrame, xlabel: str) -> Figure:
                 "markeredgecolor": "#333333",
             },
         )
+        for box, method in zip(drawn["boxes"], part["method"], strict=True):
+            box.set(facecolor=(colour(method), 0.4), edgecolor=colour(method))
         axis.set(title=treatments[treatment], xlabel=xlabel)
         axis.grid(axis="y", visible=False)
         axis.locator_params(axis="x", nbins=4)
@@ -514,14 +524,14 @@ def totals(table: pd.DataFrame, xlabel: str) -> Figure:
         "released": "released thresholds",
         "matched": "equal sparsity",
     }
-    figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(6.9, 2.9), sharey=True)
     for axis, (treatment, title) in zip(axes, treatments.items(), strict=True):
         part = table[table["treatment"] == treatment]
         axis.barh(
             [short(m) for m in part["method"]],
             part["mean"],
             xerr=[part["mean"] - part["mean_low"], part["mean_high"] - part["mean"]],
-            color=["#E69F00" if m.startswith("rectgrad") else "#8fb8d6" for m in part["method"]],
+            color=[colour(m) for m in part["method"]],
             error_kw={"linewidth": 1},
         )
         axis.set(title=title, xlabel=xlabel)
@@ -534,7 +544,7 @@ def totals(table: pd.DataFrame, xlabel: str) -> Figure:
 def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
     """Share of units at 0, whose importance score is 0 with them, by layer, and how many layers
     have a positive threshold and how many a negative mean one, by q (section 5.1)."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 2.8))
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 2.8))
     palette = sns.color_palette("colorblind")
     for shade, (title, table) in zip(palette, layers.items(), strict=False):
         silent = table.groupby("layer")["silent"].mean()
@@ -611,7 +621,7 @@ def sanity(
 ) -> Figure:
     """What remains of a map as weights are redrawn, from the output down (cascading) or one layer
     at a time."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.0), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 4.0), sharey=True)
     order = table[(table["mode"] == "cascading") & (table["depth"] == 1)].sort_values(
         value, ascending=False
     )["method"]
@@ -674,7 +684,7 @@ def retraining_curves(found: pd.DataFrame) -> Figure:
     """
     kept = found[found["method"] != "none"]
     methods = list(dict.fromkeys(kept["method"]))
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 4.6), sharey=True)
     for axis, mode, what in (
         (axes[0], "roar", "ROAR: share removed,\nthe most important first"),
         (axes[1], "kar", "KAR: share kept,\nthe most important first"),
@@ -715,7 +725,7 @@ def copied(found: pd.DataFrame, classes: int = 10) -> Figure:
     """
     kept = found[found["method"] != "none"]
     whole = found[found["method"] == "none"]
-    figure, axes = plt.subplots(1, 2, figsize=(7.2, 4.3), sharey=True, sharex=True)
+    figure, axes = plt.subplots(1, 2, figsize=(6.9, 4.3), sharey=True, sharex=True)
     for axis, mode in zip(axes, retraining.MODES, strict=True):
         for method in dict.fromkeys(kept["method"]):
             part = kept[(kept["mode"] == mode) & (kept["method"] == method)]
@@ -765,7 +775,7 @@ def pairwise(found: pd.DataFrame, level: float = 0.05) -> Figure:
     modes = list(dict.fromkeys(found["mode"]))
     if not modes:
         raise ValueError("there is no pair of methods to compare; give at least two.")
-    figure, axes = plt.subplots(1, len(modes), figsize=(7.2, 3.5), squeeze=False)
+    figure, axes = plt.subplots(1, len(modes), figsize=(6.9, 3.5), squeeze=False)
     reach = 100 * found["difference"].abs().max()
     for axis, mode in zip(axes[0], modes, strict=True):
         part = found[found["mode"] == mode]
@@ -1024,7 +1034,7 @@ def steps(table: pd.DataFrame) -> Figure:
 def shock(table: pd.DataFrame) -> Figure:
     """Accuracy before and after retraining, how far pictures move, and how likely one that fails
     has moved farther; `table` as study.experiments.ranking.shock returns it."""
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
+    figure, axes = plt.subplots(1, 3, figsize=(6.9, 2.6))
     axes[0].plot(
         table["fraction"],
         table["before"],

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 
 import matplotlib.pyplot as plt
 import PIL.Image
-from IPython.display import Image, Markdown, display
+from IPython.display import SVG, Image, Markdown, display
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from study.store import cells
 
-from .tables import escaped
+from .tables import escaped, line_under
+
+# CSS pixels an inch, and pixels of a picture for each of them
+CSS, DENSITY = 96, 2
+BYTES = 150_000  # that a chart may take before what is dense in it is drawn in pixels
+DENSE = 150  # vertices or points of one artist
 
 
 def source(profile: str, *studied) -> str:
@@ -20,35 +27,57 @@ def source(profile: str, *studied) -> str:
     `studied` are Subjects, or texts where a chapter shows something else.
     """
     named = [escaped(what if isinstance(what, str) else what.title) for what in studied]
-    commit = cells.commit().rstrip("+")
-    return " · ".join(["; ".join(dict.fromkeys(named)), f"{profile} profile", f"commit {commit}"])
-
-
-def _line(made: str) -> Markdown:
-    """The line under a figure or a table."""
-    return Markdown(f'<small class="made">{made}</small>')
+    commit = f"commit <code>{cells.commit().rstrip('+')}</code>"
+    return " · ".join(["; ".join(dict.fromkeys(named)), f"{profile} profile", commit])
 
 
 def show_chart(figure: Figure, made: str) -> Markdown:
-    """Show curves, dots, bars, a heat map; `made` is what `source` says.
+    """Show curves, dots, bars, a heat map as SVG; `made` is what `source` says.
 
     The figure is closed, so that it is shown once.
     """
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=100)
+    drawn = _svg(figure)
+    if len(drawn) > BYTES:
+        _rasterise(figure)
+        drawn = _svg(figure)
     plt.close(figure)
-    display(Image(raw.getvalue(), format="png"))
-    return _line(made)
+    display(SVG(drawn))
+    return line_under(made)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as SVG: letters as shapes, the same bytes whenever and wherever it is drawn."""
+    raw = io.StringIO()
+    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "sign-and-noise"}):
+        figure.savefig(raw, format="svg", dpi=CSS * DENSITY)
+    drawn = raw.getvalue()
+    drawn = drawn[drawn.index("<svg") :]  # a page has no use for a declaration and a doctype
+    drawn = re.sub(r"\s*<metadata>.*?</metadata>", "", drawn, flags=re.S)  # it holds the day
+    return re.sub(r"<!--.*?-->\s*", "", drawn, flags=re.S)
+
+
+def _rasterise(figure: Figure) -> None:
+    """Draw in pixels what takes many vertices: clouds of points, fields of cells."""
+    for axes in figure.axes:
+        for artist in axes.collections:
+            points = max(len(artist.get_offsets()), sum(map(len, _vertices(artist))))
+            if points > DENSE:
+                artist.set_rasterized(True)
+
+
+def _vertices(artist) -> list:
+    return [path.vertices for path in artist.get_paths()]
 
 
 def show_maps(figure: Figure, made: str, colours: int = 128) -> Markdown:
-    """Show pictures and maps, with few colours: speckles are several times smaller so."""
+    """Show pictures and maps at twice the screen's density, with few colours: speckles are several
+    times smaller so."""
     raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=150)
+    figure.savefig(raw, format="png", dpi=CSS * DENSITY)
     plt.close(figure)
     full = PIL.Image.open(raw).convert("RGB")
     reduced = full.quantize(colours, dither=PIL.Image.Dither.NONE)
     small = io.BytesIO()
     reduced.save(small, format="png", optimize=True)
-    display(Image(small.getvalue(), format="png"))
-    return _line(made)
+    display(Image(small.getvalue(), format="png", width=full.width // DENSITY))
+    return line_under(made)

@@ -7,7 +7,9 @@ import re
 import pandas as pd
 from IPython.display import Markdown
 
+from study.account import claims as listed
 from study.account import published
+from study.account import verdicts as verdicts_of
 
 from .style import give_or_take, interval
 
@@ -52,8 +54,13 @@ def table(
     if caption:
         text = f":::{{table}} {caption}\n:name: {name}\n\n{text}\n\n:::"
     if made:
-        text += f'\n\n<small class="made">{made}</small>'
+        text += f"\n\n{line_under(made).data}"
     return Markdown(text)
+
+
+def line_under(made: str) -> Markdown:
+    """The line under a figure or a table that says what made it, as of `show.source`."""
+    return Markdown(f'<small class="made">{made}</small>')
 
 
 def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
@@ -73,20 +80,18 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
     rows = [
         {
             "number": f"{r.table}, {r.row}",
-            "network": published.network(r.table, r.column),
+            "network": verdicts_of.printed_network(r.column),
             "printed": published.shown(r.paper, r.table, r.published),
             "reproduced": r.reproduced,
             "95 % interval": interval(r.low, r.high),
-            "verdict": r.verdict,
-            "at tolerance 0": r.verdict_at_zero,
+            "verdict": f"{r.verdict}" + (", at 0 too" if r.verdict_at_zero == "agree" else ""),
         }
         for r in frame.itertuples()
     ]
     how = []
     for column, part in frame.groupby("column", sort=False):
         first = part.iloc[0]
-        network = published.network(first["table"], column)
-        how.append(f"{network}: {first['data']}, {first['protocol']}")
+        how.append(f"{verdicts_of.printed_network(column)}: {first['data']}, {first['protocol']}")
     return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{'; '.join(how)}.*")
 
 
@@ -103,8 +108,7 @@ def two_readings(beside: pd.DataFrame) -> Markdown:
 
     rows = [
         {
-            "row": r.row,
-            "column": r.column,
+            "row": f"{r.row}, {r.mode.upper()}",
             "printed": f"{r.printed:.4f}"
             + ("" if r.row == "Random" else f" ({r.printed_difference:+.4f})"),
             "the text: thresholded baselines": area(
@@ -169,24 +173,21 @@ def claims(*kinds: str, stored: bool) -> Markdown:
             "*What the papers claim in words is judged at the paper profile, on their own data; "
             "here nothing is read from stored results.*"
         )
-    from study.account.claims import LIST, told
-    from study.account.claims import table as judged
-
     rows = []
-    for _, part in judged().query("experiment in @kinds").groupby("id", sort=False):
+    for _, part in listed.table().query("experiment in @kinds").groupby("id", sort=False):
         first = part.iloc[0]
         source = f"{first.paper} {first.section}{_unit(first.id)}"
         rows.append(
             {
                 "claim": f"“{first.quotation}” ({source})",
                 "holds if": first.holds_if,
-                "measured (95 % interval)": told(part),
+                "measured (95 % interval)": listed.told(part),
                 "verdict": first.verdict,
             }
         )
     return Markdown(
         f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic "
-        f"and threshold of each claim were fixed beforehand, in `data/{LIST.name}`.*"
+        f"and threshold of each claim were fixed beforehand, in `data/{listed.LIST.name}`.*"
     )
 
 
@@ -220,20 +221,35 @@ def effects_table(effects: pd.DataFrame, twice: pd.DataFrame) -> Markdown:
     )
 
 
+def chip(verdict: str) -> str:
+    """A verdict as HTML that the book colours: "holds", "agree", "inconclusive" and so on."""
+    return f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
+
+
 def verdicts(*kinds: str, stored: bool) -> Markdown:
     """The papers' claims in words that belong to these experiments, each with its verdict: one
-    line a claim, which leads to its row on the page of claims."""
+    line a sentence, which leads to its row on the page of claims."""
     if not stored:
         return Markdown(
             "*What the papers claim in words is judged at the paper profile, on their own data.*"
         )
-    from study.account.claims import table as judged
-
-    rows = judged().query("experiment in @kinds").groupby("id", sort=False).first()
     shown = []
-    for r in rows.reset_index().itertuples():
-        verdict = r.verdict if isinstance(r.verdict, str) else "not measured"
-        chip = f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
-        where = f"{r.paper} {r.section}{_unit(r.id)}"
-        shown.append(f"- {chip} [“{r.quotation}”](claims.md#claim-{r.id}) ({where})")
-    return Markdown("\n".join(shown))
+    for sentence in verdicts_of.sentences(listed.table().query("experiment in @kinds")):
+        first = sentence[0].iloc[0]
+        chips = [_chip_of(part) for part in sentence]
+        link = f"[“{first.quotation}”](claims.md#claim-{first.id})"
+        where = f"paper {first.paper}, {section(first.section)}"
+        shown.append(f"- {', '.join(chips)}: {link} ({where})")
+    return Markdown("\n".join(shown) or NOTHING)
+
+
+def _chip_of(part: pd.DataFrame) -> str:
+    about = verdicts_of.PARTS.get(part.iloc[0].id, "")
+    return f"{chip(verdicts_of.of_claim(part))} {about}".rstrip()
+
+
+def section(number: str) -> str:
+    """Where a sentence of a paper stands: "section 4.2", "appendix B"."""
+    if number[0].isdigit():
+        return f"section {number}"
+    return f"appendix {number.removeprefix('Appendix ')}"
