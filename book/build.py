@@ -6,7 +6,9 @@
 
 jupyter-book reads a copy of the sources, `<out>/src`, to which this adds the parts of the prose
 pages that are made of results (pages.py), the commit in the footer and, where they apply, a note
-that a chapter was executed here or a warning that its code has changed since it was published.
+that a chapter was executed here or a warning that its code has changed since it was published. It
+numbers the chapters and parts them from their appendices (parts.py); of the built pages it takes
+the charts in as drawings (drawings.py).
 """
 
 from __future__ import annotations
@@ -140,7 +142,6 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
     shutil.copytree(
         root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.py")
     )
-    shutil.copy(root / "_toc.yml", target)
     live.weights(target / "book" / "_static" / "live")
     (target / "data" / "results").mkdir(parents=True)
     for table in (root / "data" / "results").glob("*.csv"):  # pages link them as downloads
@@ -149,20 +150,93 @@ def assemble(profile: str | None, target: Path, root: Path = ROOT) -> None:
         pages.fill(target / "book")
     except FileNotFoundError as error:
         raise BuildError(f"{error.filename} is missing; `make results` writes it.") from None
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf8"))
-    config["html"]["extra_footer"] = f"<p>{provenance(root)}</p>"
+    settings = configuration(profile, root)
+    (target / "_config.yml").write_text(
+        yaml.safe_dump(settings, allow_unicode=True), encoding="utf8"
+    )
+    stems = put_chapters(profile, target / "book", root, settings.get("repository", {}).get("url"))
+    put_contents(target, stems, root)
+    keep_numbers_whole(target / "book")
+
+
+def configuration(profile: str | None, root: Path) -> dict:
+    """What jupyter-book is told: _config.yml, the commit, and where the book is published from.
+
+    SIGN_NOISE_REPOSITORY is the address of the repository, SIGN_NOISE_ADDRESS that of the pages;
+    the workflow that publishes them knows both.
+    """
+    import yaml
+
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf8"))
+    settings["html"]["extra_footer"] = f"<p>{provenance(root)}</p>"
+    if repository := os.environ.get("SIGN_NOISE_REPOSITORY"):
+        settings["repository"] = {"url": repository}
+        settings["html"] |= {"use_repository_button": True, "use_issues_button": True}
+    if address := os.environ.get("SIGN_NOISE_ADDRESS"):
+        settings["html"]["baseurl"] = address
     if profile:
-        config["title"] += f" ({profile} profile)"
+        settings["title"] += f" ({profile} profile)"
         # what was executed here may hold warnings and progress bars of people's own networks
-        config.setdefault("execute", {})["stderr_output"] = "show"
-    (target / "_config.yml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf8")
+        settings.setdefault("execute", {})["stderr_output"] = "show"
+    return settings
+
+
+def put_chapters(
+    profile: str | None, folder: Path, root: Path, repository: str | None = None
+) -> set[str]:
+    """Write the chapters and their appendices to `folder`; returns the names of these pages.
+
+    Where chapters were executed here, the first page is about them.
+    """
+    import nbformat
+
+    from book import boxes, here, parts
+
+    stems, executed_here, published = set(), {}, {}
     for name, source in chapters(root).items():
         executed = root / "_build" / (profile or "") / source.name
-        if profile and executed.exists() and executed.stat().st_mtime >= source.stat().st_mtime:
-            shutil.copy(executed, target / "book")
+        if profile and is_current(executed, source):
+            notebook = executed_here[name] = nbformat.read(executed, as_version=4)
+            if (shown := root / "book" / source.name).is_file():
+                published[name] = nbformat.read(shown, as_version=4)
         else:
-            write(stored_chapter(name, source, profile, root), target / "book" / source.name)
-    keep_numbers_whole(target / "book")
+            notebook = stored_chapter(name, source, profile, root)
+        parts.tables_as_csv(notebook, folder / "_static" / "tables")
+        parts.commits(notebook, repository)
+        parts.lines_into_captions(notebook)
+        boxes.insert(notebook, name, repository)
+        for stem, page in parts.divided(notebook, name).items():
+            write(page, folder / f"{stem}.ipynb")
+            stems.add(stem)
+    if profile:
+        here.mark_published(folder)
+        first = here.landing(profile, executed_here, published)
+        (folder / "index.md").write_text(first, encoding="utf8")
+    return stems
+
+
+def put_contents(target: Path, stems: set[str], root: Path) -> None:
+    """Write the table of contents, each appendix below its chapter."""
+    import yaml
+
+    from book import parts
+
+    written = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8")) or {}
+    toc = parts.contents(written, stems)
+    (target / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf8")
+
+
+def is_current(executed: Path, source: Path) -> bool:
+    """Was the chapter executed since its source last changed, and with the code of today?
+
+    A date alone does not tell where a clock has gone back.
+    """
+    if not executed.exists() or executed.stat().st_mtime < source.stat().st_mtime:
+        return False
+    import nbformat
+
+    ran, written = (code(nbformat.read(path, as_version=4)) for path in (executed, source))
+    return ran == written
 
 
 def stored_chapter(name: str, source: Path, profile: str | None, root: Path):
@@ -184,13 +258,29 @@ def stored_chapter(name: str, source: Path, profile: str | None, root: Path):
     return notebook
 
 
+def finish(html: Path) -> None:
+    """Put the charts into the pages as drawings, describe the pages, and make them light."""
+    from book import drawings, light, meta
+
+    for page in (html / "book").glob("*.html"):
+        text = page.read_text(encoding="utf8")
+        page.write_text(drawings.lazy(drawings.inlined(text, page.parent)), encoding="utf8")
+    meta.write(html, os.environ.get("SIGN_NOISE_ADDRESS", ""))
+    light.lighten(html)
+
+
 def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
     """Build into `<out>/html` (replaced as a whole); returns its index page.
 
     A Sphinx warning is an error.
     """
+    from book import front, rankings
+
     out.mkdir(parents=True, exist_ok=True)
     assemble(profile, out / "src", root)
+    static = out / "src" / "book" / "_static"
+    front.draw(static / "front")
+    rankings.write(static / "rankings")
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--all", "-q", "-W", "--keep-going"]
     with tempfile.TemporaryDirectory(dir=out) as work:
@@ -204,6 +294,7 @@ def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
             raise BuildError(
                 f"jupyter-book found fault with the book:\n{(done.stdout + done.stderr).strip()}"
             )
+        finish(Path(work) / "_build" / "html")
         shutil.rmtree(out / "html", ignore_errors=True)
         shutil.move(Path(work) / "_build" / "html", out / "html")
     return out / "html" / "index.html"

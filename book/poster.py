@@ -1,6 +1,7 @@
 """The poster of the README, drawn from stored results.
 
-`python -m book.poster` writes book/_static/poster.png.
+`python -m book.poster` writes book/_static/poster.png, and of it the photograph and its maps alone,
+for the landing page, as book/_static/maps.png.
 """
 
 from __future__ import annotations
@@ -197,7 +198,15 @@ def poster() -> Figure:
     )
 
 
+def strip() -> Figure:
+    """The photograph and its maps alone."""
+    figures.style()
+    figure = plt.figure(figsize=(9, 1.6), layout="constrained")
+    maps(figure)
+    return figure
+
+
 if __name__ == "__main__":
-    (Path(__file__).parent / "_static" / "poster.png").write_bytes(
-        figures.compact(poster(), dpi=110, colours=256).data
-    )
+    folder = Path(__file__).parent / "_static"
+    strip().savefig(folder / "maps.png", dpi=150)
+    (folder / "poster.png").write_bytes(figures.compact(poster(), dpi=110, colours=256).data)

@@ -95,7 +95,7 @@ def test_the_lock_names_no_place_to_fetch_from():
 
 
 def test_where_old_names_went_is_there():
-    rows = re.findall(r"^  \| (`lib\..*?) \| (.*) \|$", text("CHANGELOG.md"), re.M)
+    rows = re.findall(r"^ *\| (`lib\..*?) \| (.*) \|$", text("CHANGELOG.md"), re.M)
     targets = {
         name for _, new in rows for name in re.findall(r"`((?:lib|study)\.[a-z0-9_.]+)`", new)
     }

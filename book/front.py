@@ -1,0 +1,522 @@
+"""The front of the book, made of stored results: answers, charts, the decision table, the status.
+
+Every sentence's numbers come from data/results; where a result is missing, its sentence is left
+out, and a page of which nothing is left says so.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+import yaml
+
+from lib import attribution
+from lib.attribution import label
+from lib.metrics.statistics import bootstrap
+from study import figures
+from study.account import claims, scoreboard
+from study.experiments import cleanliness, ranking, synthesis
+from study.store import cells, stamps
+
+ROOT = Path(__file__).resolve().parent.parent
+NOISE, SQUEEZE = ("cifar10", "rectgrad_cnn"), ("imagenette", "squeezenet1_1")
+NETWORKS = {NOISE: "Noise CNN, CIFAR-10", SQUEEZE: "SqueezeNet, Imagenette"}
+NOTHING = "*Nothing is stored that this page could be made of; `make results` computes it.*"
+
+
+@lru_cache
+def places(dataset: str, model: str) -> pd.DataFrame:
+    """`ranking.summary` of a published study, by (metric, name); empty where nothing is stored."""
+    measured = synthesis.read(dataset, model)
+    if "random" not in measured.get("black_deletion", {}):
+        return pd.DataFrame()
+    return ranking.summary(measured).set_index(["metric", "name"])
+
+
+def _outside() -> pd.DataFrame:
+    """Each method's share on the background at equal sparsity, paper Noise's CNN, by method."""
+    rows = cells.rows("amounts")
+    if rows.empty:
+        return pd.DataFrame(columns=["mean", "n"])
+    wanted = (rows["measure"] == "outside") & (rows["weights"] == "cifar10") & rows["share"]
+    return rows[wanted & (rows["treatment"] == "matched")].set_index("method")
+
+
+def _listening() -> pd.Series:
+    """Rank correlation of each method's map with the one after the output layer is redrawn."""
+    rows = cells.rows("sanity")
+    if rows.empty:
+        return pd.Series(dtype=float)
+    top = rows[(rows["mode"] == "cascading") & (rows["depth"] == 1)]
+    return top[top["weights"] == "cifar10"].groupby("method")["rank"].mean()
+
+
+def ahead_of_random(dataset: str, model: str, metric: str) -> tuple[list[str], int]:
+    """The published methods ahead of random pixels, the interval of the difference on their side of
+    0, and how many have a value."""
+    measured = synthesis.read(dataset, model).get(metric, {})
+    control = measured["random"].double().nanmean(0)
+    names = [name for name in attribution.METHODS if name in measured]
+    better = synthesis.METRICS[metric].better
+    won = []
+    for name in names:
+        gain = better * (measured[name].double().nanmean(0) - control).numpy()
+        low, _ = bootstrap(gain)
+        if low > 0:
+            won.append(name)
+    return won, len(names)
+
+
+def answers() -> str:
+    """Three questions, each with its answer in a sentence, its number, and a caveat."""
+    told = [tell() for tell in (_sign, _rectgrad, _which)]
+    cards = [
+        f":::{{grid-item-card}} {question}\n:link: {link}\n:link-type: doc\n\n"
+        f"**{answer}** {number}\n\n```{{card-footer}}\n{caveat}\n```\n:::"
+        for question, link, answer, number, caveat in filter(None, told)
+    ]
+    if not cards:
+        return NOTHING
+    return "::::{grid} 1 1 3 3\n:gutter: 2\n:class-container: answers\n\n" + "\n\n".join(
+        [*cards, "::::"]
+    )
+
+
+def _sign():
+    table = places(*NOISE)
+    if table.empty:
+        return None
+    value = table["value"]
+    won, of = ahead_of_random(*NOISE, "black_deletion")
+    n = int(table.loc[("black_deletion", "positive"), "n"])
+    return (
+        "Does the sign help?",
+        "05_deletion_benchmark",
+        "Yes, under the colour that it asks for.",
+        f"Pixels turned black in the order of the positive map leave an area of "
+        f"{value['black_deletion', 'positive']:.3f} under the curve of unchanged predictions; in "
+        f"the order of the whole gradient {value['black_deletion', 'saliency']:.3f}, at random "
+        f"{value['black_deletion', 'random']:.3f} ({NETWORKS[NOISE]}, n = {n:,}).",
+        f"Black favours positive maps by construction: under white the same map leaves "
+        f"{value['white_deletion', 'positive']:.3f}. Only {len(won)} of {of} methods beat random "
+        "pixels under black.",
+    )
+
+
+def _rectgrad():
+    outside, rank, table = _outside(), _listening(), places(*NOISE)
+    if "rectgrad" not in outside.index or "rectgrad" not in rank or table.empty:
+        return None
+    share, even = outside["mean"], table.loc[("outside", "random"), "value"]
+    rest = share.drop(list(cleanliness.RECTGRAD))
+    return (
+        "Does RectGrad work?",
+        "04_rectgrad",
+        "It is clean, and it hardly listens.",
+        f"At equal sparsity {share['rectgrad']:.0%} of its map lies on the background, of the next "
+        f"best ({label(rest.idxmin())}) {rest.min():.0%}, of random numbers {even:.0%} "
+        f"({NETWORKS[NOISE]}, {outside.loc['rectgrad', 'n']} pictures).",
+        f"With the output layer redrawn its map keeps a rank correlation of {rank['rectgrad']:.2f} "
+        f"with itself; the saliency map keeps {rank['saliency']:.2f}. A clean map need not be a "
+        "true one.",
+    )
+
+
+def _which():
+    first, second = places(*NOISE), places(*SQUEEZE)
+    if first.empty or second.empty:
+        return None
+    names = [m for m in attribution.METHODS if ("sanity", m) in first.index]
+    response = first.loc["sanity"].loc[names, "value"]
+    best = response.idxmax()
+    other = second.loc[("sanity", best), "value"]
+    return (
+        "Which should I use?",
+        "which_map",
+        f"It depends on the question; to audit a network, {label(best)}.",
+        f"Of {len(names)} methods it responds most to new output weights: {response[best]:.2f} on "
+        f"a scale where 0 is no response ({NETWORKS[NOISE]}; {other:.2f} on {NETWORKS[SQUEEZE]}).",
+        "No method leads under every metric, and no two kinds of metric can be shown to rank the "
+        "methods alike. Say which question yours asks.",
+    )
+
+
+def held() -> str:
+    """How many printed numbers and claims in words held, by paper."""
+    numbers = pd.read_csv(scoreboard.CSV)
+    words = pd.read_csv(claims.CSV).drop_duplicates("id")
+    rows = []
+    for paper in ("Sign", "Noise"):
+        mine, said = numbers[numbers["paper"] == paper], words[words["paper"] == paper]
+        verdicts, judged = mine["verdict"].value_counts(), said["verdict"].value_counts()
+        others = mine["other_verdict"].value_counts()
+        told = f"{verdicts.get('agree', 0)} agree, {verdicts.get('disagree', 0)} do not"
+        if others.sum():
+            told += f"; read as the released code does, {others.get('agree', 0)} of {others.sum()}"
+        waiting = len(mine) - verdicts.get("agree", 0) - verdicts.get("disagree", 0)
+        rows.append(
+            f"| **{paper}** | {len(mine)} | {told} | {waiting} | {judged.get('holds', 0)} of "
+            f"{judged.sum()} hold, {judged.get('does not hold', 0)} do not | "
+            f"{len(said) - judged.sum()} |"
+        )
+    head = (
+        "| Paper | Printed numbers | judged | without a verdict | Claims in words | not measured |"
+    )
+    return "\n".join([head, "|:---|---:|:---|---:|:---|---:|", *rows])
+
+
+# ---- charts
+
+
+def _sign_chart(axis) -> None:
+    """Areas of the signed maps under their own and the other colour, beside random pixels."""
+    table = places(*NOISE)
+    names = ("saliency", "positive", "negative", "active", "inactive")
+    for y, name in enumerate(names):
+        for fill, marker in (("black", "o"), ("white", "s")):
+            r = table.loc[(f"{fill}_deletion", name)]
+            axis.errorbar(
+                r["value"],
+                -y + (0.14 if fill == "black" else -0.14),
+                xerr=[[r["value"] - r["low"]], [r["high"] - r["value"]]],
+                fmt=marker,
+                color=figures.colour(name),
+                markerfacecolor=figures.colour(name) if fill == "black" else "none",
+                markersize=6,
+            )
+    random = table.loc[[("black_deletion", "random"), ("white_deletion", "random")], "value"]
+    axis.axvspan(random.min(), random.max(), color="#999999", alpha=0.35, linewidth=0)
+    axis.annotate(
+        "random pixels",
+        (random.max(), 0.55),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )
+    axis.set(yticks=[-y for y in range(len(names))], ylim=(-len(names) + 0.5, 0.8))
+    axis.set_yticklabels([label(name) for name in names])
+    axis.set_xlabel("area under unchanged predictions\n(filled: turned black, open: white)")
+
+
+def _outside_chart(axis) -> None:
+    """Share of each method's map on the background, with its interval."""
+    rows = _outside().sort_values("mean", ascending=False)
+    for y, r in enumerate(rows.itertuples()):
+        reach = [[r.mean - r.mean_low], [r.mean_high - r.mean]]
+        axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=figures.colour(r.Index), markersize=6)
+    axis.set(yticks=range(len(rows)))
+    axis.set_yticklabels([label(m) for m in rows.index])
+    axis.set_xlabel("share of the map on the background,\nequal sparsity (less is better)")
+
+
+def _response_chart(axis) -> None:
+    tables = {which: places(*which) for which in (NOISE, SQUEEZE)}
+    names = [m for m in attribution.METHODS if ("sanity", m) in tables[NOISE].index]
+    names.sort(key=lambda name: tables[NOISE].loc[("sanity", name), "value"])
+    for which, filled in ((NOISE, True), (SQUEEZE, False)):
+        for y, name in enumerate(names):
+            shade = figures.colour(name)
+            face = shade if filled else "none"
+            value = tables[which].loc[("sanity", name), "value"]
+            axis.plot(value, y, "o", color=shade, markerfacecolor=face, markersize=5.5)
+    axis.axvline(0, color="#999999", linewidth=1)
+    axis.set(yticks=range(len(names)))
+    axis.set_yticklabels([label(m) for m in names])
+    axis.set_xlabel("response to a new output layer (more is better)\n(open: SqueezeNet)")
+
+
+def _places_chart(axis) -> None:
+    """Spread of each method's places over the metrics: no method is first everywhere."""
+    table = places(*NOISE).reset_index()
+    table = table[~table["metric"].str.endswith("_score")]
+    table = table[table["name"].isin(attribution.METHODS)]
+    order = table.groupby("name")["rank"].mean().sort_values(ascending=False).index
+    for y, name in enumerate(order):
+        ranks = table.loc[table["name"] == name, "rank"]
+        axis.plot([ranks.min(), ranks.max()], [y, y], color=figures.colour(name), linewidth=1.5)
+        axis.plot(ranks, [y] * len(ranks), "o", color=figures.colour(name), markersize=4)
+    axis.set(yticks=range(len(order)), xticks=[1, 4, 7, 10, 14])
+    axis.set_yticklabels([label(m) for m in order])
+    axis.set_xlabel(f"places among {len(order)} methods under\n{table['metric'].nunique()} metrics")
+
+
+CHARTS = {
+    "sign": (
+        "Does the sign help?",
+        "05_deletion_benchmark",
+        _sign_chart,
+        "Areas of five maps under black and white deletion with a grey band for random pixels.",
+    ),
+    "outside": (
+        "Is RectGrad clean, or only sparse?",
+        "06_noise_benchmark",
+        _outside_chart,
+        "Share of each method's map on the background at equal sparsity, sorted.",
+    ),
+    "response": (
+        "Does a map listen to the network?",
+        "04_rectgrad",
+        _response_chart,
+        "How much each method's map changes when the output layer is redrawn, on two networks.",
+    ),
+    "places": (
+        "Does one method lead everywhere?",
+        "08_synthesis",
+        _places_chart,
+        "For each method a line from its best to its worst place over all metrics.",
+    ),
+}
+
+
+def charts() -> str:
+    """The four charts of the landing page as a grid, each leading to its chapter."""
+    if places(*NOISE).empty:
+        return ""
+    parts = [
+        f":::{{grid-item}}\n**[{title}]({chapter}.ipynb)**\n\n"
+        f"```{{image}} _static/front/{name}.svg\n:alt: {alt}\n:class: chart\n```\n:::"
+        for name, (title, chapter, _, alt) in CHARTS.items()
+    ]
+    return "::::{grid} 1 1 2 2\n:gutter: 3\n\n" + "\n\n".join([*parts, "::::"])
+
+
+def draw(folder: Path) -> None:
+    """Write the charts to `folder` as SVG, where their results are stored."""
+    if places(*NOISE).empty:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    figures.style()
+    for name, (_, _, chart, _) in CHARTS.items():
+        figure, axis = plt.subplots(figsize=(3.6, 3.0))
+        axis.tick_params(labelsize=8)
+        axis.xaxis.label.set_fontsize(8)
+        chart(axis)
+        sns.despine(ax=axis)
+        with plt.rc_context({"svg.hashsalt": f"front-{name}"}):
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, transparent=True)
+        plt.close(figure)
+
+
+# ---- which map
+
+
+def decisions() -> str:
+    """Goal by method: recommendation, number, caveat, price; each row leads to its section."""
+    rows = [row for tell in _GOALS if (row := tell()) is not None]
+    if not rows:
+        return NOTHING
+    head = "| You want | Use | Because | But | Costs |\n|:---|:---|:---|:---|---:|"
+    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _price(*names: str) -> str:
+    """What maps cost, in saliency maps, on the network whose seconds are stored."""
+    rows = cells.rows("seconds")
+    if rows.empty:
+        return ""
+    gradients = rows.drop_duplicates("name", keep="last").set_index("name")["gradients"]
+    known = [gradients[name] for name in names if name in gradients]
+    return _span(known, ".1f") if known else ""
+
+
+def _span(values, spec: str) -> str:
+    """From the least to the most, or one number where they look alike."""
+    ends = dict.fromkeys(format(value, spec) for value in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def _nudge():
+    rows = cells.rows("soft")
+    if rows.empty:
+        return None
+    own = rows[(rows["fill"] == "white") & (rows["map"] == "positive")]
+    small, whole = own[own["strength"] == 0.05]["rose"], own[own["strength"] == 1]["rose"]
+    return (
+        "pixels to make a little brighter or darker",
+        "Positive, Negative",
+        f"a twentieth of the way to white on the most positive tenth raises the score of "
+        f"{_span(small, '.0%')} of pictures, on {len(small)} networks",
+        f"all the way, of {_span(whole, '.0%')}: the gradient knows directions, "
+        "not distances ([chapter 5](05_deletion_benchmark.ipynb))",
+        _price("positive", "negative"),
+    )
+
+
+def _erase():
+    table = places(*NOISE)
+    if table.empty:
+        return None
+    value = table["value"]
+    return (
+        "pixels whose blackening or whitening changes the prediction soonest",
+        "Positive for black, Negative for white",
+        f"areas {value['black_deletion', 'positive']:.3f} and "
+        f"{value['white_deletion', 'negative']:.3f}; random pixels "
+        f"{value['black_deletion', 'random']:.3f} and {value['white_deletion', 'random']:.3f}",
+        f"with the colours exchanged {value['white_deletion', 'positive']:.3f} and "
+        f"{value['black_deletion', 'negative']:.3f}: the colour decides as much as the map "
+        "([chapter 5](05_deletion_benchmark.ipynb))",
+        _price("positive", "negative"),
+    )
+
+
+def _clean():
+    outside, rank, table = _outside(), _listening(), places(*NOISE)
+    if "rectgrad_prr" not in outside.index or "rectgrad" not in rank or table.empty:
+        return None
+    share, edges = outside["mean"], table.loc[("outside", "edges"), "value"]
+    rest = share.drop(list(cleanliness.RECTGRAD)).min()
+    return (
+        "a clean picture for a slide",
+        "RectGrad, RectGrad PRR",
+        f"{share['rectgrad']:.0%} and {share['rectgrad_prr']:.0%} of the map on the background at "
+        f"equal sparsity; the next best method has {rest:.0%} "
+        "([chapter 6](06_noise_benchmark.ipynb))",
+        f"an edge detector, which sees no network, has {edges:.0%} of its whole map there; rank "
+        f"correlation {rank['rectgrad']:.2f} after the output layer is redrawn "
+        "([chapter 4](04_rectgrad.ipynb))",
+        _price("rectgrad", "rectgrad_prr"),
+    )
+
+
+def _audit():
+    first, second = places(*NOISE), places(*SQUEEZE)
+    if first.empty or second.empty:
+        return None
+    names = [m for m in attribution.METHODS if ("sanity", m) in first.index]
+    best = first.loc["sanity"].loc[names, "value"].sort_values(ascending=False).index[:3]
+    told = ", ".join(
+        f"{label(m)} {first.loc[('sanity', m), 'value']:.2f} "
+        f"({second.loc[('sanity', m), 'value']:.2f})"
+        for m in best
+    )
+    return (
+        "to see whether the network has changed",
+        ", ".join(label(m) for m in best),
+        f"response to new output weights, Noise CNN (SqueezeNet): {told}",
+        f"what responds need not be right: their places under black deletion are "
+        f"{_span(first.loc['black_deletion'].loc[best, 'rank'], '.0f')} of {len(names)} "
+        "([chapter 8](08_synthesis.ipynb))",
+        _price(*best),
+    )
+
+
+def _report():
+    counts = []
+    for which in (NOISE, SQUEEZE):
+        if places(*which).empty:
+            return None
+        for metric in ("black_deletion", "white_deletion"):
+            won, of = ahead_of_random(*which, metric)
+            counts.append(f"{len(won)} of {of}")
+    return (
+        "a number for a benchmark",
+        "both colours, with random pixels and an edge detector beside them",
+        f"methods ahead of random pixels under black and white: {counts[0]} and {counts[1]} "
+        f"({NETWORKS[NOISE]}), {counts[2]} and {counts[3]} ({NETWORKS[SQUEEZE]})",
+        "no metric stands in for another ([chapter 8](08_synthesis.ipynb))",
+        "",
+    )
+
+
+def _many():
+    return (
+        "maps of very many pictures, or every class at once",
+        "Saliency map, Positive, Negative",
+        "one backward pass a class, all five signed maps at the price of the gradients",
+        "the gradient is noisy: RectGrad is cleaner, SmoothGrad steadier",
+        _price("saliency"),
+    )
+
+
+_GOALS = (_nudge, _erase, _clean, _audit, _report, _many)
+
+
+# ---- status
+
+
+def status() -> str:
+    """When each kind of result was last recomputed and compared, and what came of it."""
+    rows = [
+        f"| {kind} | {s['date']} | {s['cell']} | {s['found']} | `{s['commit']}` |"
+        for kind, s in sorted(stamps.read().items())
+    ]
+    head = "| Kind of result | Recomputed | A cell drawn at random | Compared | Commit |"
+    return "\n".join([head, "|:---|:---|:---|:---|:---|", *rows]) if rows else NOTHING
+
+
+SECONDS = ROOT / "book" / "seconds.json"
+
+
+def seconds() -> str:
+    """How long each chapter took when its stored outputs were made, at either profile."""
+    taken = json.loads(SECONDS.read_text(encoding="utf8")) if SECONDS.exists() else {}
+    names = list(dict.fromkeys(name for profile in taken.values() for name in profile))
+
+    def shown(profile: str, name: str) -> str:
+        value = taken.get(profile, {}).get(name)
+        return "" if value is None else f"{value['seconds']:.0f}"
+
+    rows = [f"| {name} | {shown('quick', name)} | {shown('paper', name)} |" for name in names]
+    head = "| Chapter | Quick, seconds | Paper, seconds, results stored |"
+    return "\n".join([head, "|:---|---:|---:|", *rows]) if rows else NOTHING
+
+
+# ---- how to cite
+
+
+def bibtex() -> str:
+    """This project and both papers as BibTeX, from CITATION.cff."""
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
+    own = {
+        "title": f"{{{cff['title'].replace('&', chr(92) + '&')}}}",
+        "author": f"{{{{{cff['authors'][0]['name']}}}}}",
+        "year": f"{{{cff['date-released'].year}}}",
+        "version": f"{{{cff['version']}}}",
+        "note": f"{{Commit {cells.commit().rstrip('+')}}}",
+    }
+    entries = [_entry("software", "sign-and-noise", own)]
+    for key, reference in zip(("llorente2023", "kim2019"), cff["references"], strict=True):
+        entries.append(_entry(*_reference(key, reference)))
+    return "```bibtex\n" + "\n\n".join(entries) + "\n```"
+
+
+def _reference(key: str, reference: dict) -> tuple[str, str, dict]:
+    authors = " and ".join(f"{a['family-names']}, {a['given-names']}" for a in reference["authors"])
+    fields = {
+        "title": f"{{{reference['title']}}}",
+        "author": f"{{{authors}}}",
+        "year": f"{{{reference['year']}}}",
+    }
+    if "conference" in reference:
+        pages = f"{{{reference['start']}--{reference['end']}}}"
+        fields |= {
+            "booktitle": f"{{{reference['conference']['name']}}}",
+            "pages": pages,
+            "doi": f"{{{reference['doi']}}}",
+        }
+        return "inproceedings", key, fields
+    return "misc", key, fields | {"note": f"{{{reference['identifiers'][0]['value']}}}"}
+
+
+def _entry(kind: str, key: str, fields: dict) -> str:
+    return "\n".join(
+        [f"@{kind}{{{key},", *(f"  {name} = {value}," for name, value in fields.items()), "}"]
+    )
+
+
+PARTS = {
+    "bibtex": bibtex,
+    "answers": answers,
+    "charts": charts,
+    "held": held,
+    "decisions": decisions,
+    "status": status,
+    "seconds": seconds,
+}
