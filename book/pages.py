@@ -21,6 +21,7 @@ ORDER = {
     "precision": "bfloat16 against float32",
     "signs": "Shares of the signs",
     "deletion": "Deletion curves",
+    "controls": "Deletion by random pixels and edges",
     "scores": "Score curves",
     "soft": "Soft replacement",
     "kept_pixels": "Kept pixels",

@@ -446,7 +446,7 @@ def run(
         notebook, start = chapters(root)[name], time.perf_counter()
         try:
             executed = execute(notebook, values, scratch / f"{name}.failed.ipynb", stored=refresh)
-        except RunError as error:
+        except (RunError, OSError) as error:  # a full disk, too, costs one chapter and no more
             failures += 1
             print(f"{name}: failed: {error}", file=sys.stderr, flush=True)
             continue
@@ -464,8 +464,18 @@ def run(
             executed.metadata["networks"] = networks_behind(values, root)
         write(executed, target / notebook.name)
         shown, took = os.path.relpath(target / notebook.name), time.perf_counter() - start
+        if refresh:
+            note_seconds(name, profile, took, root)
         print(f"{name}: {profile} profile, {took:.1f} s, {shown}", flush=True)
     return failures
+
+
+def note_seconds(name: str, profile: str, took: float, root: Path = ROOT) -> None:
+    """Keep how long a stored chapter took, for the book's boxes and its status page."""
+    path = root / "book" / "seconds.json"
+    known = json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
+    known.setdefault(profile, {})[name] = {"seconds": round(took), "cores": os.cpu_count()}
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf8")
 
 
 def check_defaults(plans: dict[str, dict], root: Path = ROOT) -> None:

@@ -16,6 +16,7 @@ FOLDERS = (
     "study/store",
     "study/experiments",
     "study/account",
+    "study/account/summaries",
     "study/figures",
 )
 KERNELS = {"torch", "numpy", "scipy"}
@@ -27,6 +28,13 @@ ALLOWED = {
     "study/store": set(),
     "study/experiments": {"lib", "study.subjects", "study.store"},
     "study/account": {"lib", "study.subjects", "study.store", "study.experiments"},
+    "study/account/summaries": {
+        "lib",
+        "study.subjects",
+        "study.store",
+        "study.experiments",
+        "study.account",
+    },
     "study/figures": {"lib.attribution"},
 }
 

@@ -144,9 +144,10 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     if model == "rectgrad_cnn":
         return
     deletion.precision(whole, batch_size=size)
-    deletion.allegiances(whole, batch_size=size, log=log)
+    found = deletion.allegiances(whole, batch_size=size, log=log)
     if tag not in {tags[0] for _, _, tags in (scoreboard.COLUMNS | scoreboard.STAND_INS).values()}:
         return
+    deletion.beside_controls(whole, found, batch_size=size)
     fixed = of("test", deletion.SCORED[dataset])
     if (dataset, model, (tag,)) not in scoreboard.STAND_INS.values():
         for experiment in (

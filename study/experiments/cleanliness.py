@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lib import attribution, metrics
+from lib.attribution import crosses
 from study.experiments.deletion import predictions
 from study.store import cells, stamps
 from study.store.experiment import experiment
@@ -216,3 +217,88 @@ def per_class(studied: Subject, count: int, seed: int = 0) -> Subject:
         ]
     )
     return studied.take(chosen.sort().values)
+
+
+# --- tables of what is measured above ------------------------------------------------------------
+
+
+def edge_amounts(studied: Subject, measure: str, *, batch_size: int = 500) -> pd.DataFrame:
+    """`amounts` of a control that asks no network: the edges of the picture.
+
+    It is treated as a baseline is. Columns as of `amounts`; the method is "edges".
+    """
+    _check_measure(measure)
+    untreated = {
+        "edges": studied.over_batches(
+            lambda images: crosses.edges(images, torch.Generator()), batch_size
+        ),
+        "rectgrad": maps(studied, "rectgrad"),
+    }
+    rows = []
+    for treatment in TREATMENTS:
+        edges = treated(studied, treatment, ("edges",), untreated=untreated)["edges"]
+        same = {"method": "edges", "treatment": treatment}
+        kept = (edges != 0).double().mean().item()
+        for share in (False, True):
+            values = amount(measure, edges, studied.pictures.masks, share)
+            rows.append({**same, "share": share, "kept": kept, **spread(values)})
+    return pd.DataFrame(rows)
+
+
+def amounts_and_edges(studied: Subject, measure: str) -> pd.DataFrame:
+    """`amounts` of all compared methods, and of the edge detector below them."""
+    tables = [amounts(studied, measure), edge_amounts(studied, measure)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def background_area(studied: Subject) -> float:
+    """The background's mean share of the picture: what an even map puts there."""
+    return 1 - studied.pictures.masks.double().mean().item()
+
+
+def least_on_background(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """RectGrad beside the best baseline and the edge detector, mean shares on the background.
+
+    From `amounts_and_edges` of "outside" by network. Columns network, treatment, n, rectgrad,
+    rectgrad_prr, baseline (the smallest), which (its method), edges.
+    """
+    rows = []
+    for network, table in tables.items():
+        for treatment, part in table[table["share"]].groupby("treatment", sort=False):
+            mean = part.set_index("method")["mean"]
+            baselines = mean[list(BASELINES)]
+            rows.append(
+                {
+                    "network": network,
+                    "treatment": treatment,
+                    "n": int(part["n"].iloc[0]),
+                    **mean[[*RECTGRAD, "edges"]].to_dict(),
+                    "baseline": baselines.min(),
+                    "which": baselines.idxmin(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def side_by_side(
+    outside: pd.DataFrame, patch: pd.DataFrame, variation: pd.DataFrame
+) -> pd.DataFrame:
+    """The three quantities at equal sparsity in one table, from `amounts_and_edges` of each.
+
+    Columns method, background (mean share), patch_mean, patch_median (shares),
+    variation (median sum), scaled (median, by the sum of |map|); the least background first.
+    """
+
+    def of(table: pd.DataFrame, share: bool) -> pd.DataFrame:
+        chosen = (table["treatment"] == "matched") & (table["share"] == share)
+        return table[chosen].set_index("method")
+
+    columns = {
+        "background": of(outside, True)["mean"],
+        "patch_mean": of(patch, True)["mean"],
+        "patch_median": of(patch, True)["median"],
+        "variation": of(variation, False)["median"],
+        "scaled": of(variation, True)["median"],
+    }
+    table = pd.DataFrame(columns).rename_axis(index="method")
+    return table.sort_values("background", kind="stable").reset_index()

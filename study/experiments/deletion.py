@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from lib import attribution, metrics
+from lib.attribution import crosses
 from lib.metrics import PAPER_FRACTIONS
 from study.store.experiment import experiment, first_row, whole
 from study.subjects import networks, sources
+from study.subjects.pictures import drawn
 from study.subjects.subject import Subject, batch, fill_value
+from study.subjects.subject import batch_size as affordable
 
 MAPS = attribution.SignedMaps._fields
 FILLS = ("black", "white")
@@ -602,3 +605,182 @@ def _wrong_sign(kept: Tensor, name: str) -> Tensor:
     """
     wrong = (kept < 0) if name == "active" else (kept > 0)
     return wrong.flatten(1).sum(1) / (kept != 0).flatten(1).sum(1).clamp(min=1)
+
+
+# ---- controls: what looks at no network
+
+
+@experiment("controls", tolerance=0.02, returns=whole)
+def controls(
+    studied: Subject, name: str, *, forwards: str = "float32", batch_size: int = 256
+) -> dict:
+    """Deletion by a control, "random" pixels or "edges" of the picture, under both fills.
+
+    "black" and "white", each bool [F,N], and a row with the area of each. The maps are those of the
+    same name in the synthesis; `forwards` as in `deleted`.
+    """
+    control, generator = crosses.CONTROLS[name][0], torch.Generator().manual_seed(0)
+    # in the batches of the synthesis, or the random numbers would be others
+    maps = studied.over_batches(lambda images: control(images, generator), affordable(studied))
+    low = forwards == "bfloat16"
+    kept = {fill: allegiance(studied, maps, fill, batch_size, bfloat16=low) for fill in FILLS}
+    return {"rows": auc_rows({(name, fill): kept[fill] for fill in FILLS}), **kept}
+
+
+def beside_controls(
+    studied: Subject, found: dict[tuple[str, str], Tensor], *, batch_size: int = 256
+) -> dict[tuple[str, str], Tensor]:
+    """`found`, as of `allegiances`, and the flags of the controls, all on the same pictures.
+
+    Of a dataset in `SCORED` those are its fixed test pictures, of others all. Bool [F,n] each.
+    """
+    total = len(studied.pictures)
+    count = SCORED.get(studied.pictures.name, total)
+    places = drawn(total, count) if count < total else torch.arange(total)
+    flags = {pair: kept[:, places] for pair, kept in found.items()}
+    part = studied.sample(count)
+    forwards = "bfloat16" if studied.stored and _low(studied) else "float32"
+    for name in crosses.CONTROLS:
+        content = controls(part, name, forwards=forwards, batch_size=batch_size)
+        flags |= {(name, fill): content[fill] for fill in FILLS}
+    return flags
+
+
+def one_by_one(studied: Subject, place: int, fractions: Sequence[float]) -> pd.DataFrame:
+    """One picture as its pixels go: a row for each of the paper's pairs and each fraction.
+
+    Columns map, fill, fraction, picture ([3,H,W] in [0,1]), same (is the prediction what it was?).
+    """
+    image = batch(studied, slice(place, place + 1))
+    maps = attribution.signed_maps(studied.model, image)
+    black, white = studied.model.black, studied.model.white
+    rows = []
+    for name, fill in PRINTED_PAIRS:
+        chosen, value = getattr(maps, name), fill_value(studied, fill)
+        same = metrics.allegiance(studied.model, image, chosen, fill=value, fractions=fractions)
+        for fraction, stays in zip(fractions, same[:, 0].tolist(), strict=True):
+            altered = metrics.delete(image, chosen, fraction, value)[0].cpu()
+            shown = (altered - black) / (white - black)
+            rows.append(
+                {"map": name, "fill": fill, "fraction": fraction, "picture": shown, "same": stays}
+            )
+    return pd.DataFrame(rows)
+
+
+# ---- gradients on pictures whose object is known, of all classes, and without ReLU
+
+
+def positive_on_object(studied: Subject, *, batch_size: int = 256) -> pd.DataFrame:
+    """Is the gradient positive on the object? Apart for objects lighter and darker than the rest.
+
+    For pictures with masks. Columns object, place, n, share (mean over pictures of the positive
+    part of the gradient's absolute sum there), low, high; ValueError where there is no mask.
+    """
+    masks = studied.pictures.masks
+    if masks is None:
+        raise ValueError(f"{studied.title}: these pictures have no masks of their objects.")
+    gradients = studied.over_batches(
+        lambda images: attribution.saliency(studied.model, images), batch_size
+    )
+    brightness = studied.pictures.images.double().mean(1)
+    lighter = _mean_within(brightness, masks) > _mean_within(brightness, ~masks)
+    rows = []
+    for kind, half in (("lighter", lighter), ("darker", ~lighter)):
+        for place, where in (("object", masks), ("background", ~masks)):
+            positive = (gradients.clamp(min=0) * where[:, None]).flatten(1).sum(1)
+            size = (gradients.abs() * where[:, None]).flatten(1).sum(1).clamp(min=1e-30)
+            measured = {"object": kind, "place": place, "n": int(half.sum())}
+            rows.append(measured | _mean_and_interval((positive / size)[half]))
+    return pd.DataFrame(rows)
+
+
+def _mean_within(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of [N,H,W] over the pixels that are True, [N]."""
+    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1)
+
+
+def _mean_and_interval(values: Tensor) -> dict:
+    """Mean of [n] as "share", with its bootstrap interval; NaN where there is none."""
+    if not len(values):
+        return dict.fromkeys(("share", "low", "high"), float("nan"))
+    low, high = metrics.bootstrap(values)
+    return {"share": values.double().mean().item(), "low": low, "high": high}
+
+
+def together_and_alone(studied: Subject, count: int = 16) -> pd.DataFrame:
+    """The maps of one call of `signed_maps` beside each method's own, on the first pictures.
+
+    Columns map, mean, apart (largest difference).
+    """
+    images = batch(studied, slice(0, count))
+    together = attribution.signed_maps(studied.model, images)
+    rows = []
+    for name in MAPS:
+        method = attribution.METHODS["saliency" if name == "original" else name]
+        own = attribution.to_map(method.function(studied.model, images), method.reduce["sign"])
+        apart = (own - getattr(together, name)).abs().max().item()
+        rows.append({"map": name, "mean": own.mean().item(), "apart": apart})
+    return pd.DataFrame(rows)
+
+
+def gradient_lengths(studied: Subject, count: int = 128, at_once: int = 32) -> dict:
+    """How long the gradient of the predicted class is, beside its rivals', on the first pictures.
+
+    n, ratio (its length over the mean rival's, median over pictures), longest (share of pictures
+    where no class has a longer one).
+    """
+    part = studied.take(slice(0, count))
+
+    def lengths(images):
+        logits, gradients = attribution.class_gradients(studied.model, images)
+        length = gradients.flatten(2).norm(dim=2)
+        own = length.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+        rivals = (length.sum(1) - own) / (length.shape[1] - 1)
+        return torch.stack([own / rivals, (own >= length.amax(1)).to(own)], 1)
+
+    ratio, longest = part.over_batches(lengths, at_once).T
+    return {
+        "n": len(ratio),
+        "ratio": ratio.median().item(),
+        "longest": longest.double().mean().item(),
+    }
+
+
+def ties(studied: Subject, count: int = 32) -> pd.DataFrame:
+    """Share of entries that eqs. 5 and 6 keep and the released code drops, on the first pictures.
+
+    A rival has exactly the same gradient there. Columns map, float32, bfloat16.
+    """
+    images = batch(studied, slice(0, count))
+
+    def dropped(name, low):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+            kernel = getattr(attribution, name)
+            kept, released = (kernel(studied.model, images, ties=keep) for keep in (True, False))
+        return ((kept != 0) & (released == 0)).double().mean().item()
+
+    return pd.DataFrame(
+        [
+            {"map": name, "float32": dropped(name, False), "bfloat16": dropped(name, True)}
+            for name in ("active", "inactive")
+        ]
+    )
+
+
+def turn(studied: Subject, seed: int = 0, step: float = 0.01) -> dict:
+    """By how much the gradient turns when every pixel moves at random by up to `step` of the range.
+
+    turn: median angle over pictures, in degrees; zero: share of the gradient that is exactly 0.
+    """
+    images = batch(studied, slice(None))
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)).to(images)
+    moved = images + (2 * noise - 1) * step * (studied.model.white - studied.model.black)
+    target = predictions(studied).to(images.device)
+    before, after = (
+        attribution.saliency(studied.model, x, target).flatten(1) for x in (images, moved)
+    )
+    cosine = torch.nn.functional.cosine_similarity(before, after).clamp(-1, 1)
+    return {
+        "turn": cosine.acos().rad2deg().median().item(),
+        "zero": (before == 0).double().mean().item(),
+    }

@@ -14,7 +14,10 @@ from torch.nn import functional as F
 
 from lib import attribution, metrics
 from lib.attribution.engine import Engine
+from study.experiments import cleanliness
+from study.experiments.deletion import accuracy, predictions, with_interval
 from study.store.experiment import experiment
+from study.subjects import sources
 from study.subjects.subject import Subject, batch, picture_rows
 
 
@@ -266,3 +269,166 @@ def _score_and_gradient(model, images: Tensor, target: Tensor) -> tuple[Tensor, 
     with attribution.input_graph(model, images) as (leaf, logits):
         score = logits.gather(1, target[:, None])[:, 0]
         return score.detach(), attribution.input_gradient(score, leaf)
+
+
+# --- tables of what is measured above ------------------------------------------------------------
+
+
+def patch_accuracies(plain: Subject, twin: Subject, *, batch_size: int = 250) -> pd.DataFrame:
+    """What the patch costs a network that is trained with it.
+
+    Columns pictures ("plain" or "with the patch"), n, accuracy, low, high (Wilson's interval).
+    """
+    rows = []
+    for studied, name in ((plain, "plain"), (twin, "with the patch")):
+        found = accuracy(studied, batch_size=batch_size)
+        ends = {key: found[key] for key in ("accuracy", "low", "high")}
+        rows.append({"pictures": name, "n": len(studied.pictures), **ends})
+    return pd.DataFrame(rows)
+
+
+def patch_exchange(twin: Subject, *, seed: int = 0, batch_size: int = 250) -> pd.DataFrame:
+    """Is a patch that tells nothing lit, and does the network react when it is exchanged?
+
+    Columns quantity, value, low, high, n. "share": of |saliency| in the corner, a mean with its
+    bootstrap interval. "even": the corner's share of the area. "kept": share of predictions that
+    stay with a fresh patch, of the next seed, with Wilson's interval.
+    """
+    saliency = cleanliness.maps(twin, "saliency", batch_size=batch_size)
+    share = cleanliness.amount("patch", saliency, None, True)
+    fresh = twin._replace(pictures=sources.patched(twin.pictures, seed + 1))
+    same = predictions(twin, batch_size) == predictions(fresh, batch_size)
+    n, even = len(same), cleanliness.CORNER**2 / saliency[0].numel()
+    rows = [
+        ("share", share.double().mean().item(), *metrics.bootstrap(share), n),
+        ("even", even, even, even, n),
+        ("kept", same.double().mean().item(), *metrics.wilson(int(same.sum()), n), n),
+    ]
+    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high", "n"])
+
+
+def impact(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """How much more the object matters than the background, from tables of `occlusion`.
+
+    Columns network (the keys of `tables`), layer, n; more (margin that the object costs more than
+    the background, in logits), low, high, q25, q75; share (of units on the object), times (loss a
+    unit on the object, by that of one on the background).
+    """
+    rows = []
+    for network, table in tables.items():
+        for layer, part in table.groupby("layer"):
+            by_region = dict(iter(part.groupby("region")))
+            gap = by_region["difference"].iloc[0]
+            rows.append(
+                {
+                    "network": network,
+                    "layer": layer,
+                    "n": int(gap["n"]),
+                    "more": gap["margin"],
+                    **gap[["low", "high", "q25", "q75"]].to_dict(),
+                    "share": by_region["object"]["share"].iloc[0],
+                    "times": _lost_by_unit(by_region["object"])
+                    / _lost_by_unit(by_region["background"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _lost_by_unit(curve: pd.DataFrame) -> float:
+    """Margin lost, averaged over the curve, for each share of the layer's units."""
+    return (curve["margin"].iloc[0] - curve["margin"].mean()) / curve["share"].iloc[0]
+
+
+def firing_rates(studied: Sequence[Subject], batch_size: int = 100) -> pd.DataFrame:
+    """`firing` as a row a network and layer, means over pictures with bootstrap intervals.
+
+    Columns network, layer, n; object, background, lift, each with *_low and *_high; more (share of
+    pictures in which units fire more often on the object).
+    """
+    rows = []
+    for who in studied:
+        for layer, part in firing(who, batch_size).groupby("layer"):
+            values = {
+                name: torch.tensor(part[name].to_numpy())
+                for name in ("object", "background", "lift")
+            }
+            row = {"network": who.label, "layer": layer, "n": len(part)}
+            for name, of_pictures in values.items():
+                row |= with_interval(name, of_pictures)
+            rows.append(row | {"more": (values["lift"] > 0).double().mean().item()})
+    return pd.DataFrame(rows)
+
+
+def backgrounds(studied: Sequence[Subject], *, batch_size: int = 250) -> pd.DataFrame:
+    """The background of every picture: how often units fire there, how bright the map is there.
+
+    Columns network, picture, rate (share of units that fire, mean over the convolutions),
+    brightness (mean |saliency| of a background pixel over that of an object pixel).
+    """
+    tables = []
+    for who in studied:
+        rate = firing(who, min(batch_size, 100)).groupby("picture")["background"].mean()
+        saliency = cleanliness.maps(who, "saliency", batch_size=batch_size)
+        ratio = brightness(saliency, who.pictures.masks).double().numpy()
+        of_network = {"picture": rate.index, "rate": rate.to_numpy(), "brightness": ratio}
+        tables.append(pd.DataFrame({"network": who.label, **of_network}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def explained(table: pd.DataFrame) -> pd.DataFrame:
+    """Do backgrounds on which more units fire have noisier maps? From `backgrounds`.
+
+    Columns network, n, correlation (Spearman's over pictures), low, high.
+    """
+    rows = []
+    for network, part in table.groupby("network", sort=False):
+        value, low, high = metrics.bootstrap_of(
+            lambda a: metrics.spearman(a[0], a[1]),
+            torch.tensor(part[["rate", "brightness"]].to_numpy().T.copy()),
+            resamples=1000,
+        )
+        rows.append((network, len(part), value, low, high))
+    return pd.DataFrame(rows, columns=["network", "n", "correlation", "low", "high"])
+
+
+def brighter(table: pd.DataFrame) -> pd.DataFrame:
+    """How bright backgrounds are beside objects. From `backgrounds`.
+
+    Columns network, n, median (background over object, a pixel), low, high, share (of pictures
+    whose background is the brighter).
+    """
+    rows = []
+    for network, part in table.groupby("network", sort=False):
+        ratio = torch.tensor(part["brightness"].to_numpy())
+        share = (ratio > 1).double().mean().item()
+        ends = metrics.median_interval(ratio)
+        rows.append((network, len(part), part["brightness"].median(), *ends, share))
+    return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "share"])
+
+
+def rival_summary(
+    path: pd.DataFrame, turns: pd.DataFrame, levels: Sequence[float] = (0.01, 0.05, 0.1)
+) -> pd.DataFrame:
+    """The two tables of `rivals` in medians over pictures.
+
+    Columns quantity, level, value, low, high, same, n. "slope": the slope in the last tenth of the
+    way as a share of the mean slope, of pictures whose score rises. "cosine": of gradients at each
+    of `levels`, with `same`, the share of predictions that stay.
+    """
+    rising = path[path["rise"] > 0]
+    ends = rising[rising["position"] >= 0.9].groupby("picture")["slope"].mean()
+    late = torch.tensor((ends / rising.groupby("picture")["slope"].mean()).to_numpy())
+    rows = [("slope", None, *median_with_interval(late), None, len(late))]
+    for level in levels:
+        part = turns[turns["level"] == level]
+        cosine = torch.tensor(part["cosine"].to_numpy())
+        rows.append(
+            ("cosine", level, *median_with_interval(cosine), part["same"].mean(), len(part))
+        )
+    columns = ["quantity", "level", "value", "low", "high", "same", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def median_with_interval(values: Tensor) -> tuple[float, float, float]:
+    """The median of numbers [N] and the ends of its interval."""
+    return values.quantile(0.5).item(), *metrics.median_interval(values)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
+from math import factorial
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, ttest_1samp
+from scipy.stats import t as student
 from torch import Tensor
 
 from lib import attribution
@@ -544,3 +546,151 @@ def _mean_known(values: Sequence[float]) -> float:
     """The mean of those that are not NaN; NaN of none."""
     known = [v for v in values if not np.isnan(v)]
     return float(np.mean(known)) if known else np.nan
+
+
+# ---- what the chapters say of the tables
+
+
+def over_control(numbers: Numbers, control: str, *, resamples: int = 2000) -> pd.DataFrame:
+    """What every published map gains over a control ("random", "edges"), as `over_shuffled` has it:
+    columns metric, name, gain (positive is better), low, high."""
+    rows = []
+    for metric in _metrics_of(numbers):
+        better, of_metric = METRICS[metric].better, _with_numbers(numbers[metric])
+        names = [n for n in of_metric if n in attribution.METHODS]
+        if not names or control not in of_metric:
+            continue
+        values = [of_metric[control], *(of_metric[n] for n in names)]
+        means, drawn = better * plain_means(values), better * _drawn_means(values, resamples)
+        low, high = percentile_interval(drawn[:, 1:] - drawn[:, :1])
+        for k, name in enumerate(names):
+            gain = means[k + 1] - means[0]
+            rows.append(
+                {"metric": metric, "name": name, "gain": gain, "low": low[k], "high": high[k]}
+            )
+    return pd.DataFrame(rows, columns=["metric", "name", "gain", "low", "high"])
+
+
+def ahead(gains: pd.DataFrame) -> pd.DataFrame:
+    """How many are ahead of what they were compared with, by more than the interval: a row a
+    metric.
+
+    `gains`: columns metric, name, gain (positive is better), low, high, as of `over_control` or
+    `study.experiments.retraining_tables.gains_over_random`. Columns metric, ahead (low above 0),
+    behind (high below 0), open (all others, those without an interval too), of.
+    """
+    told = gains.assign(ahead=gains["low"] > 0, behind=gains["high"] < 0)
+    counted = told.groupby("metric", sort=False)[["ahead", "behind"]].sum()
+    counted["of"] = told.groupby("metric", sort=False).size()
+    counted["open"] = counted["of"] - counted["ahead"] - counted["behind"]
+    return counted.reset_index()[["metric", "ahead", "behind", "open", "of"]]
+
+
+def kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """`agreement` with a column "within": are both metrics of one family?"""
+    families = [
+        METRICS[r.first].family == METRICS[r.second].family for r in table.itertuples(index=False)
+    ]
+    return table.assign(within=np.array(families, dtype=bool))
+
+
+def between_kinds(numbers: Numbers, *, resamples: int = 300) -> dict:
+    """The median over pairs of metrics of different families of `agreement`'s correlation.
+
+    Keys pairs, methods (of the published ones, how many any pair has), median, low, high (methods
+    and pictures drawn again, the same methods for all pairs); NaN without a pair.
+    """
+    merits, drawn = {}, {}
+    for metric in _metrics_of(numbers):
+        of_metric = _with_numbers(numbers[metric])
+        names = [n for n in of_metric if n in attribution.METHODS]
+        if names:
+            better, values = METRICS[metric].better, [of_metric[n] for n in names]
+            merits[metric] = dict(zip(names, better * plain_means(values), strict=True))
+            of_resamples = better * _drawn_means(values, resamples)
+            drawn[metric] = [dict(zip(names, row, strict=True)) for row in of_resamples]
+    pairs = [
+        (first, second)
+        for first, second in combinations(merits, 2)
+        if METRICS[first].family != METRICS[second].family
+        and len(set(merits[first]) & set(merits[second])) >= 4
+    ]
+    everyone = [n for n in attribution.METHODS if any(n in of for of in merits.values())]
+    rng, medians = np.random.default_rng(0), []
+    for k in range(resamples if pairs else 0):
+        picked = rng.choice(everyone, len(everyone))
+        of_pairs = [_correlation(drawn[a][k], drawn[b][k], picked) for a, b in pairs]
+        medians.append(np.nanmedian(of_pairs) if not np.isnan(of_pairs).all() else np.nan)
+    found = [_correlation(merits[first], merits[second], everyone) for first, second in pairs]
+    low, high = percentile_interval(np.array(medians)) if pairs else (np.nan, np.nan)
+    return {
+        "pairs": len(pairs),
+        "methods": len(everyone),
+        "median": float(np.nanmedian(found)) if pairs else np.nan,
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _correlation(first: dict, second: dict, names: Sequence[str]) -> float:
+    """Spearman's correlation of two metrics over those of `names` that both have."""
+    both = [n for n in names if n in first and n in second]
+    return spearman([first[n] for n in both], [second[n] for n in both]) if both else np.nan
+
+
+def smallest_found(methods: int, pairs: int, level: float = 0.05) -> float:
+    """The smallest rank correlation, in size, that could be significant in the first of Holm's
+    steps over so many pairs of metrics: by the t approximation, NaN where none could."""
+    at = level / pairs
+    if methods < 3 or 2 / factorial(methods) > at:
+        return float("nan")
+    bound = student.isf(at / 2, methods - 2)
+    return float(bound / (methods - 2 + bound**2) ** 0.5)
+
+
+def winners(table: pd.DataFrame) -> pd.DataFrame:
+    """The best published method under each metric of `summary`, the first of equals: columns
+    metric, name, of."""
+    first = table[table["name"].isin(attribution.METHODS)]
+    best = first.loc[first.groupby("metric", sort=False)["rank"].idxmin()]
+    return best[["metric", "name", "of"]].reset_index(drop=True)
+
+
+def won(verdicts: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of `judged` in which a cross beats both parents, with a column "clear": has it also
+    a better value than every control? `summaries`: network -> `summary`."""
+    rows = verdicts[verdicts["beats"]]
+    clear = []
+    for r in rows.itertuples():
+        of_metric = summaries[r.network].query("metric == @r.metric").set_index("name")["value"]
+        controls = [name for name in crosses.CONTROLS if name in of_metric]
+        better = METRICS[r.metric].better
+        clear.append(all(better * (of_metric[r.name] - of_metric[name]) > 0 for name in controls))
+    return rows.assign(clear=np.array(clear, dtype=bool))
+
+
+def behind_both(trials: dict[str, pd.DataFrame]) -> int:
+    """In how many trials of `tried` a cross is behind both parents on the held-out pictures, by
+    more than the interval."""
+    return sum(
+        bool((part["held_high"] < 0).all())
+        for table in trials.values()
+        for _, part in table.groupby(["name", "metric"])
+    )
+
+
+def harder_parent(trials: dict[str, pd.DataFrame], verdicts: pd.DataFrame) -> pd.DataFrame:
+    """`judged` with the row of `tried` of the parent against which each cross does worse on the
+    held-out pictures: further columns parent, ahead, held, held_low, held_high."""
+    worse = pd.concat(
+        [
+            table.loc[table.groupby(["name", "metric"], sort=False)["held"].idxmin()].assign(
+                network=network
+            )
+            for network, table in trials.items()
+            if len(table)
+        ]
+        or [pd.DataFrame(columns=["network", "name", "metric"])]
+    ).drop(columns="p", errors="ignore")
+    of_both = verdicts.drop(columns=["ahead", "held"])
+    return of_both.merge(worse, on=["network", "name", "metric"])

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -17,9 +18,9 @@ from torch.nn import functional as F
 from lib import attribution, metrics
 from lib.attribution import rules
 from lib.attribution.engine import Engine
-from study.experiments.cleanliness import RECTGRAD, SHOWN, channel_sums, maps
+from study.experiments.cleanliness import RECTGRAD, SHOWN, amount, channel_sums, maps
 from study.experiments.deletion import with_interval
-from study.experiments.hypothesis import at_layer, mean_where
+from study.experiments.hypothesis import at_layer, mean_where, median_with_interval
 from study.store.experiment import experiment
 from study.subjects.subject import Subject, batch, picture_rows
 
@@ -404,3 +405,232 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
     return torch.tensor(
         [structural_similarity(a, b, data_range=1.0) for a, b in zip(first, second, strict=True)]
     )
+
+
+# --- the product with the picture ----------------------------------------------------------------
+
+# what RectGrad ends in a product with: nothing; the picture in the network's own range, as the
+# paper does; the picture measured from black, which is then 0
+PRODUCTS = ("none", "picture", "from black")
+THIRDS = ("dark", "middle", "bright")
+
+
+def products(studied: Subject, *, batch_size: int = 250) -> dict[str, Tensor]:
+    """RectGrad's maps by what it is multiplied with at the end: `PRODUCTS` -> [N,H,W].
+
+    Channel sums, without the final threshold. The network and what comes back through it are the
+    same in all three (Brocki and Chung 2020 take offence at the product).
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in PRODUCTS}
+    for _, images in studied.batches(batch_size):
+        back = attribution.rectgrad(
+            studied.model, images, final_threshold=False, multiply_input=False
+        )
+        factors = (1, images, images - studied.model.black)
+        for name, factor in zip(PRODUCTS, factors, strict=True):
+            found[name].append((factor * back).sum(1).cpu())
+    return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
+    """What the product with the picture adds to RectGrad's maps.
+
+    Columns product, n; dark, middle, bright (share of |map| on pixels of that third of the range of
+    brightness, the mean of the channels, by the pixels' own share, means over pictures: 1 is fair);
+    overlap (of the 5 % strongest pixels with those of the map without a product), on_object (share
+    of |map| there); each of these with *_low and *_high.
+    """
+    found = products(studied, batch_size=batch_size)
+    third = (studied.pictures.images.double().mean(1) * 3 / 256).long()
+    area = {name: (third == k).double().mean((1, 2)) for k, name in enumerate(THIRDS)}
+    rows = []
+    for product, maps_of in found.items():
+        size = maps_of.abs().double()
+        total = size.sum((1, 2)).clamp(min=1e-30)
+        row = {"product": product, "n": len(size)}
+        for k, name in enumerate(THIRDS):
+            share = (size * (third == k)).sum((1, 2)) / total
+            row |= _interval_of(name, lambda a, b: a.mean() / b.mean(), share, area[name])
+        row |= with_interval("overlap", _same_top(found["none"].abs(), maps_of.abs()))
+        outside = metrics.attribution_outside(maps_of, studied.pictures.masks, True)
+        rows.append(row | with_interval("on_object", 1 - outside))
+    return pd.DataFrame(rows)
+
+
+def _interval_of(label: str, statistic: Callable, *columns: Tensor) -> dict:
+    """A statistic of paired columns [N] with its interval, named as `with_interval` does.
+
+    NaN where it has no value: no picture has a pixel of that brightness.
+    """
+    if not columns[-1].any():
+        return dict.fromkeys((label, f"{label}_low", f"{label}_high"), float("nan"))
+    value, low, high = metrics.bootstrap_of(statistic, *columns)
+    return {label: value, f"{label}_low": low, f"{label}_high": high}
+
+
+# --- tables of what is measured above ------------------------------------------------------------
+
+RULES = ("PR1", "PR1+PR2", "PR2", "PR3", "PR4")
+
+
+def predicted(studied: Subject) -> list[str]:
+    """The class that the network predicts for each picture, of several names the first."""
+    logits = studied.over_batches(lambda images: attribution.logits(studied.model, images), 16)
+    return [studied.pictures.classes[k].split(",")[0] for k in logits.argmax(1).tolist()]
+
+
+def identities(studied: Sequence[Subject]) -> pd.DataFrame:
+    """Claims 1 and 2 of section 4: RectGrad with tau = 0 against what it should equal.
+
+    In double precision, without the padding trick. Columns claim, network, n, largest (value),
+    difference (the largest).
+    """
+    rows = []
+    for who in studied:
+        model = copy.deepcopy(who.model).double()
+        images = batch(who, slice(None)).double()
+        for claim, other, eps in (
+            ("claim 1: Deconvolution", attribution.deconvolution, 1e-6),
+            ("claim 2: Guided Backpropagation", attribution.guided_backprop, 0.0),
+        ):
+            ours = attribution.rectgrad(model, images, tau=0, eps=eps, padding_trick=False)
+            theirs = (images * other(model, images)).clamp(min=0)
+            apart = (ours - theirs).abs().max().item()
+            rows.append((claim, who.label, len(images), theirs.max().item(), apart))
+    return pd.DataFrame(rows, columns=["claim", "network", "n", "largest", "difference"])
+
+
+def thresholds(swept: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What the percentile changes, from the first tables of `sweep`.
+
+    Columns network (the keys), q, n, like20 (mean) with its interval; top20, roughness (medians).
+    """
+    rows = []
+    for network, table in swept.items():
+        for q, part in table.groupby("q"):
+            row = {"network": network, "q": q, "n": len(part)}
+            row |= with_interval("like20", torch.tensor(part["like20"].to_numpy()))
+            rows.append(row | part[["top20", "roughness"]].median().to_dict())
+    return pd.DataFrame(rows)
+
+
+def borders(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """`border` in means: columns network (the keys), setting, n, ring, ring_low, ring_high."""
+    rows = []
+    for network, table in tables.items():
+        for setting, part in table.groupby("setting", sort=False):
+            row = {"network": network, "setting": setting, "n": len(part)}
+            rows.append(row | with_interval("ring", torch.tensor(part["ring"].to_numpy())))
+    return pd.DataFrame(rows)
+
+
+def smoothness(studied: Sequence[Subject], *, batch_size: int = 250) -> pd.DataFrame:
+    """Roughness with PRR over that without, of maps that are not empty.
+
+    Columns network, n, median, low, high, share (of pictures with the smoother map under PRR).
+    Networks without a max pooling have no PRR and no row.
+    """
+    rows = []
+    for who in studied:
+        if "rectgrad_prr" not in fitting(who, RECTGRAD):
+            continue
+        rough = {
+            m: amount("variation", maps(who, m, batch_size=batch_size), None, True)
+            for m in RECTGRAD
+        }
+        ratio = rough["rectgrad_prr"] / rough["rectgrad"].where(rough["rectgrad"] > 0, torch.nan)
+        ratio = ratio[ratio.isfinite()]
+        share = (ratio < 1).double().mean().item()
+        rows.append((who.label, len(ratio), *median_with_interval(ratio), share))
+    return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "share"])
+
+
+def on_object(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
+    """Share of |map| on the object by RectGrad's rule, and of the saliency map for comparison.
+
+    Columns map ("saliency" or a rule), n, covered (the object's mean share of the picture), median,
+    low, high; gap, gap_low, gap_high (median over pictures of PR1's share minus this one).
+    """
+
+    def share(found: Tensor) -> Tensor:
+        return 1 - metrics.attribution_outside(found, studied.pictures.masks, True)
+
+    def ruled(rule: str) -> Tensor:
+        return studied.over_batches(
+            lambda images: channel_sums(studied, "rectgrad", images, rule=rule), batch_size
+        )
+
+    shares = {rule: share(ruled(rule)) for rule in RULES}
+    shares["saliency"] = share(maps(studied, "saliency", batch_size=batch_size))
+    covered = studied.pictures.masks.double().mean().item()
+    rows = [
+        (
+            name,
+            len(values),
+            covered,
+            *median_with_interval(values),
+            *median_with_interval(shares["PR1"] - values),
+        )
+        for name, values in shares.items()
+    ]
+    ends = ["median", "low", "high", "gap", "gap_low", "gap_high"]
+    return pd.DataFrame(rows, columns=["map", "n", "covered", *ends])
+
+
+def growth_factors(grown: pd.DataFrame) -> pd.DataFrame:
+    """From `accumulation`: how background over object changes from a layer to the one before.
+
+    Columns method, layer (where the step ends; 0 is the input), factor (geometric mean), low, high.
+    """
+    rows = []
+    for method, part in grown.groupby("method", sort=False):
+        logs = part.pivot_table(index="picture", columns="layer", values="ratio").apply(np.log)
+        for layer in logs.columns[:-1]:
+            step = torch.tensor((logs[layer] - logs[layer + 1]).to_numpy())
+            ends = (step.mean().item(), *metrics.bootstrap(step))
+            rows.append((method, layer, *np.exp(ends).tolist()))
+    return pd.DataFrame(rows, columns=["method", "layer", "factor", "low", "high"])
+
+
+def attacked(table: pd.DataFrame) -> pd.DataFrame:
+    """From `adversarial`: how alike maps stay, by what the attack did to the prediction.
+
+    Columns method, changed (bool), n, mean, low, high, median; of no picture, NaN.
+    """
+    rows = []
+    for method, part in table.groupby("method", sort=False):
+        for changed in (True, False):
+            values = torch.tensor(part[part["changed"] == changed]["correlation"].to_numpy())
+            found = (float("nan"),) * 4
+            if len(values):
+                found = (
+                    values.mean().item(),
+                    *metrics.bootstrap(values),
+                    values.quantile(0.5).item(),
+                )
+            rows.append((method, changed, len(values), *found))
+    return pd.DataFrame(rows, columns=["method", "changed", "n", "mean", "low", "high", "median"])
+
+
+def listening(
+    after_attack: pd.DataFrame, of_second: pd.DataFrame, checked: pd.DataFrame
+) -> pd.DataFrame:
+    """Three questions to a method beside each other: low is a map that listens.
+
+    From `attacked`, `second_class` and `sanity`. Columns method; second (mean rank correlation of
+    the maps of the two likeliest classes), second_n; changed, changed_n, unchanged, unchanged_n (of
+    the maps before and after an attack); redrawn (of |map| before and after the output layer is
+    redrawn), redrawn_n. NaN where a method was not asked.
+    """
+    by_method = {
+        name: after_attack[after_attack["changed"] == state].set_index("method")
+        for name, state in (("changed", True), ("unchanged", False))
+    }
+    asked = of_second.groupby("method")["correlation"]
+    output = checked[(checked["mode"] == "cascading") & (checked["depth"] == 1)]
+    output = output.set_index("method")
+    table = pd.DataFrame(index=pd.Index(dict.fromkeys(after_attack["method"]), name="method"))
+    table = table.assign(second=asked.mean(), second_n=asked.size())
+    for name, part in by_method.items():
+        table = table.assign(**{name: part["mean"], f"{name}_n": part["n"]})
+    return table.assign(redrawn=output["rank"], redrawn_n=output["n"]).reset_index()

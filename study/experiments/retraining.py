@@ -480,6 +480,66 @@ def contents(cells: Sequence[Cell]) -> list[dict]:
     ]
 
 
+def gathered(
+    cells: Sequence[Cell],
+    *,
+    stored: bool,
+    compute: bool = True,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> list[dict]:
+    """The contents of these cells: computed now and not kept, or, if `stored`, read from
+    data/results and what is missing there computed and kept.
+
+    Without `compute` what is not stored is left out; `workers` and `scheduler` as of
+    study.store.runner.map_cells. ValueError where nothing would be read or computed.
+    """
+    if not stored and not compute:
+        raise ValueError("nothing is read and nothing computed; set stored or compute.")
+    if not stored:
+        return contents(cells)
+    if compute:
+        return map_cells(retrain, cells, workers=workers, scheduler=scheduler)
+    found = (store.read(cell.path()) for cell in cells)
+    return [content for content in found if content is not None]
+
+
+def check_grid(methods: Sequence[str], fractions: Sequence[float], protocol: str) -> None:
+    """Raise ValueError for a grid whose curves cannot be compared with the random baseline, and
+    for an unknown protocol."""
+    if "random" not in methods or len(methods) < 2:
+        raise ValueError(
+            "curves are compared with the random baseline; give random and at least one method, "
+            f"not {', '.join(methods) or 'none'}."
+        )
+    check_fractions(fractions)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}; accepted are {', '.join(PROTOCOLS)}.")
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Raise ValueError unless these are at least two shares from 0 to 1, ascending."""
+    ascending = list(fractions) == sorted(set(fractions))
+    if len(fractions) < 2 or not ascending or not 0 <= fractions[0] < fractions[-1] <= 1:
+        raise ValueError(
+            f"fractions are {list(fractions)}; give at least two, ascending, from 0 to 1."
+        )
+
+
+def left_of(training: Subject, methods: Sequence[str], fraction: float) -> dict[str, Tensor]:
+    """What is left of the first eight pictures under every method and mode, black where pixels are
+    gone, [8,C,H,W]: what training magnifies nothing of, for those who compare reruns."""
+    few = training.take(slice(0, 8))
+    images = few.pictures.images.float()
+    left = {}
+    for method in methods:
+        places = ranks(few, method) if method != "random" else (len(images), *images.shape[2:])
+        for mode in MODES:
+            gone = occluded(places, fraction, mode)
+            left[f"{method} {mode}, what is left"] = torch.where(gone[:, None], 0.0, images)
+    return left
+
+
 def tidy(contents: Sequence[dict], explained: Tensor | None = None) -> pd.DataFrame:
     """A row a retraining: method, mode, fraction, seed, accuracy.
 

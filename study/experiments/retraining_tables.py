@@ -17,7 +17,7 @@ import torch
 from scipy.stats import f_oneway
 from scipy.stats import t as student
 
-from lib import metrics
+from lib import attribution, metrics
 from lib.metrics.statistics import (
     holm,
     spearman_interval,
@@ -341,3 +341,238 @@ def protocol_agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["mode", "fraction", "methods", "correlation", "low", "high"])
+
+
+# ---- what a chapter shows of a grid that may have holes
+
+
+def whole_curves(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """Without the curves (of a method, mode and seed) that lack a fraction which another one has,
+    and without methods that have none left."""
+    occluded = accuracies[accuracies["method"] != "none"]
+    fractions = occluded.groupby(["method", "mode", "seed"])["fraction"].transform("nunique")
+    kept = occluded[fractions == occluded["fraction"].nunique()]
+    return pd.concat([accuracies[accuracies["method"] == "none"], kept])
+
+
+def whole_grid(accuracies: pd.DataFrame) -> pd.DataFrame:
+    """Without the methods that lack a mode, a fraction or a seed which another one has, so that
+    those left can be compared with one another."""
+    kinds = ["mode", "fraction", "seed"]
+    occluded = accuracies[accuracies["method"] != "none"]
+    cells_of = occluded.groupby("method")[kinds[0]].size()
+    complete = cells_of.index[cells_of == len(occluded[kinds].drop_duplicates())]
+    return accuracies[accuracies["method"].isin(["none", *complete])]
+
+
+def seeds_measured(area_table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """How many seeds have a whole curve: columns method, then one a mode, 0 where none has."""
+    counts = area_table.groupby(["method", "mode"])["seed"].nunique().unstack()
+    counts = counts.reindex(index=list(methods), columns=list(MODES)).fillna(0).astype(int)
+    return counts.rename_axis(columns=None).rename_axis("method").reset_index()
+
+
+def differences(area_table: pd.DataFrame, rule: str = "span") -> pd.DataFrame:
+    """Every method's area less that of the random baseline over the seeds that both have: columns
+    method, mode, seeds, area, difference, low, high.
+
+    As `against_random`, but a method that lacks a seed keeps the others of theirs: each is paired
+    with random on its own seeds. The variance between seeds is that of the methods which have all
+    of them, so that fewer seeds make an interval wider. NaN ends where no seed is repeated.
+    """
+    columns = ["method", "mode", "seeds", "area", "difference", "low", "high"]
+    rows = []
+    for mode, part in area_table.groupby("mode", sort=False):
+        wide = part.pivot(index="method", columns="seed", values=rule)
+        wide = wide.loc[list(dict.fromkeys(part["method"]))]
+        if "random" in wide.index:
+            rows += _paired_with_random(mode, wide)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _paired_with_random(mode: str, wide: pd.DataFrame) -> list[dict]:
+    """The rows of `differences` of one mode; `wide` are its areas, methods by seeds."""
+    complete = wide.dropna()
+    variance, degrees = float("nan"), 0
+    if len(complete) > 1:
+        variance, degrees = two_way_residual(complete.to_numpy())
+    rows = []
+    for method, areas_of in wide.iterrows():
+        both = areas_of.notna() & wide.loc["random"].notna()
+        seeds = int(both.sum())
+        if not seeds:
+            continue
+        change = float((areas_of - wide.loc["random"])[both].mean())
+        reach = 0.0 if method == "random" else t_half_width(variance, degrees, seeds, seeds)
+        rows.append(
+            {
+                "method": method,
+                "mode": mode,
+                "seeds": seeds,
+                "area": float(areas_of[both].mean()),
+                "difference": change,
+                "low": change - reach,
+                "high": change + reach,
+            }
+        )
+    return rows
+
+
+def gains_over_random(differences_table: pd.DataFrame) -> pd.DataFrame:
+    """`differences` of the published methods as `study.experiments.ranking.ahead` reads them:
+    columns metric, name, gain (more is better), low, high."""
+    rows = differences_table[differences_table["method"].isin(attribution.METHODS)]
+    return pd.DataFrame(
+        {
+            "metric": rows["mode"],
+            "name": rows["method"],
+            "gain": -rows["difference"],
+            "low": -rows["high"],
+            "high": -rows["low"],
+        }
+    )
+
+
+def places_among(differences_table: pd.DataFrame) -> pd.DataFrame:
+    """The published methods' places by their difference from random, 1 the lowest: columns mode,
+    method, place, of. Equals share the mean of their places."""
+    rows = differences_table[differences_table["method"].isin(attribution.METHODS)]
+    by_mode = rows.groupby("mode", sort=False)["difference"]
+    return rows[["mode", "method"]].assign(place=by_mode.rank(), of=by_mode.transform("size"))
+
+
+def accuracies_of(
+    flags: dict[tuple[str, str, int], np.ndarray], fractions: Sequence[float]
+) -> pd.DataFrame:
+    """`flags` as `study.experiments.retraining.tidy` returns retrainings: a row a network, with its
+    accuracy."""
+    rows = []
+    for (method, mode, seed), right in flags.items():
+        shares = (0.0,) if method == "none" else fractions
+        rows += [
+            {"method": method, "mode": mode, "fraction": f, "seed": seed, "accuracy": of.mean()}
+            for f, of in zip(shares, right, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["method", "mode", "fraction", "seed", "accuracy"])
+
+
+def gains_of(
+    flags: dict[tuple[str, str, int], np.ndarray],
+    fractions: Sequence[float],
+    methods: Sequence[str],
+) -> pd.DataFrame:
+    """`gains_over_random` of these methods from `flags`."""
+    accuracies = accuracies_of(flags, fractions)
+    kept = accuracies[accuracies["method"].isin(["none", "random", *methods])]
+    return gains_over_random(differences(areas(kept)))
+
+
+def sides(accuracies: pd.DataFrame, explained: torch.Tensor) -> pd.DataFrame:
+    """Are retrained networks right where the explained one is, and where it is wrong?
+
+    `explained` bool [N]. Columns method, mode, fraction, side ("right", "wrong"), accuracy (mean
+    over seeds), low, high (Wilson, over the pictures of one seed), n (pictures).
+    """
+    counts = {"right": int(explained.sum()), "wrong": int((~explained).sum())}
+    rows = []
+    for kind, part in accuracies.groupby(["method", "mode", "fraction"], sort=False):
+        for side, count in counts.items():
+            if not count:
+                continue
+            share = part[f"where_{side}"].mean()
+            low, high = metrics.wilson(round(share * count), count)
+            named = dict(zip(("method", "mode", "fraction"), kind, strict=True))
+            rows.append(
+                {**named, "side": side, "accuracy": share, "low": low, "high": high, "n": count}
+            )
+    columns = ["method", "mode", "fraction", "side", "accuracy", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def least_left(side_table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `sides` where least is left to see, the largest share removed (ROAR) and the
+    smallest kept (KAR), and those of networks that saw everything."""
+    ends = {"roar": "max", "kar": "min"}
+    kept = [side_table[side_table["mode"] == "none"]]
+    for mode, end in ends.items():
+        part = side_table[side_table["mode"] == mode]
+        kept.append(part[part["fraction"] == part["fraction"].agg(end)])
+    return pd.concat(kept)
+
+
+def places_with_areas(differences_table: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
+    """Do maps whose places tell much have large areas? Spearman's correlation over methods of the
+    area with the accuracy from places alone (`alone`: `tidy` of holes), random left out.
+
+    Columns mode, fraction, methods, correlation, low, high (methods drawn again).
+    """
+    maps = differences_table[differences_table["method"] != "random"]
+    rows = []
+    for (mode, fraction), pair in maps.merge(
+        alone[["method", "fraction", "accuracy"]], on="method"
+    ).groupby(["mode", "fraction"], sort=False):
+        if len(pair) < 3:
+            continue
+        value, low, high = spearman_interval(pair["area"], pair["accuracy"])
+        rows.append(
+            {
+                "mode": mode,
+                "fraction": fraction,
+                "methods": len(pair),
+                "correlation": value,
+                "low": low,
+                "high": high,
+            }
+        )
+    columns = ["mode", "fraction", "methods", "correlation", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def stuck(accuracies: pd.DataFrame, classes: int) -> tuple[int, int]:
+    """How many networks that were trained by a map did not learn (less than one and a half times
+    chance), and how many there are."""
+    mapped = accuracies[~accuracies["method"].isin(("none", "random"))]
+    return int((mapped["accuracy"] < 1.5 / classes).sum()), len(mapped)
+
+
+def protocol_change(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+    """What another protocol changes, over the methods that both have: a row a mode.
+
+    `short`, `full`: as of `differences`. Columns mode, methods, correlation (Spearman's, of areas,
+    random included), low, high (methods drawn again), times (root mean square difference from
+    random by the second over that by the first).
+    """
+    rows = []
+    both = short.merge(full, on=["mode", "method"], suffixes=("", "_full"))
+    for mode, part in both.groupby("mode", sort=False):
+        if len(part) < 3:
+            continue
+        value, low, high = spearman_interval(part["area"], part["area_full"])
+        times = ((part["difference_full"] ** 2).mean() / (part["difference"] ** 2).mean()) ** 0.5
+        rows.append(
+            {
+                "mode": mode,
+                "methods": len(part),
+                "correlation": value,
+                "low": low,
+                "high": high,
+                "times": float(times),
+            }
+        )
+    return pd.DataFrame(rows, columns=["mode", "methods", "correlation", "low", "high", "times"])
+
+
+def balanced(accuracies: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
+    """`mean_of_both` of all test pictures and of those that the explained network gets right and
+    wrong, one below the other, of methods with a whole grid: further column pictures ("all",
+    "where right", "where wrong")."""
+    found, tables = whole_grid(accuracies), []
+    for pictures, column in (
+        ("all", "accuracy"),
+        ("where right", "where_right"),
+        ("where wrong", "where_wrong"),
+    ):
+        if found[column].notna().all():
+            of_side = areas(found.assign(accuracy=found[column]), classes)
+            tables.append(mean_of_both(of_side).assign(pictures=pictures))
+    return pd.concat(tables, ignore_index=True)

@@ -89,6 +89,78 @@ def check(methods: Sequence[str], new: Sequence[str]) -> None:
                 raise ValueError(f"unknown method {name!r}; accepted are {', '.join(known)}.")
 
 
+def check_parameters(
+    methods: Sequence[str],
+    new: Sequence[str] = (),
+    retrain: Sequence[str] = (),
+    fractions: Sequence[float] = (),
+    protocol: str = "full",
+) -> None:
+    """Raise ValueError, before any long work, for what a chapter cannot compare.
+
+    `methods` published, at least four; `new` crosses, whose parents are among them; `retrain`
+    methods and controls that networks are retrained on, and the `fractions` for that.
+    """
+    check(methods, new)
+    if len(set(methods)) < 4:
+        raise ValueError(
+            f"rank correlations need at least four methods; got {', '.join(methods) or 'none'}."
+        )
+    absent = [parent for name in new for parent in crosses.PARENTS[name] if parent not in methods]
+    if absent:
+        raise ValueError(
+            f"a new method is compared with its parents; {absent[0]!r} is one and not among the "
+            "methods."
+        )
+    strange = [m for m in retrain if m not in (*methods, *crosses.CONTROLS)]
+    if strange:
+        raise ValueError(
+            "networks are retrained on methods and controls that are compared; "
+            f"{strange[0]!r} is not among them."
+        )
+    if protocol not in retraining.PROTOCOLS:
+        raise ValueError(
+            f"unknown protocol {protocol!r}; accepted are {', '.join(retraining.PROTOCOLS)}."
+        )
+    if retrain:
+        retraining.check_fractions(fractions)
+
+
+def studies(
+    settings: Sequence[tuple],
+    *,
+    held_out: bool = False,
+    size: int | None = None,
+    stored: bool = False,
+) -> list[tuple[Study, Study]]:
+    """A study and its held-out twin for each setting (dataset, network, weights, pictures, of these
+    for what needs new maps); without `held_out` the twin is the study itself.
+
+    ValueError where two settings are of one network and dataset.
+    """
+    pairs = []
+    for dataset, model, weights, count, few in settings:
+        options = {"count": count, "few": few, "size": size, "stored": stored}
+        own = study(dataset, model, weights, **options)
+        twin = study(dataset, model, weights, held_out=True, **options) if held_out else own
+        pairs.append((own, twin))
+    if len({own.whole.label for own, _ in pairs}) < len(pairs):
+        raise ValueError(
+            "the second dataset and network are the first ones; give others, or "
+            "also_dataset = None."
+        )
+    return pairs
+
+
+def check_maps(of: Sequence[Study], names: Sequence[str]) -> None:
+    """Let every method refuse a network that it has no reading for, on one picture, before long
+    work."""
+    for this in of:
+        one = this.whole.take(slice(0, 1))._replace(stored=False)
+        for name in names:
+            maps(one, name)
+
+
 def family(new: Sequence[str]) -> list[str]:
     """These new methods and their parents."""
     parents = [parent for name in new for parent in crosses.PARENTS[name]]
@@ -491,6 +563,93 @@ def _known_flags(dataset: str, model: str, weights: str, current: str) -> dict:
         for key, right in flags.items()
         if key[0] in NETWORK or key[0] in crosses.CONTROLS
     }
+
+
+# ---- networks that were retrained, as chapters 8 and 9 take them
+
+
+class Retrained(NamedTuple):
+    """What networks retrained by one protocol get right."""
+
+    whole: Subject  # the explained network and all pictures that the others were tested on
+    tested: Tensor | None  # which of the test split these are; None: all
+    flags: dict  # (method, mode, seed) -> bool [F,N], of whole curves alone
+    fractions: tuple[float, ...]
+    protocol: str
+
+
+def retrained_networks(
+    dataset: str,
+    model: str,
+    weights: str | None = "auto",
+    *,
+    retrain: Sequence[str],
+    fractions: Sequence[float],
+    protocol: str,
+    count: int | None = None,
+    size: int | None = None,
+    stored: bool = False,
+) -> Retrained:
+    """Networks retrained on the spot on maps of these methods, one seed; without any, the stored
+    ones of this protocol and no other.
+
+    `count`: how many training pictures, and at most as many test pictures.
+    """
+    if not retrain:
+        whole = subject(dataset, model, weights, size=size, stored=stored)
+        flags = retraining_tables.flags(
+            retraining.PROTOCOLS[protocol],
+            whole.pictures.name,
+            model,
+            whole.weights,
+            networks.fingerprint(whole.model),
+        )
+        known = {
+            key: right
+            for key, right in flags.items()
+            if key[0] in ("none", *NETWORK, *crosses.CONTROLS)
+        }
+        return Retrained(whole, None, known, retraining.FRACTIONS, protocol)
+    planned = retraining.plan(
+        dataset,
+        model,
+        weights,
+        methods=retrain,
+        fractions=fractions,
+        protocol=retraining.PROTOCOLS[protocol],
+        count=count,
+        size=size,
+    )
+    whole = subject(dataset, model, weights, count=count, size=size)
+    total = len(subject(dataset, model, weights, size=size).pictures)
+    tested = sources.drawn(total, len(whole.pictures))
+    flags = retraining_tables.curves_of(retraining.contents(planned), fractions)
+    return Retrained(whole, tested, flags, tuple(fractions), protocol)
+
+
+def areas_after_retraining(found: Retrained, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """ROAR and KAR of these methods and controls as `measured` returns metrics; nothing of none."""
+    flags = {key: right for key, right in found.flags.items() if key[0] in names}
+    return retrained(found.whole, flags, found.fractions)
+
+
+def share_kept(numbers: dict[str, dict[str, dict[str, Tensor]]], name: str) -> dict[str, float]:
+    """Network -> the mean share of pixels at which the map of a method is not zero; `numbers`:
+    network -> as `measured`."""
+    return {
+        network: float(of["kept"][name].nanmean())
+        for network, of in numbers.items()
+        if name in of.get("kept", {})
+    }
+
+
+def costs(
+    subjects: Sequence[Subject], labels: Sequence[str], names: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Label -> `seconds` of these methods, of subjects whose results are kept: a time differs from
+    run to run, so that others would not repeat."""
+    kept = zip(subjects, labels, strict=True)
+    return {label: seconds(studied, names) for studied, label in kept if studied.stored}
 
 
 # ---- why metrics disagree: how far the altered pictures are from what the network knows

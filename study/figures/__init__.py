@@ -5,55 +5,43 @@ Each function returns the matplotlib figure. Alt texts live in the metadata of t
 it, where the book builder finds them.
 """
 
+from .chapter03 import firing_against_brightness, firing_differences, map_rows
+from .chapter04 import growth_lines, redrawn_dots
+from .chapter06 import background_dots, spread_boxes
+from .chapter07 import left_to_see, repeated, retraining_differences, retraining_lines
+from .chapter08 import correlations, map_strip, place_table
+from .chapter09 import legible_places, shock_panels, shuffled_maps, step_ladder
 from .charts import (
     PRINTED_ACCURACY,
-    agreement,
-    boxes,
-    copied,
-    curves,
-    firing,
-    growth,
-    histogram,
-    kept_curves,
     league,
-    learning_curves,
     mechanism,
     occlusion,
     pairwise,
     published_beside_reproduced,
-    retraining_curves,
     rivals,
-    sanity,
-    sensitivity,
-    shock,
-    shuffled,
     sign_panel,
-    steps,
-    sweep,
-    totals,
     trainings,
     who_gains,
 )
+from .data import accuracy_dots, learning_lines, one_of_each
+from .deletion import at_work, beside_random, control_curves, promise
 from .pictures import (
     as_rgb,
     class_name,
-    contact_sheet,
-    deletion_strip,
     draw_frame,
     draw_map,
     draw_picture,
     feature_maps,
     gallery,
-    layerwise,
     map_grid,
     occluded_strip,
-    strip,
 )
 from .show import (
     show_chart,
     show_maps,
     source,
 )
+from .sign import kept_panels, signed_rows, zero_dots
 from .style import (
     COLOURS,
     DASHES,
@@ -77,10 +65,10 @@ from .style import (
 from .tables import (
     NOTHING,
     beside_table,
-    claims,
-    effects_table,
+    chip,
     escaped,
     lines,
+    section,
     sections,
     table,
     two_readings,

@@ -44,23 +44,6 @@ def class_name(pictures: Dataset, place: int) -> str:
     return "unlabelled" if number < 0 else pictures.classes[number]
 
 
-def contact_sheet(pictures, seed: int = 0, columns: int = 8) -> Figure:
-    """A row of pictures for each class, drawn by `seed`."""
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-    rows = len(pictures.classes)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.85, rows * 0.85), squeeze=False)
-    for k, name in enumerate(pictures.classes):
-        chosen = order[pictures.labels[order] == k][:columns]
-        shown = as_rgb(pictures.images[chosen])
-        for column, axis in enumerate(axes[k]):
-            if column < len(shown):
-                draw_picture(axis, shown[column])
-            else:
-                axis.axis("off")
-        axes[k, 0].set_ylabel(verbatim(name.split("/")[-1]), rotation=0, ha="right", va="center")
-    return figure
-
-
 def gallery(
     who: Subject,
     places: Tensor,
@@ -110,33 +93,6 @@ def draw_frame(axis, kept: bool) -> None:
     """A red frame around a picture whose prediction has changed."""
     for side in axis.spines.values():
         side.set(visible=not kept, color="#CC0000", linewidth=2.5)
-
-
-def deletion_strip(
-    images: Tensor,
-    altered: dict[str, Sequence[Tensor]],
-    fractions: Sequence[float],
-    kept: dict[str, Sequence[bool]],
-) -> Figure:
-    """One picture as pixels go: a row a map, a column a fraction; a red frame where the prediction
-    has changed."""
-    figure, axes = plt.subplots(
-        len(altered),
-        len(fractions),
-        figsize=(1.05 * len(fractions) + 0.9, 1.15 * len(altered) + 0.2),
-        squeeze=False,
-    )
-    for row, (name, pictures) in enumerate(altered.items()):
-        for column, picture in enumerate(pictures):
-            axis = axes[row, column]
-            draw_picture(
-                axis,
-                picture.permute(1, 2, 0).clamp(0, 1).numpy(),
-                f"{fractions[column]:.0%}" if row == 0 else "",
-            )
-            draw_frame(axis, kept[name][column])
-        axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
-    return figure
 
 
 def _clipped(found: Tensor, q: float = 0.5) -> Tensor:
@@ -215,21 +171,6 @@ def feature_maps(
     return figure
 
 
-def layerwise(image: Tensor, rows: dict[str, Sequence[Tensor]], names: Sequence[str]) -> Figure:
-    """The picture and, for each method, one map [h,w] a layer from the input (left) to the output
-    (Fig. 6)."""
-    columns = 1 + len(names)
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(0.92 * columns + 0.8, 1.1 * len(rows) + 0.25), squeeze=False
-    )
-    for k, (row, (method, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
-        draw_picture(row[0], image.permute(1, 2, 0).numpy())
-        row[0].set_ylabel(method, rotation=0, ha="right", va="center")
-        for axis, values, name in zip(row[1:], maps, names, strict=True):
-            draw_map(axis, values, name if k == 0 else "")
-    return figure
-
-
 def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
     """The first training picture of `who` as retrained networks see it: a row for each method and
     mode, a column for each fraction.
@@ -256,37 +197,4 @@ def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[flo
             gone = retraining.occluded(places, fraction, mode)
             left = torch.where(gone[:, None], mean, image)
             draw_picture(axis, as_rgb(left)[0], f"{fraction:.0%}" if n == 0 else "")
-    return figure
-
-
-def strip(who: Subject, maps: dict[str, Tensor], blocks: int = 2) -> Figure:
-    """A row for each method, a column for each picture of `who`, in `blocks` beside each other;
-    name -> [n,H,W]."""
-    images = as_rgb(who.pictures.images)
-    names = ["", *maps]  # the pictures themselves come first
-    lines = -(-len(names) // blocks)
-    width = len(images)
-    figure, axes = plt.subplots(
-        lines, blocks * width, figsize=(blocks * (width + 1.25), 1.02 * lines), squeeze=False
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for k, name in enumerate(names):
-        row = axes[k % lines, k // lines * width :][:width]
-        for n, axis in enumerate(row):
-            axis.set_axis_on()
-            if name:
-                draw_map(axis, maps[name][n])
-            else:
-                draw_picture(axis, images[n])
-        row[0].set_ylabel(
-            (label(name) if name else "Picture")
-            .replace(", ", ",\n")
-            .replace("Integrated gradients", "Integrated\ngradients")
-            .replace("Guided back", "Guided\nback"),
-            rotation=0,
-            ha="right",
-            va="center",
-            fontsize=8,
-        )
     return figure

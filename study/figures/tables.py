@@ -72,9 +72,11 @@ def sections(frames: dict[str, pd.DataFrame]) -> Markdown:
     return Markdown("\n\n".join(heads[name] + table(frame).data for name, frame in frames.items()))
 
 
-def beside_table(frame: pd.DataFrame | None) -> Markdown:
+def beside_table(
+    frame: pd.DataFrame | None, caption: str = "", name: str = "", made: str = ""
+) -> Markdown:
     """Printed beside reproduced numbers with interval and verdict, or a line that says there are
-    none to compare."""
+    none to compare; caption, name and `made` as of `table`."""
     if frame is None:
         return Markdown("*The papers print no number for what is studied here.*")
     rows = [
@@ -92,7 +94,8 @@ def beside_table(frame: pd.DataFrame | None) -> Markdown:
     for column, part in frame.groupby("column", sort=False):
         first = part.iloc[0]
         how.append(f"{verdicts_of.printed_network(column)}: {first['data']}, {first['protocol']}")
-    return Markdown(f"{table(pd.DataFrame(rows), reproduced='.3f').data}\n\n*{'; '.join(how)}.*")
+    shown = table(pd.DataFrame(rows), caption, name, made, reproduced=".3f")
+    return Markdown(f"{shown.data}\n\n*{'; '.join(how)}.*")
 
 
 def two_readings(beside: pd.DataFrame) -> Markdown:
@@ -152,89 +155,22 @@ def lines(*sentences: str) -> Markdown:
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
 
 
-def _unit(claim: str) -> str:
-    """What the number of a claim is, where its id says that it is not the plain one."""
-    if claim.endswith("-share"):
-        return ", as a share"
-    if claim.endswith("-scaled"):
-        return ", divided by the total"
-    if "-roar-" in claim:
-        return ", ROAR"
-    if "-kar-" in claim:
-        return ", KAR"
-    return ""
-
-
-def claims(*kinds: str, stored: bool) -> Markdown:
-    """The papers' claims in words that belong to these experiments, as measured at the paper
-    profile; one line where nothing is read from results."""
-    if not stored:
-        return Markdown(
-            "*What the papers claim in words is judged at the paper profile, on their own data; "
-            "here nothing is read from stored results.*"
-        )
-    rows = []
-    for _, part in listed.table().query("experiment in @kinds").groupby("id", sort=False):
-        first = part.iloc[0]
-        source = f"{first.paper} {first.section}{_unit(first.id)}"
-        rows.append(
-            {
-                "claim": f"“{first.quotation}” ({source})",
-                "holds if": first.holds_if,
-                "measured (95 % interval)": listed.told(part),
-                "verdict": first.verdict,
-            }
-        )
-    return Markdown(
-        f"{table(pd.DataFrame(rows)).data}\n\n*Low and high: the ends of the interval. Statistic "
-        f"and threshold of each claim were fixed beforehand, in `data/{listed.LIST.name}`.*"
-    )
-
-
-def effects_table(effects: pd.DataFrame, twice: pd.DataFrame) -> Markdown:
-    """What each setting moves, as of `study.account.variants.effects`, in points of accuracy, and
-    how far the same seed moves when it is run twice."""
-    rows = []
-    for r in effects.itertuples():
-        ends = interval(100 * r.low, 100 * r.high, "+.1f")
-        rows.append(
-            {
-                "network": r.model,
-                "changed": r.what,
-                "trainings": f"{r.n_before} and {r.n_after}",
-                "accuracy": f"{r.before:.3f} to {r.after:.3f}",
-                "moves by (95 % interval)": f"{100 * r.change:+.1f} ({ends})",
-                "": "within luck" if r.within_luck else "more than luck",
-            }
-        )
-    apart = ""
-    if len(twice):
-        points = 100 * twice["apart"]
-        apart = (
-            f"The same seed run twice on a GPU, {len(twice)} times: "
-            f"{points.min():.1f} to {points.max():.1f} points apart."
-        )
-    return Markdown(
-        f"{table(pd.DataFrame(rows)).data}\n\n*In points of accuracy; intervals by a "
-        "t-distribution on the spread of trainings that differ in seed or run alone, pooled over "
-        f"the settings of a network. {apart}*"
-    )
-
-
 def chip(verdict: str) -> str:
     """A verdict as HTML that the book colours: "holds", "agree", "inconclusive" and so on."""
     return f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
 
 
-def verdicts(*kinds: str, stored: bool) -> Markdown:
-    """The papers' claims in words that belong to these experiments, each with its verdict: one
-    line a sentence, which leads to its row on the page of claims."""
+def verdicts(*named: str, stored: bool) -> Markdown:
+    """The papers' claims in words that belong to these experiments or have these ids, each with its
+    verdict: one line a sentence, which leads to its row on the page of claims."""
     if not stored:
         return Markdown(
             "*What the papers claim in words is judged at the paper profile, on their own data.*"
         )
     shown = []
-    for sentence in verdicts_of.sentences(listed.table().query("experiment in @kinds")):
+    for sentence in verdicts_of.sentences(
+        listed.table().query("experiment in @named or id in @named")
+    ):
         first = sentence[0].iloc[0]
         chips = [_chip_of(part) for part in sentence]
         link = f"[“{first.quotation}”](claims.md#claim-{first.id})"

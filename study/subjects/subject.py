@@ -195,7 +195,10 @@ def accept(namespace: dict) -> None:
     and assigns `profile`. Called right after it, this turns a misspelt papermill parameter into one
     sentence instead of silence.
     """
-    names = _assigned(namespace.get("In", []))
+    history = namespace.get("In", [])
+    if not any(history):
+        return  # nbval keeps no history and sets no parameters either
+    names = _assigned(history)
     jupyters_own = {"In", "Out", "exit", "quit", "get_ipython", "open"}
     given = [
         name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import http.server
 import re
@@ -12,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from book import build
+from book import build, parts
+from notebooks import run
 from tests.book.conftest import Quiet
 
 REMOTE = re.compile(r"(?i)^(?:https?:)?//")
@@ -41,11 +43,19 @@ class Page(HTMLParser):
             self.resources.add(given["src"])
         if tag == "img" and not given.get("alt"):
             self.silent.append(given.get("src"))
+        if tag == "svg" and given.get("role") == "img" and not given.get("aria-label"):
+            self.silent.append("a drawing")
 
     handle_startendtag = handle_starttag
 
     def handle_data(self, data):
         self.prose.append(data)
+
+
+def has_appendix(name: str) -> bool:
+    """Is this page a chapter of the published book that carries its values on a page of its own?"""
+    path = build.ROOT / "book" / f"{name}.ipynb"
+    return path.exists() and '"# All values' in path.read_text(encoding="utf8")
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +74,11 @@ def pages(site) -> dict[Path, Page]:
 def test_the_index_leads_to_every_page(site, pages):
     assert (site / "index.html").exists()
     built = {path.stem for path in pages if path.parent.name == "book"}
-    assert built == {
+    stored = {
         path.stem for kind in ("md", "ipynb") for path in (build.ROOT / "book").glob(f"*.{kind}")
     }
+    appendices = {f"{name}_values" for name in stored if has_appendix(name)}
+    assert built == stored | appendices
     start = pages[site / "book" / "index.html"]
     linked = {Path(urlsplit(link).path).stem for link in start.links if not REMOTE.match(link)}
     assert built - {"index"} <= linked
@@ -120,6 +132,33 @@ def test_nothing_is_loaded_from_elsewhere(site, pages):
 
 def test_every_picture_has_alt_text(pages):
     assert not {path.name: page.silent for path, page in pages.items() if page.silent}
+
+
+def test_no_page_shows_the_name_of_an_object(pages):
+    for path, page in pages.items():
+        text = "".join(page.prose)
+        assert not re.search(r"<\w+(\.\w+)+ object( at 0x|>)", text), path.name
+
+
+def test_figures_and_tables_are_numbered_by_chapter(site, pages):
+    """From 1, without a gap, with the chapter's number before the point; elsewhere not at all."""
+    for path in pages:
+        text = path.read_text(encoding="utf8")
+        numbers = re.findall(r'"caption-number">(Fig\.|Table) (\w*?)\.?(\d+) <', text)
+        chapter = parts.number(path.stem)
+        assert {of for _, of, _ in numbers} <= ({chapter} if chapter else set()), path.name
+        for kind in ("Fig.", "Table"):
+            places = [int(place) for which, _, place in numbers if which == kind]
+            assert places == list(range(1, len(places) + 1)), path.name
+
+
+def test_a_tables_file_has_the_numbers_of_the_page(site, pages):
+    for path, page in pages.items():
+        for link in page.links:
+            if "/tables/" in link and link.endswith(".csv"):
+                file = (path.parent / unquote(link)).resolve()
+                head, *rows = csv.reader(file.open(encoding="utf8"))
+                assert rows and all(len(row) == len(head) for row in rows), link
 
 
 def test_every_page_names_the_commit_it_was_built_from(site, pages):
@@ -235,6 +274,41 @@ def test_no_page_has_a_fault_that_a_browser_sees(visit, site, pages, width, them
             faults[where] = seen
         page.context.close()
     assert not faults
+
+
+SCREEN, SCREENS = 800, 12  # pixels of height, and how many of them a chapter may take
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", [name for name in run.chapters() if name[:2].isdigit()])
+def test_a_chapter_is_read_on_twelve_screens(visit, name):
+    if not has_appendix(name):
+        pytest.skip(f"the published {name} is not yet in the form that parts off its values")
+    page = settled(visit(f"book/{name}.html"))
+    height = page.evaluate("document.querySelector('.bd-article').getBoundingClientRect().height")
+    assert height <= SCREENS * SCREEN, f"{height / SCREEN:.1f} screens"
+
+
+CHARTS = """() => [...document.querySelectorAll('.drawing')].map(box => {
+  const svg = box.querySelector('svg').getBoundingClientRect();
+  const ink = box.querySelector('[style*="--c262626"]');
+  return {width: svg.width, own: parseFloat(box.querySelector('svg').getAttribute('width')),
+          ink: ink && getComputedStyle(ink).fill};
+})"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_charts_are_legible_on_a_narrow_screen_and_in_both_themes(visit, pages, theme):
+    drawn = [path for path in pages if 'class="drawing"' in path.read_text(encoding="utf8")]
+    if not drawn:
+        pytest.skip("no published page has a drawing yet")
+    for path in drawn:
+        for chart in visit(f"book/{path.name}", 400, theme).evaluate(CHARTS):
+            assert chart["width"] >= min(540, chart["own"]) - 1, path.name
+            if chart["ink"]:
+                light = sum(map(int, re.findall(r"\d+", chart["ink"])[:3])) > 3 * 128
+                assert light == (theme == "dark"), (path.name, chart["ink"])
 
 
 @pytest.mark.browser

@@ -6,6 +6,7 @@ They are worked by hand, read slowly with NumPy, or taken from the kernels direc
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -432,3 +433,71 @@ def test_as_many_of_every_class():
     )
     assert torch.equal(cleanliness.per_class(who, 3).pictures.images, drawn[0].images)
     assert len({tuple(d.images[:, 0, 0, 0].tolist()) for d in drawn}) > 5
+
+
+# ---- tables of what was measured
+
+
+@pytest.mark.parametrize("measure", ["outside", "variation"])
+def test_edges_are_treated_as_a_baseline(measure, who, images):
+    edges = attribution.crosses.edges(images, torch.Generator())
+    keep = (cleanliness.maps(who, "rectgrad") > 0).flatten(1).sum(1)
+    found = cleanliness.edge_amounts(who, measure).set_index(["treatment", "share"])
+    for treatment in TREATMENTS:
+        kept = cleanliness.treat("edges", edges, treatment, keep)
+        for share in (False, True):
+            value = cleanliness.amount(measure, kept, who.pictures.masks, share)
+            row = found.loc[(treatment, share)]
+            assert row["mean"] == pytest.approx(value.double().mean().item())
+            assert row["kept"] == pytest.approx((kept != 0).double().mean().item())
+    both = cleanliness.amounts_and_edges(who, measure)
+    assert list(dict.fromkeys(both["method"])) == [*COMPARED, "edges"]
+
+
+def test_edges_of_an_unknown_measure_are_refused(who):
+    with pytest.raises(ValueError, match="unknown measure 'size'"):
+        cleanliness.edge_amounts(who, "size")
+
+
+def test_the_background_covers_what_the_mask_leaves(who):
+    assert cleanliness.background_area(who) == pytest.approx(1 - 36 / 144)
+
+
+def shares_of(values: dict, share=True, treatment="matched", statistic="mean"):
+    other = {"mean": "median", "median": "mean"}[statistic]
+    rows = [
+        {"method": m, "treatment": treatment, "share": share, statistic: v, other: 9.0, "n": 5}
+        for m, v in values.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_least_on_the_background_by_hand():
+    values = dict(
+        zip([*COMPARED, "edges"], (0.3, 0.2, 0.5, 0.6, 0.1, 0.7, 0.8, 0.9, 0.4), strict=True)
+    )
+    sums = shares_of(dict.fromkeys(values, 0.0), share=False)
+    found = cleanliness.least_on_background({"net": pd.concat([shares_of(values), sums])})
+    assert found.iloc[0].to_dict() == {
+        "network": "net",
+        "treatment": "matched",
+        "n": 5,
+        "rectgrad": 0.3,
+        "rectgrad_prr": 0.2,
+        "edges": 0.4,
+        "baseline": 0.1,
+        "which": COMPARED[4],
+    }
+
+
+def test_side_by_side_takes_equal_sparsity_and_the_right_statistic():
+    mean, median = {"a": 0.4, "b": 0.1}, {"a": 0.02, "b": 0.03}
+    other = shares_of({"a": 7.0, "b": 7.0}, treatment="released")
+    outside = pd.concat([other, shares_of(mean)])
+    patch = shares_of(mean).assign(median=list(median.values()))
+    variation = pd.concat(
+        [shares_of({"a": 50.0, "b": 60.0}, False, statistic="median"), shares_of(mean)]
+    )
+    found = cleanliness.side_by_side(outside, patch, variation)
+    assert list(found["method"]) == ["b", "a"]
+    assert found.iloc[0].tolist() == ["b", 0.1, 0.1, 0.03, 60.0, 9.0]

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from lib import attribution, metrics
 from lib.metrics import PAPER_FRACTIONS
-from study.experiments import deletion
+from study.experiments import deletion, synthesis
 from study.experiments.deletion import FILLS, MAPS, MATCHED, STRENGTHS
 from study.store import cells
 from study.subjects import networks, shapes10, sources
@@ -1006,3 +1006,116 @@ def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeyp
     assert expected.any()
     monkeypatch.setattr(deletion, "predictions", lambda *_: pytest.fail("it is stored"))
     assert torch.equal(deletion.correct(keeping(who)), expected)
+
+
+# ---- controls, and what chapters 1 and 2 ask
+
+
+def test_controls_are_those_of_the_synthesis(who):
+    for name in deletion.crosses.CONTROLS:
+        content = deletion.controls(who, name)
+        maps = synthesis.maps(who, name)[0]
+        for fill in FILLS:
+            assert torch.equal(content[fill], deletion.allegiance(who, maps, fill, 7))
+        assert [r["fill"] for r in content["rows"]] == list(FILLS)
+
+
+def test_controls_stand_beside_the_same_pictures(who, flags, monkeypatch):
+    monkeypatch.setitem(deletion.SCORED, who.pictures.name, 8)
+    found = deletion.beside_controls(who, flags)
+    part = who.sample(8)
+    assert {kept.shape[1] for kept in found.values()} == {8}
+    assert torch.equal(found["active", "white"], deletion.allegiances(part)["active", "white"])
+    assert torch.equal(found["edges", "black"], deletion.controls(part, "edges")["black"])
+    monkeypatch.delitem(deletion.SCORED, who.pictures.name)
+    assert deletion.beside_controls(who, flags)["random", "black"].shape[1] == len(who.pictures)
+
+
+def test_controls_are_stored_once(flat, stored):
+    first = deletion.controls(keeping(flat), "random")
+    again = deletion.controls(keeping(flat), "random")
+    assert torch.equal(first["white"], again["white"]) and len(cells.of("controls")) == 1
+
+
+def test_one_by_one_is_the_kernels(who, images, maps):
+    table = deletion.one_by_one(who, 3, (0.1, 0.9))
+    assert len(table) == 2 * len(deletion.PRINTED_PAIRS)
+    row = table[(table["map"] == "negative") & (table["fill"] == "white")].iloc[1]
+    assert_close(row["picture"], metrics.delete(images[3:4], maps["negative"][3:4], 0.9, 1.0)[0])
+
+
+class Bright(torch.nn.Module):
+    """Class 0 gains from brightness inside the middle, class 1 from darkness everywhere."""
+
+    black, white, classes = 0.0, 1.0, None
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, x):
+        score = (x * self.weight).flatten(1).sum(1)
+        return torch.stack([score, -2 * score], 1)
+
+
+def known(values, masks) -> Subject:
+    """Pictures [N,1,2] of these values, grey, whose left pixel is the object."""
+    images = torch.tensor(values, dtype=torch.uint8)[:, None, None].expand(-1, 3, 1, 2)
+    labels = torch.zeros(len(values), dtype=torch.long)
+    pictures = Dataset("toy", "test", images.contiguous(), labels, ("a", "b"), "", masks=masks)
+    return Subject(Bright(torch.tensor([1.0, -1.0])), pictures, "toy", "none")
+
+
+def test_the_gradient_on_objects_lighter_and_darker():
+    masks = torch.tensor([[[True, False]]] * 3)
+    # the score is left minus right, so the first class wins where the object is lighter
+    table = deletion.positive_on_object(known([[200, 10], [180, 20], [30, 90]], masks))
+    by = table.set_index(["object", "place"])
+    assert by["n"].to_dict() == {
+        ("lighter", "object"): 2,
+        ("lighter", "background"): 2,
+        ("darker", "object"): 1,
+        ("darker", "background"): 1,
+    }
+    assert by["share"].tolist() == [1, 0, 0, 1]
+
+
+def test_pictures_without_masks_are_refused():
+    refused(lambda: deletion.positive_on_object(known([[1, 2]], None)), "have no masks")
+
+
+def test_a_group_without_pictures_has_no_share():
+    masks = torch.tensor([[[True, False]]])
+    table = deletion.positive_on_object(known([[9, 1]], masks))
+    assert table.loc[table["object"] == "darker", "share"].isna().all()
+
+
+def test_lengths_of_gradients_by_hand():
+    found = deletion.gradient_lengths(known([[200, 10], [30, 90]], None), at_once=1)
+    # where class 0 is predicted its gradient is half its rival's, where class 1 is, twice
+    assert found["n"] == 2 and found["longest"] == 0.5
+    # torch's median of two is the lower one
+    assert found["ratio"] == pytest.approx(0.5)
+
+
+def test_a_linear_network_does_not_turn_and_has_no_ties():
+    linear = known([[200, 10], [30, 90]], None)
+    found = deletion.turn(linear)
+    assert found["turn"] == pytest.approx(0, abs=0.05) and found["zero"] == 0
+    assert deletion.ties(linear)[["float32", "bfloat16"]].to_numpy().tolist() == [[0, 0]] * 2
+
+
+def test_equal_gradients_are_ties():
+    class Twice(Bright):
+        def forward(self, x):
+            score = (x * self.weight).flatten(1).sum(1)
+            return torch.stack([score, score], 1)
+
+    tied = known([[200, 10]], None)._replace(model=Twice(torch.tensor([1.0, -1.0])))
+    assert deletion.ties(tied)["float32"].tolist() == [1, 1]
+
+
+def test_maps_together_are_the_maps_alone(who):
+    table = deletion.together_and_alone(who, 4).set_index("map")
+    assert list(table.index) == list(MAPS) and table["apart"].max() < 1e-6
+    assert table["mean"].min() > 0

@@ -6,6 +6,7 @@ Rates, margins and slopes are known before they are measured.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch.testing import assert_close
 
 from study.experiments import hypothesis
 from study.store import cells
+from study.subjects import sources
 from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
 from tests.study.keeping import keeping
@@ -450,3 +452,111 @@ def test_the_gradient_that_turns_is_compared_with_that_of_the_picture(who):
     assert again[0].equals(path)
     assert again[1].equals(turns)
     assert not hypothesis.rivals(who, steps=2, levels=(1e-6, 0.05, 3.0), seed=1)[1].equals(turns)
+
+
+# ---- tables of what was measured
+
+
+@pytest.mark.parametrize("reads", ["the corner", "elsewhere", "everything"])
+def test_the_patch_exchange_of_networks_that_read_known_pixels(reads):
+    weight = torch.zeros(2, 3, 16, 16)
+    if reads != "elsewhere":
+        weight[0, :, :8, :8] = 1
+    if reads != "the corner":
+        weight[0, :, 10:, 10:] = 1
+    if reads == "everything":
+        weight[0] = 1
+    weight[1] = -weight[0]
+    head = nn.Linear(weight[0].numel(), 2, bias=False)
+    head.weight.data = weight.flatten(1)
+    images = torch.randint(256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(3))
+    twin = subject_of(nn.Sequential(nn.Flatten(), head), images, black=-1.0, white=1.0)
+    twin = twin._replace(pictures=sources.patched(twin.pictures, 0))
+    found = hypothesis.patch_exchange(twin, seed=0).set_index("quantity")["value"]
+    expected = {"the corner": 1, "elsewhere": 0, "everything": 1 / 4}[reads]
+    assert found["share"] == pytest.approx(expected)
+    assert found["even"] == 64 / 256
+    before = twin.pictures.images
+    after = sources.patched(twin.pictures, 1).images
+    sign = [(x / 127.5 - 1).mul(weight[0]).sum((1, 2, 3)) > 0 for x in (before, after)]
+    assert found["kept"] == (sign[0] == sign[1]).double().mean()
+
+
+def test_patch_accuracies_are_in_order(who):
+    wrong = who.altered(labels=(hypothesis.predictions(who) + 1) % 3)
+    found = hypothesis.patch_accuracies(who, wrong)
+    assert list(found["pictures"]) == ["plain", "with the patch"]
+    right = (hypothesis.predictions(who) == who.pictures.labels).double().mean().item()
+    assert list(found["accuracy"]) == [right, 0] and list(found["n"]) == [6, 6]
+
+
+def test_impact_by_hand():
+    rows = [
+        {"region": "background", "margin": 4.0, "share": 0.8},
+        {"region": "background", "margin": 2.0, "share": 0.8},
+        {"region": "object", "margin": 4.0, "share": 0.2},
+        {"region": "object", "margin": 0.0, "share": 0.2},
+        {"region": "difference", "margin": 1.0, "low": 0.5, "high": 1.5, "q25": 0, "q75": 2},
+    ]
+    table = pd.DataFrame(rows).assign(layer=3, n=7)
+    found = hypothesis.impact({"net": table}).iloc[0]
+    assert (found.network, found.layer, found.n, found.more) == ("net", 3, 7, 1)
+    assert (found.low, found.high, found.q25, found.q75, found["share"]) == (0.5, 1.5, 0, 2, 0.2)
+    assert found.times == pytest.approx((2 / 0.2) / (1 / 0.8))  # 2 lost of 4, and 1
+
+
+def test_firing_rates_are_means_over_pictures(who, monkeypatch):
+    table = pd.DataFrame(
+        {"picture": [0, 1, 0, 1], "layer": [1, 1, 2, 2], "object": [0.5, 0.7, 0.1, 0.1]}
+    ).assign(background=[0.2, 0.6, 0.3, 0.2])
+    table["lift"] = table["object"] - table["background"]
+    monkeypatch.setattr(hypothesis, "firing", lambda studied, batch_size: table)
+    found = hypothesis.firing_rates([who])
+    assert list(found["network"]) == [who.label] * 2 and list(found["n"]) == [2, 2]
+    assert list(found["object"]) == pytest.approx([0.6, 0.1])
+    assert list(found["lift"]) == pytest.approx([0.2, -0.15])
+    assert list(found["more"]) == [1, 0]
+    assert (found["lift_low"] <= found["lift"]).all() and (found["lift_high"] > found["lift"]).all()
+
+
+def test_backgrounds_are_a_row_for_every_picture(who):
+    found = hypothesis.backgrounds([who, who])
+    rate = hypothesis.firing(who).groupby("picture")["background"].mean()
+    saliency = hypothesis.cleanliness.maps(who, "saliency")
+    ratio = hypothesis.brightness(saliency, who.pictures.masks)
+    assert len(found) == 12 and found["rate"].to_numpy()[:6] == pytest.approx(rate.to_numpy())
+    assert found["brightness"].to_numpy()[6:] == pytest.approx(ratio.numpy())
+
+
+def test_what_firing_explains_and_how_bright_backgrounds_are():
+    rate = np.arange(10.0)
+    up = pd.DataFrame({"network": "up", "rate": rate, "brightness": 2**rate / 4})
+    down = up.assign(network="down", brightness=1 / (1 + rate))
+    table = pd.concat([up, down])
+    found = hypothesis.explained(table).set_index("network")
+    assert list(found["correlation"]) == pytest.approx([1, -1]) and list(found["n"]) == [10, 10]
+    assert found.loc["up", "low"] > 0.9 and found.loc["down", "high"] < -0.9
+    bright = hypothesis.brighter(table).set_index("network")
+    assert bright.loc["up", "median"] == 6  # between 4 and 8
+    assert list(bright["share"]) == [0.7, 0]
+    assert bright.loc["up", "low"] < 6 < bright.loc["up", "high"]
+
+
+def test_the_rivals_in_medians():
+    path = pd.DataFrame(
+        [
+            {"picture": p, "position": k / 10, "slope": late if k >= 9 else 1.0, "rise": rise}
+            for p, late, rise in ((0, 1.0, 5.0), (1, 0.0, 5.0), (2, 0.0, 5.0), (3, 9.0, -1.0))
+            for k in range(11)
+        ]
+    )
+    turns = pd.DataFrame({"level": [0.05] * 3 + [0.1], "cosine": [0.2, 0.4, 0.9, 1.0]})
+    found = hypothesis.rival_summary(path, turns.assign(same=[1, 1, 0, 1]), levels=(0.05,))
+    slope, cosine = found.iloc[0], found.iloc[1]
+    assert (slope.quantity, slope.value, slope.n) == (
+        "slope",
+        0,
+        3,
+    )  # the falling score is left out
+    assert (cosine.level, cosine.value, cosine.n) == (0.05, 0.4, 3)
+    assert cosine.same == pytest.approx(2 / 3)

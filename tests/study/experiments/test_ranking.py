@@ -1231,3 +1231,124 @@ def test_tables_of_nothing_have_their_columns():
         == list(ranking.judged({}).columns)
         == ["network", "name", "metric", "ahead", "held", "p", "p_corrected", "beats"]
     )
+
+
+# ---- what the chapters say of the tables
+
+
+def test_gains_over_a_control_have_its_direction():
+    """Less is better under the first metric, more under the second; crosses are no methods, and a
+    metric without the control is left out."""
+    values = flat({A: 3, B: 1, "random": 2, "rectgrad_both_tails": 0})
+    gains = ranking.over_control({LOW: values, HIGH: values, "patch": flat({A: 1})}, "random")
+    assert gains["metric"].tolist() == [LOW, LOW, HIGH, HIGH]
+    assert gains["gain"].tolist() == [-1, 1, 1, -1]
+    assert gains["low"].tolist() == gains["high"].tolist() == gains["gain"].tolist()
+
+
+def test_ahead_is_beyond_the_interval():
+    gains = pd.DataFrame(
+        {
+            "metric": ["a"] * 4 + ["b"],
+            "low": [0.1, -0.1, -0.3, np.nan, 0.0],
+            "high": [0.3, 0.1, -0.1, np.nan, 0.1],
+        }
+    )
+    assert ranking.ahead(gains).to_dict("list") == {
+        "metric": ["a", "b"],
+        "ahead": [1, 0],
+        "behind": [1, 0],
+        "open": [2, 1],
+        "of": [4, 1],
+    }
+
+
+def test_kinds_of_pairs():
+    table = pd.DataFrame({"first": [LOW, LOW], "second": [HIGH, "roar"]})
+    assert ranking.kinds(table)["within"].tolist() == [True, False]
+
+
+def test_median_correlation_between_kinds():
+    """Two metrics of different kinds with the opposite order of four methods: -1 in every
+    resample that has an order. Pairs of one kind do not count, nor do methods that one lacks."""
+    up, down = flat({A: 1, B: 2, C: 3, D: 4}), flat({A: 4, B: 3, C: 2, D: 1, SIX[4]: 9})
+    found = ranking.between_kinds({LOW: up, "white_deletion": up, "patch": down}, resamples=50)
+    assert found["pairs"] == 2 and found["methods"] == 5
+    assert found["median"] == found["low"] == found["high"] == -1
+    alone = ranking.between_kinds({LOW: up, HIGH: up}, resamples=5)
+    assert alone["pairs"] == 0 and np.isnan(alone["median"])
+
+
+def test_median_correlation_has_an_interval_over_methods():
+    """Methods without a common order: the interval holds zero and is wide."""
+    names = tuple(METHODS)[:8]
+    first = flat(dict(zip(names, [1, 2, 3, 4, 5, 6, 7, 8], strict=True)))
+    second = flat(dict(zip(names, [4, 1, 7, 5, 2, 8, 3, 6], strict=True)))
+    found = ranking.between_kinds({LOW: first, "patch": second}, resamples=200)
+    value = scipy.stats.spearmanr([1, 2, 3, 4, 5, 6, 7, 8], [4, 1, 7, 5, 2, 8, 3, 6]).statistic
+    assert found["median"] == pytest.approx(value)
+    assert found["low"] < 0 < found["high"] and found["high"] - found["low"] > 0.5
+
+
+def test_the_smallest_correlation_that_could_be_shown():
+    """One test of fourteen methods needs 0.53 (tables of Spearman's correlation: 0.54); of 78 tests
+    the first needs about 0.8. Four methods have 24 orders: never below 1/12."""
+    assert ranking.smallest_found(14, 1) == pytest.approx(0.53, abs=0.01)
+    assert ranking.smallest_found(14, 78) == pytest.approx(0.80, abs=0.01)
+    assert ranking.smallest_found(14, 10) < ranking.smallest_found(8, 10)
+    assert np.isnan(ranking.smallest_found(4, 1)) and np.isnan(ranking.smallest_found(2, 1))
+
+
+def test_winners_are_published():
+    summary = ranking.summary({LOW: flat({A: 2, B: 1, "random": 0}), HIGH: flat({A: 2, B: 1})})
+    assert ranking.winners(summary)["name"].tolist() == [B, A]
+
+
+CROSS = "rectgrad_both_tails"
+PARENT, OTHER = crosses.PARENTS[CROSS]
+
+
+def test_crosses_that_win_are_clear_if_the_controls_are_behind():
+    """Under one metric the cross is better than both parents and both controls, under the other the
+    edge detector is better still."""
+    values = {PARENT: 5, OTHER: 4, CROSS: 2, "random": 3}
+    summaries = {"net": ranking.summary({LOW: flat({**values, "edges": 3}), "patch": flat(values)})}
+    summaries["net"].loc[len(summaries["net"])] = {"metric": "patch", "name": "edges", "value": 1.0}
+    verdicts = pd.DataFrame(
+        {
+            "network": "net",
+            "name": CROSS,
+            "metric": [LOW, "patch", "variation"],
+            "beats": [True, True, False],
+        }
+    )
+    assert ranking.won(verdicts, summaries)["clear"].tolist() == [True, False]
+
+
+def tried_by_hand():
+    """One cross, two metrics: behind both parents under the first, behind one under the second."""
+    return pd.DataFrame(
+        {
+            "name": CROSS,
+            "metric": [LOW, LOW, "patch", "patch"],
+            "parent": [PARENT, OTHER] * 2,
+            "ahead": [-0.1, -0.2, -0.3, 0.4],
+            "held": [-0.1, -0.3, -0.2, 0.5],
+            "held_low": [-0.2, -0.4, -0.3, 0.4],
+            "held_high": [-0.05, -0.2, 0.1, 0.6],
+            "p": [0.9, 0.95, 0.8, 0.01],
+        }
+    )
+
+
+def test_behind_both_parents_is_counted_by_the_interval():
+    assert ranking.behind_both({"net": tried_by_hand(), "other": tried_by_hand()}) == 2
+
+
+def test_the_harder_parent_is_that_of_the_held_out_pictures():
+    trials = {"net": tried_by_hand()}
+    harder = ranking.harder_parent(trials, ranking.judged(trials)).set_index("metric")
+    assert harder["parent"].to_dict() == {LOW: OTHER, "patch": PARENT}
+    assert harder.loc[LOW, "held_high"] == -0.2 and harder.loc["patch", "ahead"] == -0.3
+    none = ranking.harder_parent({}, ranking.judged({}))
+    assert none.empty

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -649,3 +650,135 @@ def test_an_interval_holds_its_mean():
     assert list(row) == ["rank", "rank_low", "rank_high"]
     assert row["rank"] == pytest.approx(values.double().mean().item())
     assert (row["rank_low"], row["rank_high"]) == metrics.bootstrap(values)
+
+
+# ---- the product with the picture
+
+
+def test_the_products_differ_in_their_factor_alone(who, images):
+    found = response.products(who, batch_size=4)
+    back = attribution.rectgrad(who.model, images, final_threshold=False, multiply_input=False)
+    assert_close(found["none"], back.sum(1))
+    assert_close(found["picture"], cleanliness.channel_sums(who, "rectgrad", images))
+    assert_close(found["from black"], ((images + 1) * back).sum(1))
+
+
+def test_a_bias_towards_brightness_by_hand(who, monkeypatch):
+    levels = torch.tensor([10, 128, 250]).repeat_interleave(4).repeat(12, 1)
+    images = levels.expand(6, 3, 12, 12).to(torch.uint8)
+    studied = who.altered(images=images)
+    even = torch.ones(6, 12, 12)
+    bright = torch.where(images[:, 0] == 250, -2.0, 0.0)
+    mixed = torch.where(images[:, 0] == 10, 1.0, 3.0)
+    made = dict(zip(response.PRODUCTS, (even, bright, mixed), strict=True))
+    monkeypatch.setattr(response, "products", lambda studied, *, batch_size: made)
+    found = response.brightness_bias(studied).set_index("product")
+    thirds = found[list(response.THIRDS)]
+    assert list(thirds.loc["none"]) == pytest.approx([1, 1, 1])
+    assert list(thirds.loc["picture"]) == pytest.approx([0, 0, 3])
+    assert list(thirds.loc["from black"]) == pytest.approx([3 / 7, 9 / 7, 9 / 7])
+    assert found.loc["none", "overlap"] == 1
+    on_object = studied.pictures.masks.double().mean().item()
+    assert found.loc["none", "on_object"] == pytest.approx(on_object)
+    assert found.loc["picture", "on_object"] == 0  # the object ends before the bright third
+    dark = studied.altered(images=torch.zeros_like(images))
+    assert response.brightness_bias(dark)["bright"].isna().all()
+
+
+# ---- tables of what was measured
+
+
+def test_predicted_names_are_the_first_of_several(who):
+    logits = who.model(batch(who, slice(None)))
+    named = who.altered(classes=("ant, emmet", "bee", "cat, house cat"))
+    names = ("ant", "bee", "cat")
+    assert response.predicted(named) == [names[k] for k in logits.argmax(1).tolist()]
+
+
+def test_identities_hold_and_would_be_missed(who, monkeypatch, unchanged, images):
+    with unchanged(who.model, images):
+        found = response.identities([who.take(slice(0, 2))])
+    assert len(found) == 2 and (found["n"] == 2).all()
+    assert (found["difference"] <= 1e-9).all() and (found["largest"] > 0).all()
+    monkeypatch.setattr(attribution, "guided_backprop", attribution.saliency)
+    assert response.identities([who])["difference"].iloc[1] > 1e-3
+
+
+def test_thresholds_and_borders_are_a_row_a_setting():
+    table = pd.DataFrame({"q": [0, 0, 0, 98], "like20": [0.1, 0.2, 0.6, 1.0]})
+    table = table.assign(top20=[0.0, 0.5, 0.1, 1.0], roughness=[1.0, 2.0, 9.0, 4.0])
+    found = response.thresholds({"net": table}).set_index("q")
+    assert found.loc[0, ["n", "top20", "roughness"]].tolist() == [3, 0.1, 2]
+    assert found.loc[0, "like20"] == pytest.approx(0.3)
+    assert found.loc[0, "like20_low"] < 0.3 < found.loc[0, "like20_high"]
+    ring = pd.DataFrame({"setting": ["padded", "off", "off"], "ring": [0.0, 1.0, 3.0]})
+    rings = response.borders({"net": ring})
+    assert list(rings["setting"]) == ["padded", "off"] and list(rings["ring"]) == [0, 2]
+    assert list(rings["n"]) == [1, 2]
+
+
+def test_smoothness_leaves_out_empty_maps_and_networks_without_pooling(who, monkeypatch):
+    rough = {"rectgrad": [2.0, 4, 0, 1, 1, 2], "rectgrad_prr": [1.0, 1, 1, 2, 1, 0]}
+    monkeypatch.setattr(response, "maps", lambda studied, method, **_: method)
+    monkeypatch.setattr(response, "amount", lambda measure, m, *_: torch.tensor(rough[m]))
+    found = response.smoothness([who, make(pool=False)])
+    assert len(found) == 1 and found["n"].item() == 5
+    assert found["median"].item() == 0.5 and found["share"].item() == 3 / 5
+
+
+def test_what_lies_on_the_object_by_rule(who, monkeypatch):
+    masks = who.pictures.masks
+    of_rule = {"PR1": 1.0, "PR4": 0.0}  # where the map is: on the object alone, off it alone
+
+    def sums(studied, method, images, rule):
+        on = of_rule.get(rule, 0.5)
+        return torch.where(masks, on / masks[0].sum(), (1 - on) / (~masks[0]).sum())
+
+    monkeypatch.setattr(response, "channel_sums", sums)
+    monkeypatch.setattr(response, "maps", lambda *_, **__: torch.ones(masks.shape))
+    found = response.on_object(who).set_index("map")
+    area = masks.double().mean().item()
+    assert list(found["median"]) == pytest.approx([1, 0.5, 0.5, 0.5, 0, area])
+    assert list(found["gap"]) == pytest.approx([0, 0.5, 0.5, 0.5, 1, 1 - area])
+    assert found["covered"].iloc[0] == pytest.approx(area) and (found["n"] == 6).all()
+
+
+def test_growth_factors_are_geometric_means_towards_the_input():
+    ratios = {0: [8.0, 2.0], 1: [2.0, 2.0], 2: [4.0, 1.0]}
+    grown = pd.DataFrame(
+        [
+            {"method": "rectgrad", "picture": p, "layer": layer, "ratio": values[p]}
+            for layer, values in ratios.items()
+            for p in (0, 1)
+        ]
+    )
+    found = response.growth_factors(grown)
+    assert list(found["layer"]) == [0, 1]
+    assert list(found["factor"]) == pytest.approx([2, 1])  # 4 and 1; a half and 2
+    assert found["low"].iloc[0] == pytest.approx(1) and found["high"].iloc[0] == pytest.approx(4)
+
+
+def test_what_an_attack_leaves_by_hand():
+    table = pd.DataFrame({"correlation": [0.1, 0.2, 0.6, 0.9], "changed": [True] * 3 + [False]})
+    found = response.attacked(table.assign(method="saliency"))
+    assert list(found["changed"]) == [True, False] and list(found["n"]) == [3, 1]
+    assert list(found["mean"]) == pytest.approx([0.3, 0.9])
+    assert list(found["median"]) == pytest.approx([0.2, 0.9])
+    none = response.attacked(table.assign(method="saliency", changed=True)).iloc[1]
+    assert none["n"] == 0 and np.isnan(none["mean"]) and np.isnan(none["median"])
+
+
+def test_three_questions_are_joined_by_method():
+    after = pd.DataFrame({"method": ["rectgrad", "rectgrad", "deeplift", "deeplift"]}).assign(
+        changed=[True, False] * 2, n=[9, 1] * 2, mean=[0.1, 0.2, 0.3, 0.4]
+    )
+    second = pd.DataFrame({"method": ["rectgrad"] * 2, "correlation": [0.5, 0.7]})
+    checked = pd.DataFrame({"method": ["deeplift", "deeplift"], "rank": [0.8, 0.1]}).assign(
+        mode=["cascading", "independent"], depth=1, n=4
+    )
+    found = response.listening(after, second, checked).set_index("method")
+    ours, other = found.loc["rectgrad"], found.loc["deeplift"]
+    assert (ours.second, ours.second_n) == (pytest.approx(0.6), 2)
+    assert (other.changed, other.unchanged, other.changed_n, other.unchanged_n) == (0.3, 0.4, 9, 1)
+    assert (other.redrawn, other.redrawn_n) == (0.8, 4)
+    assert np.isnan(ours.redrawn) and np.isnan(other.second)

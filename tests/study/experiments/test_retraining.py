@@ -481,3 +481,50 @@ def test_a_grid_is_computed_once_and_read_afterwards(studied, monkeypatch):
         list(whole) == [("none", "none", 1)]
         and whole["none", "none", 1].mean() == found["accuracy"][0]
     )  # half a curve is none
+
+
+def test_a_grid_is_checked_before_anything_is_trained():
+    retraining.check_grid(["random", "saliency"], [0.1, 0.3], "quick")
+    for arguments, word in (
+        ((["saliency", "active"], [0.1, 0.3], "quick"), "random"),
+        ((["random"], [0.1, 0.3], "quick"), "at least one method"),
+        ((["random", "saliency"], [0.1], "quick"), "at least two"),
+        ((["random", "saliency"], [0.3, 0.1], "quick"), "ascending"),
+        ((["random", "saliency"], [0.1, 1.3], "quick"), "from 0 to 1"),
+        ((["random", "saliency"], [0.1, 0.3], "fast"), "quick, short, full"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            retraining.check_grid(*arguments)
+
+
+def test_what_is_not_stored_is_left_out_if_nothing_is_computed(monkeypatch, tmp_path):
+    cells_made = [cells.Cell("roar", f"cell{k}", {"number": k}) for k in range(3)]
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    cells.write(cells_made[1].path(), {"parameters": {"number": 1}})
+    monkeypatch.setattr(retraining, "retrain", None)  # whatever calls it fails
+    found = retraining.gathered(cells_made, stored=True, compute=False)
+    assert [c["parameters"]["number"] for c in found] == [1]
+    with pytest.raises(ValueError, match="stored or compute"):
+        retraining.gathered(cells_made, stored=False, compute=False)
+
+
+def test_cells_are_computed_where_they_should_be(monkeypatch):
+    monkeypatch.setattr(retraining, "contents", lambda cells: ("now", cells))
+    monkeypatch.setattr(retraining, "map_cells", lambda f, cells, **options: (cells, options))
+    assert retraining.gathered(["a"], stored=False) == ("now", ["a"])
+    kept = retraining.gathered(["a"], stored=True, workers=2)
+    assert kept == (["a"], {"workers": 2, "scheduler": None})
+
+
+def test_what_is_left_is_what_a_network_sees(studied):
+    """Black where pixels are gone; ROAR and KAR share the picture between them."""
+    network = networks.load("rectgrad_cnn", "shapes10")
+    training = Subject(network, studied["train"], "rectgrad_cnn", "shapes10")
+    left = retraining.left_of(training, ["random", "saliency"], 0.3)
+    assert list(left) == [
+        f"{method} {mode}, what is left" for method in ("random", "saliency") for mode in MODES
+    ]
+    images = training.pictures.images[:8].float()
+    for method in ("random", "saliency"):
+        roar, kar = (left[f"{method} {mode}, what is left"] for mode in MODES)
+        assert torch.equal(roar + kar, images) and not torch.equal(roar, images)

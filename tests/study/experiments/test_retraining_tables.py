@@ -309,3 +309,169 @@ def test_protocols_that_rank_alike_agree():
         == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic)
         and here["low"] <= here["correlation"] <= here["high"]
     )
+
+
+# ---- what a chapter shows of a grid that may have holes
+
+METHODS_MADE = {
+    ("random", "roar"): [0.60] * 5,
+    ("saliency", "roar"): [0.62] * 5,
+    ("rectgrad", "roar"): [0.55] * 5,
+    ("random", "kar"): [0.60] * 5,
+    ("saliency", "kar"): [0.70] * 5,
+    ("rectgrad", "kar"): [0.65] * 5,
+}
+
+
+def wobbly(table: pd.DataFrame, method: str, seed: int, by: float) -> pd.DataFrame:
+    """The table with one method's accuracies of one seed moved."""
+    here = (table["method"] == method) & (table["seed"] == seed)
+    return table.assign(accuracy=table["accuracy"] + by * here)
+
+
+def test_differences_are_against_random_where_nothing_is_missing():
+    table = wobbly(made(METHODS_MADE, seeds=(1, 2)), "saliency", 2, 0.01)
+    areas = retraining_tables.areas(table)
+    shared = ["method", "mode", "seeds", "area", "difference", "low", "high"]
+    expected = retraining_tables.against_random(areas)[shared]
+    found = retraining_tables.differences(areas)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_a_method_that_lacks_a_seed_keeps_the_other():
+    """It is paired with random on its own seed, its interval is wider, and the others keep both."""
+    full = wobbly(made(METHODS_MADE, seeds=(1, 2)), "saliency", 2, 0.01)
+    part = full[(full["method"] != "rectgrad") | (full["seed"] == 2)]
+    found = retraining_tables.differences(retraining_tables.areas(part))
+    roar = found[found["mode"] == "roar"].set_index("method")
+    assert roar["seeds"].to_dict() == {"random": 2, "saliency": 2, "rectgrad": 1}
+    assert roar.loc["rectgrad", "difference"] == pytest.approx(-0.05)
+    assert roar.loc["saliency", "difference"] == pytest.approx(0.025)
+    width = roar["high"] - roar["low"]
+    assert width["rectgrad"] == pytest.approx(2**0.5 * width["saliency"])
+    assert width["random"] == 0
+
+
+def test_one_seed_has_no_interval():
+    found = retraining_tables.differences(retraining_tables.areas(made(METHODS_MADE)))
+    maps = found[found["method"] != "random"]
+    assert maps[["low", "high"]].isna().all(axis=None) and maps["difference"].notna().all()
+
+
+def test_a_grid_without_what_is_not_whole():
+    table = made(METHODS_MADE, seeds=(1, 2))
+    lacking = (table["method"] == "saliency") & (table["fraction"] == 0.5) & (table["seed"] == 2)
+    whole = retraining_tables.whole_grid(table[~lacking])
+    assert set(whole["method"]) == {"none", "random", "rectgrad"}
+    assert set(retraining_tables.whole_grid(table)["method"]) == set(table["method"])
+    curves = retraining_tables.whole_curves(table[~lacking])
+    of_saliency = curves[curves["method"] == "saliency"]
+    assert set(of_saliency["seed"]) == {1} and len(curves) == len(table) - 2 * len(FRACTIONS)
+    assert set(curves["method"]) == set(table["method"])
+    counts = retraining_tables.seeds_measured(
+        retraining_tables.areas(table[~lacking]), ["saliency", "active"]
+    )
+    assert counts.to_dict("list") == {
+        "method": ["saliency", "active"],
+        "roar": [1, 0],
+        "kar": [1, 0],
+    }
+
+
+def test_gains_turn_areas_so_that_more_is_better():
+    """Controls are no methods; places count the methods alone."""
+    table = pd.DataFrame(
+        {
+            "method": ["random", "edges", "saliency", "rectgrad", "active"],
+            "mode": "kar",
+            "difference": [0.0, -0.5, 0.1, -0.2, 0.1],
+            "low": [0.0, -0.6, 0.05, -0.3, 0.0],
+            "high": [0.0, -0.4, 0.15, -0.1, 0.2],
+        }
+    )
+    gains = retraining_tables.gains_over_random(table)
+    assert gains.to_dict("list") == {
+        "metric": ["kar"] * 3,
+        "name": ["saliency", "rectgrad", "active"],
+        "gain": [-0.1, 0.2, -0.1],
+        "low": [-0.15, 0.1, -0.2],
+        "high": [-0.05, 0.3, 0.0],
+    }
+    places = retraining_tables.places_among(table)
+    assert places["place"].tolist() == [2.5, 1, 2.5] and set(places["of"]) == {3}
+
+
+def test_flags_become_accuracies():
+    flags = {
+        ("none", "none", 1): np.array([[1, 1, 0, 1]], bool),
+        ("rectgrad", "roar", 1): np.array([[1, 0, 0, 0], [1, 1, 0, 0]], bool),
+        ("random", "roar", 1): np.array([[0, 0, 0, 0], [1, 0, 0, 0]], bool),
+        ("active", "roar", 1): np.array([[1, 1, 1, 1], [1, 1, 1, 1]], bool),
+    }
+    table = retraining_tables.accuracies_of(flags, (0.3, 0.7))
+    assert table["accuracy"].tolist() == [0.75, 0.25, 0.5, 0, 0.25, 1, 1]
+    assert table["fraction"].tolist() == [0, 0.3, 0.7, 0.3, 0.7, 0.3, 0.7]
+    gains = retraining_tables.gains_of(flags, (0.3, 0.7), ["rectgrad"])
+    assert gains["name"].tolist() == ["rectgrad"] and gains["gain"].item() == -0.25
+
+
+def sided(rows) -> pd.DataFrame:
+    """Retrainings (method, mode, fraction, where right, where wrong) as `tidy` returns them."""
+    columns = ["method", "mode", "fraction", "where_right", "where_wrong"]
+    return pd.DataFrame(rows, columns=columns).assign(seed=1, accuracy=0.5)
+
+
+def test_sides_and_where_least_is_left():
+    table = sided(
+        [("none", "none", 0.0, 0.9, 0.4)]
+        + [("saliency", mode, f, f, 1 - f) for mode in MODES for f in (0.1, 0.9)]
+    )
+    explained = torch.tensor([True] * 10 + [False] * 30)
+    sides = retraining_tables.sides(table, explained)
+    row = sides[(sides["mode"] == "kar") & (sides["fraction"] == 0.1)].set_index("side")
+    assert row["accuracy"].to_dict() == {"right": 0.1, "wrong": 0.9}
+    assert row["n"].to_dict() == {"right": 10, "wrong": 30}
+    assert (row["low"] < row["accuracy"]).all() and (row["high"] > row["accuracy"]).all()
+    least = retraining_tables.least_left(sides)
+    kinds = set(zip(least["mode"], least["fraction"], strict=True))
+    assert kinds == {("none", 0.0), ("roar", 0.9), ("kar", 0.1)}
+    assert set(retraining_tables.sides(table, torch.ones(4, dtype=bool))["side"]) == {"right"}
+
+
+def test_places_alone_go_with_areas():
+    """Random is left out; of two methods there is no correlation."""
+    names = ["random", "saliency", "rectgrad", "active"]
+    areas = pd.DataFrame({"method": names, "mode": "roar", "area": [0.9, 0.1, 0.2, 0.3]})
+    alone = pd.DataFrame({"method": names, "fraction": 0.3, "accuracy": [0, 0.7, 0.6, 0.5]})
+    found = retraining_tables.places_with_areas(areas, alone)
+    assert found["methods"].item() == 3 and found["correlation"].item() == -1
+    assert retraining_tables.places_with_areas(areas[:3], alone).empty
+
+
+def test_networks_that_did_not_learn():
+    table = pd.DataFrame(
+        {"method": ["none", "random", "active", "active"], "accuracy": [0.1, 0.1, 0.149, 0.151]}
+    )
+    assert retraining_tables.stuck(table, 10) == (1, 2)
+
+
+def test_what_a_protocol_changes():
+    names = ["random", "saliency", "rectgrad", "active"]
+    short = pd.DataFrame({"method": names, "mode": "roar", "difference": [0, 0.1, -0.1, 0.2]})
+    short["area"] = 0.5 + short["difference"]
+    full = short.assign(difference=2 * short["difference"])
+    found = retraining_tables.protocol_change(short, full[:3])
+    assert found["methods"].item() == 3
+    assert found["times"].item() == pytest.approx(2) and found["correlation"].item() == 1
+    assert retraining_tables.protocol_change(short, full[:2]).empty
+
+
+def test_the_mean_of_both_by_side():
+    table = made(METHODS_MADE, seeds=(1, 2)).assign(
+        where_right=lambda t: t["accuracy"] + 0.1, where_wrong=np.nan
+    )
+    found = retraining_tables.balanced(table)
+    assert list(dict.fromkeys(found["pictures"])) == ["all", "where right"]
+    area = found[found["pictures"] == "all"].set_index("method")["area"]
+    # (0.55 + 0.45 - 0.1) / 2: the area over the curve, and two seeds a hundredth of themselves
+    assert area["rectgrad"] == pytest.approx((0.55 + (1 - 0.65)) / 2)

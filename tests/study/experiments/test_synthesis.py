@@ -1494,3 +1494,122 @@ def test_stored_seconds_are_measured_once(one, cached, monkeypatch):
     assert synthesis.seconds(
         keeping(one.fewer), ("saliency", "positive"), pictures=2, repeats=1
     ).equals(first)
+
+
+# ---- what a chapter asks for
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"methods": ["saliency", "positive", "active"]}, "at least four"),
+        ({"methods": ["saliency", "positive", "active", "nothing"]}, "unknown method 'nothing'"),
+        ({"new": ["rectgrad_positive"]}, "'rectgrad' is one"),
+        ({"retrain": ["deeplift"], "fractions": [0.1, 0.3]}, "'deeplift' is not among"),
+        ({"retrain": ["random"], "fractions": [0.3, 0.1]}, "ascending"),
+        ({"protocol": "fast"}, "unknown protocol 'fast'"),
+    ],
+)
+def test_parameters_are_refused_before_long_work(arguments, word):
+    four = ["saliency", "positive", "active", "negative"]
+    synthesis.check_parameters(four, retrain=["random"], fractions=[0.1, 0.3])
+    with pytest.raises(ValueError, match=word):
+        synthesis.check_parameters(**{"methods": four, **arguments})
+
+
+def test_a_method_that_cannot_read_the_network_is_refused(monkeypatch):
+    asked = []
+    monkeypatch.setattr(synthesis, "maps", lambda one, name: asked.append((one.stored, name)))
+
+    class One:
+        def take(self, places):
+            assert places == slice(0, 1)
+            return self
+
+        def _replace(self, stored):
+            self.stored = stored
+            return self
+
+    study = synthesis.Study(One(), None, None, None, None)
+    synthesis.check_maps([study], ["saliency", "rectgrad"])
+    assert asked == [(False, "saliency"), (False, "rectgrad")]
+
+
+def test_two_settings_are_of_two_networks(monkeypatch):
+    class Named:
+        def __init__(self, label):
+            self.label = label
+
+    def study(dataset, model, weights, held_out=False, **options):
+        asked.append((held_out, options))
+        return synthesis.Study(Named(f"{model}, {dataset}"), None, None, None, None)
+
+    asked = []
+    monkeypatch.setattr(synthesis, "study", study)
+    one, other = ("a", "net", "auto", 5, 2), ("b", "net", "auto", 6, 3)
+    (own, twin), _ = synthesis.studies([one, other], held_out=True, size=8)
+    assert own.whole.label == "net, a" and [held for held, _ in asked] == [False, True] * 2
+    assert asked[2][1] == {"count": 6, "few": 3, "size": 8, "stored": False}
+    (own, twin), *_ = synthesis.studies([one])
+    assert own is twin
+    with pytest.raises(ValueError, match="are the first ones"):
+        synthesis.studies([one, one])
+
+
+def test_stored_networks_are_those_of_one_protocol(monkeypatch):
+    """Baselines under a threshold are left out, whole pictures are not; areas are of maps."""
+    right = np.ones((len(retraining.FRACTIONS), 3), bool)
+    stored = {
+        ("saliency", "roar", 1): right,
+        ("thresholded:saliency", "roar", 1): right,
+        ("edges", "roar", 1): ~right,
+        ("none", "none", 1): right[:1],
+    }
+    asked = []
+    monkeypatch.setattr(
+        retraining_tables, "flags", lambda protocol, *rest: asked.append(protocol) or stored
+    )
+    found = synthesis.retrained_networks(
+        "shapes10", "rectgrad_cnn", retrain=[], fractions=[0.5], protocol="full"
+    )
+    assert asked == [retraining.FULL] and found.tested is None
+    assert set(found.flags) == {k for k in stored if not k[0].startswith("thresholded")}
+    assert found.fractions == retraining.FRACTIONS
+    areas = synthesis.areas_after_retraining(found, ["saliency"])
+    assert list(areas["roar"]) == ["saliency"] and areas["roar"]["saliency"].shape == (1, 3)
+    assert synthesis.areas_after_retraining(found._replace(flags={}), ["saliency"]) == {}
+
+
+def test_networks_retrained_on_the_spot_are_tested_on_what_the_split_gives(monkeypatch):
+    """As many test pictures as training ones, at their places in the split."""
+    monkeypatch.setattr(retraining, "plan", lambda *rest, **options: [(rest, options)])
+    monkeypatch.setattr(retraining, "contents", lambda planned: planned)
+    monkeypatch.setattr(retraining_tables, "curves_of", lambda made, fractions: {"made": made})
+    found = synthesis.retrained_networks(
+        "shapes10",
+        "rectgrad_cnn",
+        retrain=["random"],
+        fractions=[0.3, 0.7],
+        protocol="quick",
+        count=7,
+    )
+    ((rest, options),) = found.flags["made"]
+    assert rest == ("shapes10", "rectgrad_cnn", "auto") and options["count"] == 7
+    assert options["protocol"] == retraining.PROTOCOLS["quick"]
+    every = sources.load("shapes10", "test").images
+    assert torch.equal(found.whole.pictures.images, every[found.tested])
+
+
+def test_share_that_a_map_keeps():
+    numbers = {"a": {"kept": {"rectgrad": torch.tensor([[0.1, 0.3]])}}, "b": {}}
+    assert synthesis.share_kept(numbers, "rectgrad") == {"a": pytest.approx(0.2)}
+
+
+def test_costs_are_those_of_kept_results(monkeypatch):
+    class Asked:
+        def __init__(self, stored):
+            self.stored = stored
+
+    monkeypatch.setattr(synthesis, "seconds", lambda studied, names: names)
+    found = synthesis.costs([Asked(True), Asked(False)], ["kept", "not"], ["saliency"])
+    assert found == {"kept": ["saliency"]}

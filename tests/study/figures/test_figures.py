@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -14,10 +13,8 @@ import PIL.Image
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from matplotlib.collections import PolyCollection
 from matplotlib.colors import same_color, to_hex
 
-from lib.metrics import PAPER_FRACTIONS
 from study import figures
 from study.experiments.deletion import MATCHED
 from study.figures import COLOURS, DASHES, LABELS
@@ -135,8 +132,9 @@ def test_beside_table():
         shown["reproduced"],
         shown["95 % interval"],
         shown["verdict"],
-        shown["at tolerance 0"],
-    ) == ("CIFAR-10 CNN", "0.15", "0.145", "0.140 to 0.151", "agree", "disagree")
+    ) == ("Sign CNN, CIFAR-10", "0.15", "0.145", "0.140 to 0.151", "agree")
+    at_zero = figures.beside_table(frame.assign(verdict_at_zero="agree")).data
+    assert "| agree, at 0 too |" in at_zero
     assert "Table 2" in row
     assert "Active" in row
     assert head.count("|") == rule.count("|") == row.count("|")
@@ -208,28 +206,6 @@ def test_the_provenance_line_names_data_profile_and_commit(commit, profile, monk
 # ---- pictures
 
 
-def test_contact_sheet_shows_each_class_in_its_row(pictures):
-    figure = figures.contact_sheet(pictures, seed=1, columns=3)
-    axes = np.array(figure.axes).reshape(3, 3)
-    for k, name in enumerate(("ant", "bee", "cat")):
-        own = [p.permute(1, 2, 0).numpy() for p in pictures.images[pictures.labels == k]]
-        assert axes[k, 0].get_ylabel() == name
-        places = [
-            next(n for n, p in enumerate(own) if np.array_equal(p, shown(axis))) for axis in axes[k]
-        ]
-        assert len(set(places)) == 3
-
-    def sheet(seed):
-        figure = figures.contact_sheet(pictures, seed=seed, columns=3)
-        return [shown(axis).tobytes() for axis in figure.axes]
-
-    assert sheet(1) == sheet(1) == [shown(axis).tobytes() for axis in axes.flat] != sheet(2)
-
-
-def test_contact_sheet_of_few_pictures_leaves_room(pictures):
-    assert len(drawn(figures.contact_sheet(pictures, columns=6))) == 3 * 4
-
-
 def test_gallery_shows_pictures_and_their_stretched_maps(who):
     places, generator = torch.tensor([7, 2]), torch.Generator().manual_seed(1)
     maps = {
@@ -249,17 +225,6 @@ def test_gallery_shows_pictures_and_their_stretched_maps(who):
         assert axes[row, 2].get_images()[0].get_clim() == (0, 1)
     assert [axis.get_title() for axis in axes[0]] == ["Picture", "Original", "Active"]
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["bee", "n01/cat"]
-
-
-def test_a_picture_without_a_label_is_called_unlabelled(who):
-    labels = who.pictures.labels.clone()
-    labels[7] = -1
-    some = who._replace(pictures=replace(who.pictures, labels=labels))
-    figure = figures.gallery(some, torch.tensor([7, 2]), {"active": torch.rand(2, 6, 5)})
-    axes = np.array(drawn(figure)).reshape(2, 2)
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["unlabelled", "n01/cat"]
-    # no row of its own, nor a place in another's
-    assert len(drawn(figures.contact_sheet(some.pictures, columns=6))) == 3 * 4 - 1
 
 
 def test_gallery_draws_large_maps_at_half_size_by_the_largest_of_four(who):
@@ -294,10 +259,10 @@ def test_sign_panel(pictures):
     gradient[1, 0, 0] = -1.0
     gradient[2, 1, 1] = -2.0
     gradient[1, 1, 1] = 1.0
-    axes = {
-        axis.get_title().replace("\n", " "): axis
-        for axis in drawn(figures.sign_panel(pictures.images[4], gradient))
-    }
+    *panels, bar = drawn(figures.sign_panel(pictures.images[4], gradient))
+    assert bar.get_ylabel() == "logits a unit of the picture"
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["-3", "0", "3"]
+    axes = {axis.get_title().replace("\n", " "): axis for axis in panels}
     assert list(axes) == [
         "Picture",
         "Gradient, stretched (0 is grey 0.40)",
@@ -322,26 +287,10 @@ def test_sign_panel(pictures):
 
 
 def test_sign_panel_of_no_gradient_has_no_nan(pictures):
-    axes = drawn(figures.sign_panel(pictures.images[4], torch.zeros(3, 6, 5)))
+    *axes, _ = drawn(figures.sign_panel(pictures.images[4], torch.zeros(3, 6, 5)))
     assert not any(
         "nan" in axis.get_title() or np.isnan(shown(axis).astype(float)).any() for axis in axes
     )
-
-
-def test_deletion_strip_frames_what_has_changed(pictures):
-    images = pictures.images[:1] / 255
-    altered = {
-        "original black": [images[0], images[0] * 0.5],
-        "positive white": [images[0] + 0.5, images[0] * 0],
-    }
-    kept = {"original black": [True, True], "positive white": [True, False]}
-    figure = figures.deletion_strip(images, altered, (0, 0.125), kept)
-    axes = np.array(drawn(figure)).reshape(2, 2)
-    assert [framed(axis) for axis in axes.flat] == [False, False, False, True]
-    assert [axis.get_title() for axis in axes[0]] == ["0%", "12%"]
-    assert np.array_equal(shown(axes[0, 1]), (images[0] * 0.5).permute(1, 2, 0).numpy())
-    assert shown(axes[1, 0]).max() == 1
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["original\nblack", "positive\nwhite"]
 
 
 def test_who_gains(pictures):
@@ -370,25 +319,6 @@ def test_every_map_has_a_look_of_its_own():
     assert len(set(COLOURS.values())) == 5
 
 
-def test_learning_curves():
-    cards = {
-        "a": {
-            "epochs": [{"epoch": 1, "accuracy": 0.2}, {"epoch": 2, "accuracy": 0.4}],
-            "test_accuracy": 0.3,
-        },
-        "b": {"epochs": [{"epoch": 1, "accuracy": 0.5}], "test_accuracy": 0.6},
-    }
-    (axis,) = drawn(figures.learning_curves(cards))
-    found = lines(axis)
-    assert found["a"] == ([1, 2], [0.2, 0.4])
-    assert found["b"] == ([1], [0.5])
-    assert [
-        (line.get_xdata().item(), line.get_ydata().item())
-        for line in axis.get_lines()
-        if line.get_marker() == "o" and len(line.get_xdata())
-    ] == [(2, 0.3), (1, 0.6)]
-
-
 def table_of(value):
     """A table with a row for each map, fill and fraction whose values tell them apart."""
     rows = []
@@ -414,97 +344,6 @@ def table_of(value):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("value", ["allegiance", "logit"])
-def test_curves_plot_their_table(value):
-    frame = table_of(value)
-    tables = {"one": frame, "two": frame}
-    figure = figures.curves(tables, value, "share", zero=value == "logit")
-    axes = np.array(drawn(figure)).reshape(2, 2)
-    for row, title in zip(axes, ("one", "two"), strict=True):
-        for axis, (fill, names) in zip(row, MATCHED.items(), strict=True):
-            assert axis.get_title() == f"{title}\n{fill} deletion"
-            curves = lines(axis)
-            in_legend = [text.get_text() for text in axis.get_legend().get_texts()]
-            assert list(curves) == in_legend == [LABELS[name] for name in names]
-            bands = [c for c in axis.collections if isinstance(c, PolyCollection)]
-            for name, band in zip(names, bands, strict=True):
-                part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
-                assert curves[LABELS[name]] == (part["fraction"].tolist(), part[value].tolist())
-                y = band.get_paths()[0].vertices[:, 1]
-                assert (y.min(), y.max()) == pytest.approx(
-                    (part[value].min() - 0.03, part[value].max() + 0.05)
-                )
-                assert same_color(band.get_facecolor()[0][:3], COLOURS[name])
-            has_zero = any(list(line.get_ydata()) == [0, 0] for line in axis.get_lines())
-            assert has_zero == (value == "logit")
-    assert axes[0, 0].get_ylabel() == "share"
-    assert axes[1, 0].get_xlabel() == "fraction of pixels deleted"
-
-
-def test_curves_of_chosen_names():
-    names = {"black": ("negative",), "white": ("positive", "active")}
-    figure = figures.curves({"one": table_of("allegiance")}, "allegiance", "share", names=names)
-    axes = drawn(figure)
-    assert [list(lines(axis)) for axis in axes] == [["Negative"], ["Positive", "Active"]]
-
-
-def test_sweep_plots_its_table():
-    frame = table_of("area")
-    axes = drawn(figures.sweep({"one": frame}, "area", "area under the curve", zero=True))
-    for axis, (fill, names) in zip(axes, MATCHED.items(), strict=True):
-        assert axis.get_title() == f"one\ntowards {fill}"
-        assert axis.get_xscale() == "log"
-        assert [t.get_text() for t in axis.get_xticklabels()] == ["0.1", "0.5", "1"]
-        for name, container in zip(names, axis.containers, strict=True):
-            part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
-            line, _, (bars,) = container.lines
-            assert container.get_label() == LABELS[name]
-            assert list(line.get_xdata()) == part["strength"].tolist()
-            assert list(line.get_ydata()) == part["area"].tolist()
-            ends = np.array([segment[:, 1] for segment in bars.get_segments()])
-            assert ends == pytest.approx(part[["area_low", "area_high"]].to_numpy())
-
-
-def test_kept_curves():
-    generator = torch.Generator().manual_seed(0)
-    flags = {
-        (name, fill): torch.rand(13, 8, generator=generator) < 0.5
-        for name in COLOURS
-        for fill in MATCHED
-    }
-    shares = pd.DataFrame({"map": list(COLOURS), "mean": [0.9, 0.5, 0.4, 0.1, 0.2]})
-    axes = drawn(figures.kept_curves({"one": flags}, {"one": shares}))
-    for axis, (fill, names) in zip(axes, MATCHED.items(), strict=True):
-        found = lines(axis)
-        assert list(found) == [LABELS[name] for name in names[1:]]
-        for name in names[1:]:
-            assert found[LABELS[name]] == (
-                list(PAPER_FRACTIONS),
-                pytest.approx(flags[name, fill].double().mean(1).tolist()),
-            )
-        marks = [
-            line.get_xdata()[0]
-            for line in axis.get_lines()
-            if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]
-        ]
-        assert marks == [shares.set_index("map")["mean"][name] for name in names[1:]]
-
-
-def test_histogram():
-    values = {"a": torch.tensor([0.0, 0, 0, 1]), "b": torch.tensor([0.4, 0.6])}
-    (axis,) = drawn(figures.histogram(values, "share of pixels", bins=4, line=0.5))
-    assert axis.get_xlabel() == "share of pixels"
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
-    assert any(list(line.get_xdata()) == [0.5, 0.5] for line in axis.get_lines())
-    tops = {
-        line.get_label(): max(line.get_ydata())
-        for line in axis.get_lines()
-        if line.get_label() in values
-    }
-    assert tops == {"a": 0.75, "b": 0.5}
-    assert drawn(figures.histogram({"a": torch.rand(9)}, "x"))[0].get_legend() is None
-
-
 def test_published_beside_reproduced():
     columns = ["table", "row", "column", "published", "reproduced", "low", "high", "verdict"]
     rows = [
@@ -515,9 +354,9 @@ def test_published_beside_reproduced():
     frame = pd.DataFrame(rows, columns=columns)
     (axis,) = drawn(figures.published_beside_reproduced(frame))
     assert [label.get_text() for label in axis.get_yticklabels()] == [
-        "Accuracy, CNN",
-        "Active, CNN (black)",
-        "Inactive, CNN (white)",
+        "Accuracy: CNN",
+        "Active (black): CNN",
+        "Inactive (white): CNN",
     ]
     assert axis.yaxis_inverted()
     assert [

@@ -12,15 +12,13 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import same_color
 from matplotlib.patches import Rectangle
 
-from lib import attribution, metrics
 from lib.attribution import METHODS, crosses
 from study import figures
 from study.experiments import cleanliness, retraining, retraining_tables
 from study.experiments.cleanliness import COMPARED, TREATMENTS
-from study.figures import REGIONS, pictures, short
+from study.figures import pictures, short
 from study.subjects import subject
 
 pytestmark = [pytest.mark.usefixtures("one_thread", "clean"), pytest.mark.filterwarnings("error")]
@@ -145,26 +143,6 @@ def test_feature_maps():
             assert axis.get_images()[0].get_clim()[0] == 0
 
 
-def test_layerwise():
-    rows = {
-        "Saliency": [maps_of(1, s)[0] for s in (8, 8, 4)],
-        "RectGrad": [maps_of(1, s, seed=2)[0] for s in (8, 8, 4)],
-    }
-    axes = np.array(
-        drawn(figures.layerwise(PICTURES[0], rows, ["input", "conv. 1", "conv. 2"]))
-    ).reshape(2, 4)
-    assert [axis.get_title() for axis in axes[0]] == ["", "input", "conv. 1", "conv. 2"]
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["Saliency", "RectGrad"]
-    for row, maps in zip(axes, rows.values(), strict=True):
-        assert np.array_equal(
-            np.asarray(row[0].get_images()[0].get_array()), PICTURES[0].permute(1, 2, 0).numpy()
-        )
-        for axis, values in zip(row[1:], maps, strict=True):
-            assert np.asarray(axis.get_images()[0].get_array()) == pytest.approx(
-                pictures._clipped(values).numpy()
-            )
-
-
 # ---- the hypothesis
 
 
@@ -202,24 +180,6 @@ def test_occlusion():
     ]
     curves = [line for axis in axes for line in axis.get_lines() if len(line.get_xdata())]
     assert max(max(line.get_ydata()) for line in curves) < 5  # the row "difference" is no curve
-
-
-def test_firing():
-    table = pd.DataFrame(
-        [
-            {"picture": n, "layer": k, "object": 0.1 * k, "background": 0.2 * k, "lift": -0.1 * k}
-            for n in range(6)
-            for k in (1, 2)
-        ]
-    )
-    figure = figures.firing({"one": table, "two": table.assign(object=0.5)})
-    axes = drawn(figure)
-    assert [axis.get_title() for axis in axes] == ["one", "two"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["object", "background"]
-    for axis, on_object in zip(axes, ([0.1, 0.2], [0.5, 0.5]), strict=True):
-        bars = [sorted(bar.get_height() for bar in container) for container in axis.containers]
-        assert bars == [pytest.approx(on_object), pytest.approx([0.2, 0.4])]
-        assert axis.get_legend() is None
 
 
 def test_rivals():
@@ -289,53 +249,6 @@ def amounts():
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("shown", [TREATMENTS, ("none", "matched"), ("matched",)])
-def test_boxes(shown):
-    table = amounts()
-    table = table[table["treatment"].isin(shown)]
-    axes = drawn(figures.boxes(table, "sum of |map|"))
-    assert [axis.get_title() for axis in axes] == [
-        title for t, title in zip(TREATMENTS, PANELS, strict=True) if t in shown
-    ]
-    assert all(axis.get_xlabel() == "sum of |map|" for axis in axes)
-    assert [t.get_text() for t in axes[0].get_yticklabels()] == [short(m) for m in COMPARED]
-    assert axes[0].yaxis_inverted()
-    for axis, treatment in zip(axes, shown, strict=True):
-        part = table[table["treatment"] == treatment]
-        boxes = [patch.get_path().vertices[:, 0] for patch in axis.patches]
-        assert [(box.min(), box.max()) for box in boxes] == [
-            pytest.approx(pair) for pair in zip(part["q25"], part["q75"], strict=True)
-        ]
-        flat = [line for line in axis.get_lines() if line.get_marker() == "o"]
-        assert [line.get_xdata()[0] for line in flat] == pytest.approx(part["mean"].tolist())
-        medians = [
-            line.get_xdata()[0]
-            for line in axis.get_lines()
-            if same_color(line.get_color(), "#D55E00")
-        ]
-        assert medians == pytest.approx(part["median"].tolist())
-        ends = {round(x, 6) for line in axis.get_lines() for x in line.get_xdata()}
-        assert {round(x, 6) for x in (*part["p5"], *part["p95"])} <= ends
-
-
-def test_totals():
-    axes = drawn(figures.totals(amounts(), "sum off the object"))
-    assert [axis.get_title() for axis in axes] == PANELS
-    assert axes[0].yaxis_inverted()
-    assert [t.get_text() for t in axes[0].get_yticklabels()] == [short(m) for m in COMPARED]
-    for axis, treatment in zip(axes, TREATMENTS, strict=True):
-        table = amounts()
-        part = table[table["treatment"] == treatment]
-        bars = [p for p in axis.patches if isinstance(p, Rectangle)]
-        assert [p.get_width() for p in bars] == pytest.approx(part["mean"].tolist())
-        orange = [same_color(p.get_facecolor(), "#E69F00") for p in bars]
-        assert orange == [True, True] + [False] * 6
-        (whiskers,) = (c for c in axis.collections)
-        assert [s[:, 0].tolist() for s in whiskers.get_segments()] == [
-            pytest.approx(pair) for pair in part[["mean_low", "mean_high"]].values.tolist()
-        ]
-
-
 # ---- thresholds, layers, classes
 
 
@@ -362,109 +275,6 @@ def test_mechanism():
     assert left.get_ylim() == (0, 1)
 
 
-def test_growth():
-    rows = []
-    for method, base in (("saliency", 2.0), ("rectgrad", 0.5)):
-        for k in range(3):
-            for n in range(3):
-                ratio = base ** (2 - k) * (1 + n)
-                rows.append({"picture": n, "method": method, "layer": k, "ratio": ratio})
-    axes = drawn(figures.growth({"one": pd.DataFrame(rows), "two": pd.DataFrame(rows)}))
-    assert [axis.get_title() for axis in axes] == ["one", "two"]
-    for axis in axes:
-        assert lines(axis) == {
-            "Saliency map": ([0, 1, 2], [8, 4, 2]),
-            "RectGrad": ([0, 1, 2], [0.5, 1, 2]),
-        }  # medians of (1, 2, 3) times the power
-        assert axis.get_yscale() == "log"
-        assert axis.xaxis_inverted()
-        assert bands(axis)[0] == pytest.approx((1.5, 10))
-
-
-@pytest.mark.parametrize("value", ["rank", "ssim"])
-def test_sanity(value):
-    methods = {"saliency": 0.2, "rectgrad": 0.9, "guided_backprop": 0.5, "rectgrad_prr": 0.8}
-    rows = []
-    for method, top in methods.items():
-        for mode in ("cascading", "independent"):
-            for k in (1, 2, 3):
-                rows.append([method, mode, f"Linear {k}", k, top / k, top / k - 0.1])
-    table = pd.DataFrame(rows, columns=["method", "mode", "layer", "depth", "rank", "ssim"])
-    table.loc[table["mode"] == "independent", ["rank", "ssim"]] += 0.05
-    figure = figures.sanity(table, value, "what remains")
-    axes = drawn(figure)
-    assert [axis.get_title() for axis in axes] == ["cascading", "independent"]
-    assert axes[0].get_ylabel() == "what remains"
-    # by what remains once the output is gone
-    order = ["rectgrad", "rectgrad_prr", "guided_backprop", "saliency"]
-    lower = 0.1 if value == "ssim" else 0
-    for axis, shift in zip(axes, (0, 0.05), strict=True):
-        assert list(lines(axis)) == [attribution.label(m) for m in order]
-        for m in order:
-            x, y = lines(axis)[attribution.label(m)]
-            assert x == [1, 2, 3]
-            assert y == [methods[m] / k + shift - lower for k in (1, 2, 3)]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        attribution.label(m) for m in order
-    ]
-
-
-def test_sensitivity():
-    table = pd.DataFrame(
-        [
-            {
-                "picture": n,
-                "method": m,
-                "correlation": (0.1 if n % 2 else 0.9) + 0.01 * k + 0.001 * n,
-                "changed": bool(n % 2),
-            }
-            for k, m in enumerate(("saliency", "rectgrad", "deeplift"))
-            for n in range(10)
-        ]
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "vert: bool was deprecated")  # seaborn's own call
-        (axis,) = drawn(figures.sensitivity(table))
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["Saliency", "RectGrad", "DeepLIFT"]
-    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["changed", "unchanged"]
-    # the table is the caller's
-    assert list(table.columns) == ["picture", "method", "correlation", "changed"]
-    medians = sorted(
-        line.get_xdata()[0]
-        for line in axis.get_lines()
-        if len(line.get_xdata()) == 2
-        and line.get_xdata()[0] == line.get_xdata()[1]
-        and line.get_ydata()[0] != line.get_ydata()[1]
-    )
-    for k in range(3):
-        assert any(x == pytest.approx(0.105 + 0.01 * k) for x in medians)
-        assert any(x == pytest.approx(0.904 + 0.01 * k) for x in medians)
-
-
-def test_a_figure_can_be_signed():
-    signed = figures.signed(figures.totals(amounts(), "x"), "made", "quick")
-    assert "made · quick profile" in signed.get_supxlabel()
-
-
-def test_what_experiments_return_can_be_drawn():
-    """The real tables have the columns that the figures read."""
-    values = torch.rand(9, generator=torch.Generator().manual_seed(0))
-    row = cleanliness.spread(values)
-    table = pd.DataFrame(
-        [
-            {"method": m, "treatment": t, "share": False, "kept": 0.5, **row}
-            for t in TREATMENTS
-            for m in COMPARED
-        ]
-    )
-    drawn(figures.boxes(table, "x"))
-    drawn(figures.totals(table, "x"))
-    low, high = metrics.bootstrap(values)
-    assert row["mean_low"] == low
-    assert row["mean_high"] == high
-    assert set(REGIONS) == {"object", "background"}
-
-
 # ---- ROAR and KAR
 
 
@@ -477,21 +287,6 @@ def accuracies():
                 for s in (0, 1):
                     rows.append([method, mode, fraction, s, level - fraction / 10 + s / 100])
     return pd.DataFrame(rows, columns=["method", "mode", "fraction", "seed", "accuracy"])
-
-
-def test_retraining():
-    left, right = drawn(figures.retraining_curves(accuracies()))
-    for axis in (left, right):
-        found = lines(axis)
-        assert found["Random"] == ([0.1, 0.5], [0.595, 0.555])
-        assert found["RectGrad"] == ([0.1, 0.5], [0.495, 0.455])
-        assert found["nothing removed"][1] == [0.71, 0.71]
-        assert sorted(bands(axis)) == [
-            (pytest.approx(0.45), pytest.approx(0.5)),
-            (pytest.approx(0.55), pytest.approx(0.6)),
-        ]
-    assert "ROAR" in left.get_xlabel()
-    assert "KAR" in right.get_xlabel()
 
 
 def test_pairwise_marks_what_is_significant_after_correction():
@@ -564,29 +359,3 @@ def test_every_method_has_a_colour_of_its_own():
     assert set(figures.METHOD_COLOURS) == set(names)
     assert len(set(figures.METHOD_COLOURS.values())) == len(names)
     assert figures.colour("thresholded:deeplift") == figures.colour("deeplift")
-
-
-def test_copies_stand_where_they_repeat_the_explained_network():
-    means = [("none", "none", 0.0, 0.4, 0.9)]
-    for method, wrong in (("random", 0.3), ("deeplift", 0.05)):
-        for mode in retraining.MODES:
-            for f in (0.1, 0.5):
-                means.append((method, mode, f, wrong + f / 10, 0.9 - f / 10))
-    rows = [
-        (method, mode, f, s, wrong + s / 100, right)
-        for method, mode, f, wrong, right in means
-        for s in (0, 2)
-    ]
-    columns = ["method", "mode", "fraction", "seed", "where_wrong", "where_right"]
-    axes = drawn(figures.copied(pd.DataFrame(rows, columns=columns)))
-    for axis in axes:
-        shown = {}
-        for line in axis.lines:
-            across, up = np.round(line.get_xdata(), 3), np.round(line.get_ydata(), 3)
-            shown[line.get_color()] = (across.tolist(), up.tolist())
-        assert shown[figures.colour("deeplift")] == ([0.07, 0.11], [0.89, 0.85])
-        assert shown["#000000"][0] == [0.32, 0.36]
-        assert axis.collections[-1].get_offsets().round(3).tolist() == [[0.41, 0.9]]
-    sizes = [axis.collections[0].get_sizes().tolist() for axis in axes]
-    assert sizes[0][0] > sizes[0][1]
-    assert sizes[1][0] < sizes[1][1]  # the more is left, the larger

@@ -487,6 +487,10 @@ def test_accept_names_the_unknown_parameter(value):
     )
 
 
+def test_accept_asks_nothing_where_a_kernel_keeps_no_history():
+    accept({"dataset": "shapes10", "found": [1], "In": [""]})
+
+
 def test_accept_wants_the_parameters_assigned_first():
     refused(lambda: accept({"dataset": "shapes10", "In": ["", "import torch"]}), "first code cell")
 

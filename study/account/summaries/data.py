@@ -1,0 +1,216 @@
+"""Chapter 0 in sentences, and its tables as they are shown."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from study.account import plan, published, scoreboard, variants
+from study.experiments import deletion
+from study.subjects import names, networks
+from study.subjects.subject import Subject
+
+from .deletion import ends
+
+# of study.account.variants: a network with its data
+_TRAINED = {"resnet18 CIFAR-10": "ResNet-18"}
+
+
+def accuracies(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
+    """A row a subject: what it gets right on its pictures, on those it was trained on, in print.
+
+    Columns network, n, classes, test, low, high, train, printed; the last two NaN where there is
+    no card, or no printed number for this network and these pictures.
+    """
+    rows = []
+    for who in studied:
+        found = deletion.accuracy(who, batch_size=batch_size)
+        card = networks.card(who.model_name, who.weights)
+        rows.append(
+            {
+                "network": who.label,
+                "n": len(who.pictures),
+                "classes": len(who.pictures.classes),
+                "test": found["accuracy"],
+                "low": found["low"],
+                "high": found["high"],
+                "train": card.get("train_accuracy", float("nan")) if card else float("nan"),
+                "printed": _printed(who),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _printed(who: Subject) -> float:
+    """The accuracy that a paper prints for this network on these data; NaN for none."""
+    key = who.pictures.name, who.model_name
+    for number in published.numbers():
+        dataset, model, tags = scoreboard.COLUMNS.get(number.column, ("", "", ()))
+        if number.row == "Accuracy" and key == (dataset, model) and who.weights in tags:
+            return number.published
+    return float("nan")
+
+
+def recognised(table: pd.DataFrame) -> str:
+    """How many test pictures the networks get right; from `accuracies`."""
+    best, worst = table.loc[table["test"].idxmax()], table.loc[table["test"].idxmin()]
+    guess = f"guessing: {1 / worst['classes']:.1%}"
+    if len(table) == 1:
+        told = f"{best['test']:.1%} ({ends(best['low'], best['high'], '.1%')})"
+        return (
+            f"{best['network']} classifies {told} of {best['n']:,} test pictures correctly; "
+            f"{guess}."
+        )
+    return (
+        f"Of their test pictures the networks classify {worst['test']:.1%} ({worst['network']}) to "
+        f"{best['test']:.1%} ({best['network']}) correctly; {guess}."
+    )
+
+
+def agreeing(beside: pd.DataFrame | None) -> str:
+    """How many printed accuracies agree; from `scoreboard.beside_published`."""
+    if beside is None:
+        return "The papers print no accuracy for these pictures."
+    agree = (beside["verdict"] == "agree").sum()
+    return (
+        f"{agree} of {len(beside)} printed accuracies are reproduced, within 0.02 or half the 95 % "
+        "interval; a network trained several times counts with its mean."
+    )
+
+
+def overfitting(table: pd.DataFrame) -> str:
+    """How much better networks do on the pictures they were trained on; from `accuracies`."""
+    known = table.dropna(subset=["train"])
+    if not len(known):
+        return "No accuracy on the training pictures is recorded for these networks."
+    gap = 100 * (known["train"] - known["test"])
+    worst = known.loc[gap.idxmax(), "network"]
+    if len(known) == 1:
+        return f"On the pictures it was trained on, {worst} scores {gap.max():.1f} points more."
+    return (
+        f"On the pictures they were trained on they score {gap.min():.1f} to {gap.max():.1f} "
+        f"points more; the gap is widest for {worst}."
+    )
+
+
+def in_short(table: pd.DataFrame, beside: pd.DataFrame | None) -> list[str]:
+    """The chapter in three sentences."""
+    return [recognised(table), agreeing(beside), overfitting(table)]
+
+
+def moved(effects: pd.DataFrame | None) -> list[str]:
+    """Which settings move an accuracy by more than luck; from `variants.effects`, None where no
+    results are read."""
+    if effects is None:
+        return ["Only where results are stored."]
+    more = effects[~effects["within_luck"].astype(bool)]
+    sentences = [
+        f"{len(effects) - len(more)} of {len(effects)} changes move the accuracy no farther than "
+        "luck can, the spread of trainings that differ in their seed alone."
+    ]
+    sentences += [
+        f"{network(r.model)}, {r.what}: {100 * r.change:+.1f} points "
+        f"({ends(100 * r.low, 100 * r.high, '+.1f')}), more than luck."
+        for r in more.itertuples()
+    ]
+    return sentences
+
+
+def network(name: str) -> str:
+    """A network of study.account.variants as people call it."""
+    return _TRAINED.get(name) or names.network(name)
+
+
+def same_seed(trainings: pd.DataFrame | None) -> list[str]:
+    """How far the same seed moves when it is run twice; from `variants.trainings` or None."""
+    twice = variants.twice(trainings) if trainings is not None else ()
+    if not len(twice):
+        return []
+    points = 100 * twice["apart"]
+    return [
+        f"The same seed run twice on a GPU, {len(twice)} times: {points.min():.1f} to "
+        f"{points.max():.1f} points apart."
+    ]
+
+
+# ---- tables as they are shown
+
+
+def cards(studied: list[Subject]) -> dict[str, dict[str, dict]]:
+    """Dataset -> network -> card, of those studied networks that were trained here."""
+    found: dict[str, dict[str, dict]] = {}
+    trained = {(model, dataset, tag) for model, dataset, tag, _ in plan.TRAINED}
+    for who in studied:
+        key = who.model_name, who.pictures.name, who.weights
+        card = networks.card(who.model_name, who.weights) if key in trained else None
+        if card:
+            title = names.dataset(who.pictures.name)
+            found.setdefault(title, {})[names.network(who.model_name)] = card
+    return found
+
+
+def architectures(studied: list[Subject]) -> pd.DataFrame:
+    """A row a network: its parameters, its input range and its classes."""
+    return pd.DataFrame(
+        [
+            {
+                "network": who.label,
+                "parameters": sum(p.numel() for p in who.model.parameters()),
+                "black": who.model.black,
+                "white": who.model.white,
+                "classes": len(who.pictures.classes),
+            }
+            for who in studied
+        ]
+    )
+
+
+def accuracies_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """`accuracies` with the interval as text."""
+    shown = table[["network", "n", "test"]].copy()
+    shown["95 % interval"] = [ends(r.low, r.high) for r in table.itertuples()]
+    shown["pictures trained on"] = table["train"]
+    return shown
+
+
+def refreshed(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
+    """Accuracy with the batch-norm statistics that training left, and with fresh ones.
+
+    Columns network, as trained, fresh statistics (text), for networks with batch norm; a line that
+    says so where there is none.
+    """
+    rows = []
+    for who in studied:
+        fresh = deletion.fresh_statistics(who)
+        if fresh:
+            kept = deletion.accuracy(who, batch_size=batch_size)
+            rows.append(
+                {
+                    "network": who.label,
+                    "as trained": _with_interval(kept),
+                    "fresh statistics": _with_interval(fresh),
+                }
+            )
+    none = [{"network": "none of these has batch normalisation"}]
+    return pd.DataFrame(rows or none)
+
+
+def _with_interval(found: dict) -> str:
+    return f"{found['accuracy']:.3f} ({ends(found['low'], found['high'])})"
+
+
+def effects_shown(trainings: pd.DataFrame | None) -> pd.DataFrame:
+    """What each setting moves, in points of accuracy, from `variants.trainings`; None: a line."""
+    if trainings is None:
+        return pd.DataFrame([{"network": "only where results are stored"}])
+    rows = [
+        {
+            "network": network(r.model),
+            "changed": r.what,
+            "trainings": f"{r.n_before} and {r.n_after}",
+            "accuracy": f"{r.before:.3f} to {r.after:.3f}",
+            "moves by": f"{100 * r.change:+.1f} ({ends(100 * r.low, 100 * r.high, '+.1f')})",
+            "beside luck": "within" if r.within_luck else "more",
+        }
+        for r in variants.effects(trainings).itertuples()
+    ]
+    return pd.DataFrame(rows)

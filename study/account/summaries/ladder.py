@@ -1,0 +1,189 @@
+"""What chapter 9 says: where the order of methods turns between deletion and ROAR, and why.
+
+Tables are those of study.experiments.ladder.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lib.attribution.crosses import label
+from study.account.summaries.phrases import ends, listed
+from study.experiments.ladder import ORDER, STEPS
+from study.experiments.synthesis import METRICS
+
+TOO_FEW = "Too few maps were retrained on by this protocol to compare orders."
+EXPECTED = {"roar": ("negative", "positive"), "kar": ("positive", "negative")}
+
+
+def in_short(
+    turns: pd.DataFrame, legibility: pd.DataFrame, shock: pd.DataFrame, maps: int
+) -> list[str]:
+    """Three sentences: how far deletion and ROAR agree, which step turns the order most, and
+    whether shock or legible places go with it. `maps`: how many are ordered."""
+    if turns.empty:
+        return [TOO_FEW]
+    whole = turns[turns["step"] == "first to last"].iloc[0]
+    return [
+        f"Black deletion and ROAR order {maps} maps with a rank correlation of "
+        f"{whole['correlation']:+.2f} ({ends(whole['low'], whole['high'], '+.2f')}).",
+        largest_turn(turns),
+        *(legible(legibility)[:1] or shocked(shock)[:1]),
+    ]
+
+
+def largest_turn(turns: pd.DataFrame) -> str:
+    """Between which steps the order changes most, and how surely."""
+    single = turns[turns["step"] != "first to last"].reset_index(drop=True)
+    at = int(single["correlation"].argmin())
+    turn = single.iloc[at]
+    before = STEPS[STEPS.index(turn["step"]) - 1]
+    return (
+        f"The order turns most from “{before}” to “{turn['step']}”: rank correlation "
+        f"{turn['correlation']:+.2f}, the smallest of {len(single)} in {turn['least']:.0%} of "
+        "resamples."
+    )
+
+
+def legible(legibility: pd.DataFrame) -> list[str]:
+    """Do maps with small areas have networks that repeat the explained one's mistakes?"""
+    sentences = []
+    for r in legibility.itertuples():
+        head = f"{r.mode.upper()}, {r.methods} methods: "
+        if pd.isna(r.correlation):
+            sentences.append(f"{head}areas or accuracies are all alike, which orders nothing.")
+            continue
+        sentences.append(
+            f"{head}accuracy where the explained network is wrong and the area correlate by "
+            f"{r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')}); {_reading(r)}."
+        )
+    return sentences
+
+
+def _reading(r) -> str:
+    """What the sign of a legibility's correlation says, if its interval leaves out zero."""
+    repeats = EXPECTED[r.mode][0] == "negative"
+    if r.low <= 0 <= r.high or pd.isna(r.low):
+        return "no sign is sure"
+    if (r.high < 0) == repeats:
+        return "mistakes are repeated"
+    return "they merely see more"
+
+
+def shocked(shock: pd.DataFrame) -> list[str]:
+    """At the share where distance explains most: accuracies, and how often the picture that fails
+    has moved farther."""
+    known = shock.dropna(subset=["farther"])
+    if known.empty:
+        return ["Where retrained networks are right, the network as it is fails on too few."]
+    r = known.loc[known["farther"].idxmax()]
+    return [
+        f"At {r['fraction']:.0%} removed the network as it is gets {r['before']:.0%} right, "
+        f"retrained ones {r['retrained']:.0%}.",
+        f"Of two pictures that retrained networks get right, the one on which it fails has moved "
+        f"farther with probability {r['farther']:.2f} ({ends(r['low'], r['high'], '.2f')}; chance "
+        "0.5).",
+    ]
+
+
+def far_and_areas(correlations: pd.DataFrame) -> list[str]:
+    """How far pictures move, against the areas; `correlations` as of `distance_with_areas`."""
+    names = {ORDER: "the area without retraining"}
+    return [
+        f"Over {r.methods} maps, how far pictures move has a rank correlation of "
+        f"{r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')}) with "
+        f"{names.get(r.step, 'the area under ROAR')}."
+        for r in correlations.itertuples()
+        if not pd.isna(r.correlation)
+    ]
+
+
+def one_seed(flags: dict) -> list[str]:
+    """Which maps have a single seed of retrained networks, where others have more."""
+    seeds: dict[str, set] = {}
+    for method, mode, seed in flags:
+        if mode == "roar":
+            seeds.setdefault(method, set()).add(seed)
+    single = [label(method) for method, of in seeds.items() if len(of) == 1]
+    if not single or len(single) == len(seeds):
+        return []
+    return [f"Retrained with one seed, so without its spread: {listed(single)}."]
+
+
+def sparse(sparsity: pd.DataFrame) -> list[str]:
+    """Under which metrics how many maps do no better than the same maps shuffled."""
+    shown = sparsity[~sparsity["metric"].str.endswith("_score")]
+    if shown.empty:
+        return ["Fewer than four maps have a shuffled twin."]
+    told = [f"{METRICS[r.metric].label} {r.beaten} of {r.of}" for r in shown.itertuples()]
+    return [f"Maps no better than the same maps shuffled: {listed(told)}."]
+
+
+# ---- tables as they are shown
+
+
+def turns_shown(turns: pd.DataFrame) -> pd.DataFrame:
+    """A row a step, with its correlation with the step before."""
+    rows = [
+        (
+            r.step,
+            f"{r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')})",
+            "" if pd.isna(r.least) else f"{r.least:.0%}",
+        )
+        for r in turns.itertuples()
+    ]
+    columns = ["to", "correlation with the step before", "smallest, of resamples"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sparsity_shown(sparsity: pd.DataFrame) -> pd.DataFrame:
+    """`ranking.sparsity`, a row a metric, turned so that +1 says the sparser the better."""
+    rows = [
+        (
+            METRICS[r.metric].label,
+            f"{-r.kept:+.2f} ({ends(-r.kept_high, -r.kept_low, '+.2f')})",
+            f"{r.explained:+.2f} ({ends(r.explained_low, r.explained_high, '+.2f')})",
+            f"{r.beaten} of {r.of}",
+        )
+        for r in sparsity.itertuples()
+    ]
+    columns = ["metric", "sparse is good", "shuffled explains", "no better than shuffled"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def gains_shown(gains: pd.DataFrame) -> pd.DataFrame:
+    """`ranking.over_shuffled`: a row a method, a column a metric, without the two scores."""
+    shown = gains[~gains["metric"].str.endswith("_score")]
+    cells = pd.DataFrame(
+        {
+            "method": [label(name) for name in shown["name"]],
+            "metric": [METRICS[m].label for m in shown["metric"]],
+            "shown": [f"{r.gain:+.3f} ({ends(r.low, r.high, '+.3f')})" for r in shown.itertuples()],
+        }
+    )
+    order = list(dict.fromkeys(cells["method"])), list(dict.fromkeys(cells["metric"]))
+    wide = cells.pivot(index="method", columns="metric", values="shown").loc[order]
+    return wide.rename_axis(columns=None).reset_index()
+
+
+def shock_shown(shock: pd.DataFrame) -> pd.DataFrame:
+    """`ranking.shock`, a row a share of pixels removed."""
+    rows = [
+        (
+            f"{r.fraction:.0%}",
+            f"{r.before:.1%}",
+            f"{r.retrained:.1%}",
+            f"{r.moved:.2f}",
+            "" if pd.isna(r.failed) else f"{r.failed:.0%}",
+            "" if pd.isna(r.farther) else f"{r.farther:.2f} ({ends(r.low, r.high, '.2f')})",
+        )
+        for r in shock.itertuples()
+    ]
+    columns = ["removed", "as it is", "retrained", "moved", "fails on", "failing moved farther"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def legible_shown(points: pd.DataFrame) -> pd.DataFrame:
+    """`legible`, a row a method and mode."""
+    rows = [(label(r.method), r.mode.upper(), r.area, r.wrong) for r in points.itertuples()]
+    return pd.DataFrame(rows, columns=["method", "mode", "area", "right where it is wrong"])

@@ -1,0 +1,344 @@
+"""Chapter 4, what RectGrad does: tables in, sentences and layouts out.
+
+`show` writes a name that people gave, such as a network's label, so that Markdown shows it as it
+stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from lib.attribution.crosses import label
+
+FEW = 30  # pictures; of fewer no winner is named
+BORDERS = {
+    "off": "off",
+    "padded": "padded convolutions, 1 pixel (default)",
+    "half_kernel": "padded convolutions, half the kernel",
+    "released": "as released: 1×1 kernels, too",
+}
+PRODUCTS = {
+    "none": "no product",
+    "picture": "× picture, grey at 0",
+    "from black": "× picture, black at 0",
+}
+
+
+def in_short(
+    on_object: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    checked: pd.DataFrame,
+    *,
+    show: Callable = str,
+) -> list[str]:
+    """Three sentences, from `on_object`, `thresholds` and `sanity`."""
+    median = on_object.set_index("map")["median"]
+    first = on_object.iloc[0]
+    network, at = _first_network(thresholds)
+    output = _output_redrawn(checked)
+    return [
+        f"RectGrad puts {median['PR1']:.0%} of its attribution on the object, saliency "
+        f"{median['saliency']:.0%}; the object covers {first['covered']:.0%} "
+        f"(medians, n = {first['n']:,}).",
+        f"Said to stay alike, maps at q = 20 and 80 have rank correlation {at[80]:.2f}; at 98, "
+        f"{at[98]:.2f} ({show(network)}, n = {thresholds['n'].iloc[0]:,}).",
+        f"With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of "
+        f"{output['rectgrad']:.2f} with the intact one, saliency's {output['saliency']:.2f} "
+        f"(n = {checked['n'].iloc[0]:,}).",
+    ]
+
+
+def _first_network(thresholds: pd.DataFrame) -> tuple[str, pd.Series]:
+    """The network that stands first, and its maps' likeness to that at q = 20, by q."""
+    network = thresholds["network"].iloc[0]
+    return network, thresholds[thresholds["network"] == network].set_index("q")["like20"]
+
+
+def _output_redrawn(checked: pd.DataFrame) -> pd.Series:
+    """Rank correlation by method, once the output layer's weights are redrawn."""
+    output = checked[(checked["mode"] == "cascading") & (checked["depth"] == 1)]
+    return output.set_index("method")["rank"]
+
+
+def threshold(
+    thresholds: pd.DataFrame, layers: dict[str, pd.DataFrame], show: Callable = str
+) -> list[str]:
+    """A sentence a network on what q changes, and on the paper's reason why it should not."""
+    sentences = []
+    for network, part in thresholds.groupby("network", sort=False):
+        at = part.set_index("q")["like20"]
+        silent = layers[network].groupby("layer")["silent"].mean()
+        sentences.append(
+            f"{show(network)}: beside the map at q = 20, rank correlations of {at[40]:.2f} at 40, "
+            f"{at[80]:.2f} at 80, {at[98]:.2f} at 98; by layer, {silent.min():.0%} to "
+            f"{silent.max():.0%} of units are 0."
+        )
+    return sentences
+
+
+def product(bias: pd.DataFrame) -> list[str]:
+    """What the product with the picture adds, from `brightness_bias`; shares are of a fair one."""
+    by = bias.set_index("product")
+    none, grey, black = by.loc["none"], by.loc["picture"], by.loc["from black"]
+    return [
+        f"Pixels of middling brightness hold {_times(grey['middle'])} their fair share with the "
+        f"product and {_times(none['middle'])} without it (n = {int(grey['n']):,}).",
+        f"With black at 0, dark pixels hold {_times(black['dark'])} and bright ones "
+        f"{_times(black['bright'])} their fair share; without a product {_times(none['dark'])} and "
+        f"{_times(none['bright'])}.",
+        f"Of the 5 % strongest pixels, {grey['overlap']:.0%} stay when the product goes; on the "
+        f"object lie {grey['on_object']:.0%} of the attribution with it and "
+        f"{none['on_object']:.0%} without.",
+    ]
+
+
+def _times(share: float) -> str:
+    """A multiple of the fair share; a brightness that no picture has holds none."""
+    return "no part of" if pd.isna(share) else f"{share:.2f} times"
+
+
+def attack(after_attack: pd.DataFrame) -> list[str]:
+    """How many pictures the attack leaves to compare, and a winner where there are enough."""
+    counts = after_attack.groupby("changed")["n"].max()
+    changed, kept = int(counts[True]), int(counts[False])
+    said = f"The attack changed {changed} of {changed + kept} predictions"
+    if min(changed, kept) < FEW:
+        group = "kept" if kept <= changed else "changed"
+        return [
+            f"{said}: {min(changed, kept)} {group} ones are too few to name the method that tells "
+            "the two apart best."
+        ]
+    return [f"{said}. {_widest_gap(after_attack)}"]
+
+
+def _widest_gap(after_attack: pd.DataFrame) -> str:
+    """Which method's maps tell changed from unchanged predictions best, by means and by medians."""
+    gaps = {
+        kind: after_attack.pivot(index="method", columns="changed", values=kind).pipe(
+            lambda t: t[False] - t[True]
+        )
+        for kind in ("mean", "median")
+    }
+    best = {kind: gap.idxmax() for kind, gap in gaps.items()}
+    ours = f"RectGrad's is {gaps['mean']['rectgrad']:.2f}"
+    if best["mean"] == best["median"]:
+        return (
+            f"The widest gap between the two columns is that of {label(best['mean'])} "
+            f"({gaps['mean'].max():.2f}); {ours}."
+        )
+    return (
+        f"The widest gap is that of {label(best['mean'])} by means and of "
+        f"{label(best['median'])} by medians; {ours}."
+    )
+
+
+def second(listening: pd.DataFrame) -> list[str]:
+    """Maps of the two likeliest classes, from `listening`."""
+    asked = listening.dropna(subset=["second"])
+    values = asked.set_index("method")["second"].sort_values()
+    said = ", ".join(f"{label(m)} {value:.2f}" for m, value in values.items())
+    return [
+        "Maps of the two likeliest classes, from the most to the least different (rank "
+        f"correlation, n = {int(asked['second_n'].max()):,}): {said}."
+    ]
+
+
+def sanity(checked: pd.DataFrame) -> list[str]:
+    """Which maps stay and which go when weights are redrawn, from `sanity`."""
+    output = _output_redrawn(checked).sort_values(ascending=False)
+    empty = checked[checked["method"] == "rectgrad"]["empty"].max()
+    highest = ", ".join(f"{label(m)} {value:.2f}" for m, value in output.head(3).items())
+    return [
+        f"With the output layer redrawn the three most unmoved are {highest}; the most moved is "
+        f"{label(output.index[-1])} ({output.iloc[-1]:.2f}).",
+        f"Up to {empty:.0%} of RectGrad's maps become empty as weights go; an empty map has "
+        "correlation 0, so it passes and explains nothing.",
+    ]
+
+
+def accumulation(factors: pd.DataFrame) -> list[str]:
+    """Does background over object grow at every step towards the input? From `growth_factors`."""
+    sentences = []
+    for method, part in factors.groupby("method", sort=False):
+        grows, falls = int((part["low"] > 1).sum()), int((part["high"] < 1).sum())
+        steepest = part.loc[part["factor"].idxmax()]
+        where = _step(steepest["layer"])
+        sentences.append(
+            f"{label(method)}: of {len(part)} steps towards the input, background over object "
+            f"surely grows in {grows} and falls in {falls}; its largest factor is "
+            f"{steepest['factor']:.2f} ({where})."
+        )
+    return sentences
+
+
+def _step(layer: int) -> str:
+    return f"layer {layer + 1} to {layer or 'the input'}"
+
+
+# --- layouts -------------------------------------------------------------------------------------
+
+
+def identities_table(identities: pd.DataFrame) -> pd.DataFrame:
+    """`identities` to be read."""
+    return pd.DataFrame(
+        {
+            "claim": identities["claim"],
+            "network": identities["network"],
+            "n": identities["n"],
+            "largest value": [f"{v:.2g}" for v in identities["largest"]],
+            "largest difference": [f"{v:.0g}" for v in identities["difference"]],
+        }
+    )
+
+
+def listening_table(listening: pd.DataFrame) -> pd.DataFrame:
+    """`listening` to be read: a head says how many pictures a column rests on."""
+    heads = {
+        "second": "two likeliest classes",
+        "changed": "attacked, prediction changed",
+        "unchanged": "attacked, prediction kept",
+        "redrawn": "output layer redrawn",
+    }
+    columns = {"method": [label(method) for method in listening["method"]]}
+    for name, head in heads.items():
+        n = listening[f"{name}_n"].max()
+        columns[f"{head} (n = {0 if pd.isna(n) else int(n)})"] = _two(listening[name])
+    return pd.DataFrame(columns)
+
+
+def thresholds_table(thresholds: pd.DataFrame) -> pd.DataFrame:
+    """`thresholds` to be read."""
+    return pd.DataFrame(
+        {
+            "network": thresholds["network"],
+            "q": thresholds["q"],
+            "rank correlation with q = 20": _two(thresholds["like20"]),
+            "95 % interval": _ends(thresholds, "like20"),
+            "of its top 5 % still there": [f"{v:.0%}" for v in thresholds["top20"]],
+            "roughness": _two(thresholds["roughness"]),
+        }
+    )
+
+
+def borders_table(borders: pd.DataFrame) -> pd.DataFrame:
+    """`borders` to be read."""
+    return pd.DataFrame(
+        {
+            "network": borders["network"],
+            "padding trick": borders["setting"].map(BORDERS),
+            "attribution in the ring": _two(borders["ring"]),
+            "95 % interval": _ends(borders, "ring"),
+            "n": borders["n"],
+        }
+    )
+
+
+def smoothness_table(smoothness: pd.DataFrame) -> pd.DataFrame:
+    """`smoothness` to be read."""
+    return pd.DataFrame(
+        {
+            "network": smoothness["network"],
+            "n": smoothness["n"],
+            "roughness with PRR over without (median)": [f"{v:.3f}" for v in smoothness["median"]],
+            "95 % interval": [f"{r.low:.3f} to {r.high:.3f}" for r in smoothness.itertuples()],
+            "smoother with PRR": [f"{v:.0%}" for v in smoothness["share"]],
+        }
+    )
+
+
+def on_object_table(on_object: pd.DataFrame) -> pd.DataFrame:
+    """`on_object` to be read."""
+    return pd.DataFrame(
+        {
+            "map": on_object["map"].replace("saliency", label("saliency")),
+            "on the object (median)": [f"{v:.3f}" for v in on_object["median"]],
+            "95 % interval": [f"{r.low:.3f} to {r.high:.3f}" for r in on_object.itertuples()],
+            "PR1 minus this (median over pictures)": [f"{v:+.3f}" for v in on_object["gap"]],
+            "interval of that": [
+                f"{r.gap_low:.3f} to {r.gap_high:.3f}" for r in on_object.itertuples()
+            ],
+        }
+    )
+
+
+def product_table(bias: pd.DataFrame) -> pd.DataFrame:
+    """`brightness_bias` to be read."""
+    return pd.DataFrame(
+        {
+            "RectGrad with": bias["product"].map(PRODUCTS),
+            **{f"{third} pixels": _two(bias[third]) for third in ("dark", "middle", "bright")},
+            "top 5 % as without": [f"{v:.0%}" for v in bias["overlap"]],
+            "on the object": [
+                f"{r.on_object:.0%} ({r.on_object_low:.0%} to {r.on_object_high:.0%})"
+                for r in bias.itertuples()
+            ],
+        }
+    )
+
+
+def attacked_table(after_attack: pd.DataFrame) -> pd.DataFrame:
+    """`attacked` to be read."""
+    return pd.DataFrame(
+        {
+            "method": [label(method) for method in after_attack["method"]],
+            "prediction": after_attack["changed"].map({True: "changed", False: "kept"}),
+            "n": after_attack["n"],
+            "mean": _two(after_attack["mean"]),
+            "95 % interval": [
+                "" if pd.isna(r.mean) else f"{r.low:.2f} to {r.high:.2f}"
+                for r in after_attack.itertuples(index=False)
+            ],
+            "median": _two(after_attack["median"]),
+        }
+    )
+
+
+def factors_table(factors: pd.DataFrame) -> pd.DataFrame:
+    """`growth_factors` to be read."""
+    return pd.DataFrame(
+        {
+            "method": [label(method) for method in factors["method"]],
+            "step": [_step(layer) for layer in factors["layer"]],
+            "factor (geometric mean)": _two(factors["factor"]),
+            "95 % interval": [f"{r.low:.2f} to {r.high:.2f}" for r in factors.itertuples()],
+        }
+    )
+
+
+def sanity_table(checked: pd.DataFrame) -> pd.DataFrame:
+    """`sanity` to be read: rank correlations with half-widths of intervals, SSIM once."""
+    deepest = checked["depth"].max()
+    settings = {
+        "output redrawn": ("cascading", 1),
+        "all layers": ("cascading", deepest),
+        "first layer alone": ("independent", deepest),
+    }
+    by = checked.set_index(["method", "mode", "depth"])
+    rows = []
+    for method in dict.fromkeys(checked["method"]):
+        found = {name: by.loc[(method, *setting)] for name, setting in settings.items()}
+        rows.append(
+            {
+                "method": label(method),
+                **{
+                    name: f"{r['rank']:.2f} ± {(r['rank_high'] - r['rank_low']) / 2:.2f}"
+                    for name, r in found.items()
+                },
+                "SSIM, output redrawn": f"{found['output redrawn']['ssim']:.2f}",
+                "empty at most": f"{by.loc[method]['empty'].max():.0%}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _two(values: pd.Series) -> list[str]:
+    """Numbers with two digits; blank where there is none."""
+    return ["" if pd.isna(value) else f"{value:.2f}" for value in values]
+
+
+def _ends(frame: pd.DataFrame, name: str) -> list[str]:
+    """The interval of a column as text."""
+    ends = zip(frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+    return [f"{low:.2f} to {high:.2f}" for low, high in ends]

@@ -1,0 +1,160 @@
+"""Figures of chapter 8: places under every metric, and how far metrics agree."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from lib.attribution.crosses import label
+from study.experiments.synthesis import METRICS
+from study.subjects.subject import Subject
+
+from .pictures import as_rgb, draw_map, draw_picture
+from .style import GROUPS, ordered
+
+
+def _head(metric: str) -> str:
+    """A metric's name and whether more of it is better."""
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}"
+
+
+def place_table(summary: pd.DataFrame) -> Figure:
+    """Who ranks where: a row a name, a column a metric, the place written in its cell.
+
+    `summary` as of study.experiments.ranking.summary.
+    """
+    relative = (summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)
+    place = summary.assign(place=relative).pivot(index="name", columns="metric", values="place")
+    columns, order = [m for m in METRICS if m in place], ordered(summary)
+    figure, axis = plt.subplots(figsize=(6.9, 0.235 * len(order) + 1.35))
+    sns.heatmap(
+        place.loc[order, columns].clip(0, 1),
+        cmap="PuOr_r",
+        vmin=0,
+        vmax=1,
+        linewidths=0.8,
+        ax=axis,
+        cbar_kws={"shrink": 0.4, "aspect": 12, "ticks": [0, 1], "pad": 0.02},
+    )
+    axis.collections[0].colorbar.set_ticklabels(["best", "last"])
+    axis.collections[0].colorbar.ax.invert_yaxis()
+    for r in summary.itertuples():
+        dark = abs(min(place.loc[r.name, r.metric], 1) - 0.5) > 0.3
+        axis.text(
+            columns.index(r.metric) + 0.5,
+            order.index(r.name) + 0.5,
+            f"{r.rank:g}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else "#222222",
+        )
+    for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
+        axis.axhline(k, color="#444444", linewidth=1.4)
+    for k in range(1, len(columns)):
+        if METRICS[columns[k]].family != METRICS[columns[k - 1]].family:
+            axis.axvline(k, color="#444444", linewidth=1.4)
+    of = summary.drop_duplicates("metric").set_index("metric")["of"]
+    heads = [_head(m) + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns]
+    axis.set(xlabel="", ylabel="", xticks=np.arange(len(columns)) + 0.5)
+    axis.set_xticklabels(heads, rotation=35, ha="left", rotation_mode="anchor", fontsize=8)
+    axis.set_yticks(np.arange(len(order)) + 0.5, [label(n) for n in order], rotation=0, fontsize=8)
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0, pad=1)
+    axis.grid(False)
+    return figure
+
+
+def _alike_beside_each_other(correlated: pd.DataFrame) -> list[str]:
+    """The names of a square table of correlations, ordered by a clustering of 1 less these."""
+    if len(correlated) < 3:
+        return list(correlated.index)
+    apart = (1 - correlated).fillna(1).to_numpy(copy=True)
+    np.fill_diagonal(apart, 0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return [correlated.index[k] for k in leaves_list(tree)]
+
+
+def _write(axis: Axes, row: int, column: int, value: float, sure: bool) -> None:
+    """A correlation in its cell, bold and framed where it is `sure`."""
+    axis.text(
+        column + 0.5,
+        row + 0.5,
+        f"{round(value, 2) + 0:.2f}".replace("-", "−"),
+        ha="center",
+        va="center",
+        fontsize=7.5,
+        color="white" if abs(value) > 0.65 else "#222222",
+        fontweight="bold" if sure else "normal",
+    )
+    if sure:
+        corner = (column + 0.04, row + 0.04)
+        frame = Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="#111111", linewidth=1.4)
+        axis.add_patch(frame)
+
+
+def correlations(table: pd.DataFrame) -> Figure:
+    """Rank correlation of every pair of metrics, alike ones beside each other; framed where it is
+    significant after correction.
+
+    `table` as of study.experiments.ranking.agreement.
+    """
+    names = [m for m in METRICS if m in set(table["first"]) | set(table["second"])]
+    full = pd.DataFrame(np.nan, index=names, columns=names)
+    sure = {}
+    for r in table.itertuples():
+        full.loc[r.first, r.second] = full.loc[r.second, r.first] = r.correlation
+        sure[r.first, r.second] = sure[r.second, r.first] = r.p_corrected < 0.05
+    names = _alike_beside_each_other(full)
+    shown = full.loc[names[1:], names[:-1]]  # below the diagonal
+    figure, axis = plt.subplots(figsize=(6.6, 0.36 * len(names) + 1.3))
+    sns.heatmap(
+        shown,
+        mask=np.triu(np.ones(shown.shape, bool), 1),
+        cmap="RdBu_r",
+        vmin=-1,
+        vmax=1,
+        linewidths=0.6,
+        ax=axis,
+        cbar_kws={"label": "rank correlation over methods", "shrink": 0.7},
+    )
+    for i, first in enumerate(names[1:]):
+        for j, second in enumerate(names[: i + 1]):
+            value = full.loc[first, second]
+            if not np.isnan(value):
+                _write(axis, i, j, value, sure.get((first, second), False))
+    axis.set(xlabel="", ylabel="")
+    heads = [METRICS[m].label for m in names[:-1]]
+    axis.set_xticklabels(heads, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
+    axis.set_yticklabels([METRICS[m].label for m in names[1:]], rotation=0, fontsize=8)
+    axis.grid(False)
+    return figure
+
+
+def map_strip(who: Subject, maps: dict[str, Tensor]) -> Figure:
+    """A row a method, a column a picture of `who`, in two blocks; `maps`: name -> [n,H,W]."""
+    images, names = as_rgb(who.pictures.images), ["", *maps]
+    width, lines = len(images), -(-len(names) // 2)
+    # a narrow column for the names before each block
+    ratios = ([1.25] + [1] * width) * 2
+    size = (6.9, 0.76 * lines)
+    figure, axes = plt.subplots(lines, 2 * (width + 1), figsize=size, width_ratios=ratios)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for k, name in enumerate(names):
+        row = axes[k % lines, k // lines * (width + 1) :][: width + 1]
+        shown = label(name).replace(", ", ",\n").replace(" back", "\nback") if name else "Picture"
+        row[0].text(1, 0.5, shown.replace("Integrated ", "Integrated\n"), ha="right", va="center")
+        row[0].texts[0].set_fontsize(8)
+        for n, axis in enumerate(row[1:]):
+            axis.set_axis_on()
+            draw_map(axis, maps[name][n]) if name else draw_picture(axis, images[n])
+    return figure
