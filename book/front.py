@@ -173,6 +173,11 @@ def held() -> str:
 # ---- charts
 
 
+def _hue(name: str) -> str:
+    """The colour of a signed map, or of a method."""
+    return figures.COLOURS.get(name) or figures.colour(name)
+
+
 def _sign_chart(axis) -> None:
     """Areas of the signed maps under their own and the other colour, beside random pixels."""
     table = places(*NOISE)
@@ -185,8 +190,8 @@ def _sign_chart(axis) -> None:
                 -y + (0.14 if fill == "black" else -0.14),
                 xerr=[[r["value"] - r["low"]], [r["high"] - r["value"]]],
                 fmt=marker,
-                color=figures.colour(name),
-                markerfacecolor=figures.colour(name) if fill == "black" else "none",
+                color=_hue(name),
+                markerfacecolor=_hue(name) if fill == "black" else "none",
                 markersize=6,
             )
     random = table.loc[[("black_deletion", "random"), ("white_deletion", "random")], "value"]
@@ -209,7 +214,7 @@ def _outside_chart(axis) -> None:
     rows = _outside().sort_values("mean", ascending=False)
     for y, r in enumerate(rows.itertuples()):
         reach = [[r.mean - r.mean_low], [r.mean_high - r.mean]]
-        axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=figures.colour(r.Index), markersize=6)
+        axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=_hue(r.Index), markersize=6)
     axis.set(yticks=range(len(rows)))
     axis.set_yticklabels([label(m) for m in rows.index])
     axis.set_xlabel("share of the map on the background,\nequal sparsity (less is better)")
@@ -221,7 +226,7 @@ def _response_chart(axis) -> None:
     names.sort(key=lambda name: tables[NOISE].loc[("sanity", name), "value"])
     for which, filled in ((NOISE, True), (SQUEEZE, False)):
         for y, name in enumerate(names):
-            shade = figures.colour(name)
+            shade = _hue(name)
             face = shade if filled else "none"
             value = tables[which].loc[("sanity", name), "value"]
             axis.plot(value, y, "o", color=shade, markerfacecolor=face, markersize=5.5)
@@ -239,8 +244,8 @@ def _places_chart(axis) -> None:
     order = table.groupby("name")["rank"].mean().sort_values(ascending=False).index
     for y, name in enumerate(order):
         ranks = table.loc[table["name"] == name, "rank"]
-        axis.plot([ranks.min(), ranks.max()], [y, y], color=figures.colour(name), linewidth=1.5)
-        axis.plot(ranks, [y] * len(ranks), "o", color=figures.colour(name), markersize=4)
+        axis.plot([ranks.min(), ranks.max()], [y, y], color=_hue(name), linewidth=1.5)
+        axis.plot(ranks, [y] * len(ranks), "o", color=_hue(name), markersize=4)
     axis.set(yticks=range(len(order)), xticks=[1, 4, 7, 10, 14])
     axis.set_yticklabels([label(m) for m in order])
     axis.set_xlabel(f"places among {len(order)} methods under\n{table['metric'].nunique()} metrics")
@@ -293,7 +298,7 @@ def draw(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     figures.style()
     for name, (_, _, chart, _) in CHARTS.items():
-        figure, axis = plt.subplots(figsize=(3.6, 3.0))
+        figure, axis = plt.subplots(figsize=(3.2, 3.0))
         axis.tick_params(labelsize=8)
         axis.xaxis.label.set_fontsize(8)
         chart(axis)

@@ -41,6 +41,7 @@ from study.store.experiment import Experiment, experiment, first_row
 from study.subjects import networks
 from study.subjects.sources import patched
 from study.subjects.subject import Subject, batch, batch_size, subject
+from study.subjects.training import Protocol
 
 LIST = ROOT / "data" / "claims.csv"
 CSV = cells.RESULTS / "claims.csv"
@@ -662,23 +663,43 @@ def listed() -> pd.DataFrame:
 
 
 @lru_cache
-def _flags(weights_hash: str, folder) -> dict[tuple[str, str, int], np.ndarray]:
+def _flags(weights_hash: str, folder, protocol: Protocol) -> dict[tuple[str, str, int], np.ndarray]:
     """`retraining_tables.flags` of these weights, read once."""
-    return retraining_tables.flags(current=weights_hash)
+    return retraining_tables.flags(protocol, current=weights_hash)
 
 
-def _current_flags() -> dict[tuple[str, str, int], np.ndarray]:
-    return _flags(_hash(*CIFAR[0][1:]), cells.RESULTS)
+def _retraining() -> tuple[Protocol, dict[tuple[str, str, int], np.ndarray]]:
+    """The protocol that ROAR and KAR are judged by, and the flags of its retrained networks.
+
+    The paper's own where two seeds of every method of Table 1 are stored, else the short one.
+    """
+    for protocol in (retraining.FULL, retraining.SHORT):
+        flags = _flags(_hash(*CIFAR[0][1:]), cells.RESULTS, protocol)
+        if len(_whole_seeds(flags)) > 1:
+            break
+    return protocol, flags
 
 
-def _retrained_seeds() -> list[int]:
-    """Seeds with a whole curve of every method of Table 1, under ROAR and under KAR."""
-    flags = _current_flags()
+def _whole_seeds(flags: dict, methods: tuple[str, ...] = retraining.PRINTED) -> list[int]:
+    """Seeds with a whole curve of each of these methods, under ROAR and under KAR."""
     return sorted(
         seed
         for seed in {seed for *_, seed in flags}
-        if all((m, mode, seed) in flags for m in retraining.PRINTED for mode in retraining.MODES)
+        if all((m, mode, seed) in flags for m in methods for mode in retraining.MODES)
     )
+
+
+def _retrained_seeds() -> list[int]:
+    """Seeds with a whole curve of every method of Table 1."""
+    return _whole_seeds(_retraining()[1])
+
+
+def _removed() -> list[str]:
+    """The published methods by which pixels were removed and networks retrained."""
+    flags = _retraining()[1]
+    known = {method for method, mode, _ in flags if mode == "roar"}
+    ours = retraining.PRINTED + retraining.ADDED
+    return [m for m in ours if m in attribution.METHODS and m in known]
 
 
 def _rectgrad_less(
@@ -688,7 +709,7 @@ def _rectgrad_less(
 
     Resampled over seeds and, alike in all networks, over test pictures.
     """
-    right, weights = _current_flags(), retraining_tables.weights_of_span()
+    (_, right), weights = _retraining(), retraining_tables.weights_of_span()
 
     def areas(method):  # of each seed and picture, whose mean is the area: [seeds,N]
         under = np.stack([weights @ right[method, mode, seed] for seed in seeds])
@@ -701,37 +722,34 @@ def _rectgrad_less(
 
 
 @claim("noise-roar-best", CIFAR)
-def noise_roar_best(studied, *, seeds):
+def noise_roar_best(studied, *, seeds, epochs):
     return _rectgrad_less("roar", BASELINES, seeds)
 
 
 @claim("noise-kar-best", CIFAR)
-def noise_kar_best(studied, *, seeds):
+def noise_kar_best(studied, *, seeds, epochs):
     return _rectgrad_less("kar", BASELINES, seeds)
 
 
 @claim("noise-kar-largely", CIFAR)
-def noise_kar_largely(studied, *, seeds):
+def noise_kar_largely(studied, *, seeds, epochs):
     return _rectgrad_less("kar", BASELINES, seeds)
 
 
 @claim("noise-roar-beats-random", CIFAR)
-def noise_roar_beats_random(studied, *, seeds):
+def noise_roar_beats_random(studied, *, seeds, epochs):
     return _rectgrad_less("roar", ("random",), seeds)
 
 
 @claim("sign-retraining-misleads", CIFAR, 2_000)
-def sign_retraining_misleads(studied, *, seeds):
+def sign_retraining_misleads(studied, *, seeds, epochs, methods):
     """Spearman's correlation over methods of ROAR's area with that under black deletion.
 
-    Both are resampled. `seeds`, those with whole curves, tell one state of the grid from another.
+    Both are resampled. `seeds`, those with whole curves, and `epochs`, of a retrained network, tell
+    one state of the grid from another.
     """
-    retrained = synthesis.retrained(studied)["roar"]
-    methods = [
-        m
-        for m in retraining.PRINTED + retraining.ADDED
-        if m in attribution.METHODS and m in retrained
-    ]
+    _, flags = _retraining()
+    retrained = synthesis.retrained(studied, flags)["roar"]
     study = synthesis.study(
         studied.pictures.name, studied.model_name, count=len(studied.pictures), stored=True
     )
@@ -769,9 +787,10 @@ def measure(
 
 
 def _together(name: str) -> dict:
-    """What else keys a number for several networks: which ones; of ROAR and KAR, how many seeds."""
+    """What else keys a number: of several networks which; of ROAR and KAR seeds and epochs."""
     if name in RETRAINED:
-        return {"seeds": _retrained_seeds()}
+        key = {"seeds": _retrained_seeds(), "epochs": _retraining()[0].epochs}
+        return key | ({"methods": _removed()} if name == "sign-retraining-misleads" else {})
     if name in TOGETHER:
         trained = _trained(TOGETHER[name])
         return {"together": [" ".join((*net, _hash(*net[1:]))) for net in trained]}

@@ -31,6 +31,7 @@ from study.store.experiment import whole as whole_content
 from study.subjects import networks, sources
 from study.subjects.pictures import to_range
 from study.subjects.subject import Subject, batch_size, check_count, subject
+from study.subjects.training import Protocol
 
 NETWORK = attribution.METHODS | crosses.NEW  # methods that look at a network
 SHUFFLED = "shuffled:"  # before a method's name: its map with pixels in other places
@@ -431,9 +432,11 @@ def _per_picture(content: dict) -> dict[str, Tensor]:
     return {metric: v.view(-1, v.shape[-1]) for metric, v in tensors.items()}
 
 
-def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
-    """What is stored of a published study and of ROAR and KAR, as `measured` and `retrained` return
-    it, without the pictures.
+def read(
+    dataset: str, model: str, protocol: Protocol = retraining.FULL
+) -> dict[str, dict[str, Tensor]]:
+    """What is stored of a published study and of ROAR and KAR at one protocol, as `measured` and
+    `retrained` return it, without the pictures.
 
     Held-out pictures are those on which no control was measured; they are left out, as are parts
     that have no control.
@@ -445,7 +448,7 @@ def read(dataset: str, model: str) -> dict[str, dict[str, Tensor]]:
     # a pretrained body is not retrained
     if found and not networks.card(model, dataset).get("body"):
         current = networks.fingerprint(networks.load(model, dataset))
-        flags = _known_flags(dataset, model, dataset, current)
+        flags = _known_flags(dataset, model, dataset, current, protocol)
         found |= _areas(flags, retraining.FRACTIONS)
     return found
 
@@ -555,9 +558,13 @@ def _retrained_flags(studied: Subject) -> dict:
     )
 
 
-def _known_flags(dataset: str, model: str, weights: str, current: str) -> dict:
+def _known_flags(
+    dataset: str, model: str, weights: str, current: str, protocol: Protocol = retraining.SHORT
+) -> dict:
     """The stored flags of methods and controls, without thresholded baselines."""
-    flags = retraining_tables.flags(dataset=dataset, model=model, weights=weights, current=current)
+    flags = retraining_tables.flags(
+        protocol=protocol, dataset=dataset, model=model, weights=weights, current=current
+    )
     return {
         key: right
         for key, right in flags.items()

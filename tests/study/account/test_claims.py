@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from lib.metrics import PAPER_FRACTIONS
-from study import figures
 from study.account import claims
 from study.account.claims import MEASURES, judge, listed
 from study.experiments import cleanliness, deletion, hypothesis, response, retraining, synthesis
@@ -312,16 +311,6 @@ def test_the_table_survives_its_file(account, tmp_path):
     frame = pd.read_csv(tmp_path / "out.csv")
     assert frame["verdict"].iloc[0] == "holds" and frame["n"].iloc[0] == 2000
     assert frame.query("id == 'sign-four'")["verdict"].isna().all()
-
-
-def test_what_the_chapters_show(account):
-    account("one", TWO[0], -0.1234, -0.2, -0.05)
-    account("one", TWO[1], 0.3, 0.2, 0.4)
-    text = figures.claims("deletion", stored=True).data
-    assert "basic_cnn: -0.123 (-0.2 to -0.05); rectgrad_cnn: 0.3 (0.2 to 0.4)" in text
-    assert "depends" in text and "not computed yet" in text
-    assert text.count("“so they say”") == 2
-    assert "|" not in figures.claims("deletion", stored=False).data
 
 
 # ---- measuring
@@ -799,43 +788,43 @@ def test_rectgrad_against_the_best_of_its_rivals(monkeypatch):
             ("saliency", "kar"): 0.6,
         }
     )
-    monkeypatch.setattr(claims, "_current_flags", lambda: flags)
-    value, low, high = statistic("noise-roar-best")(None, seeds=claims._retrained_seeds())
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, flags))
+    value, low, high = statistic("noise-roar-best")(None, seeds=[0, 1], epochs=20)
     # a straight line: its middle; the least rival, not random
     assert value == pytest.approx(0.4 - 0.45) and low < value < high < 0
-    assert statistic("noise-roar-beats-random")(None, seeds=claims._retrained_seeds())[
-        0
-    ] == pytest.approx(0.4 - 0.7)
-    best = statistic("noise-kar-best")(None, seeds=claims._retrained_seeds())
+    assert statistic("noise-roar-beats-random")(None, seeds=[0, 1], epochs=20)[0] == pytest.approx(
+        0.4 - 0.7
+    )
+    best = statistic("noise-kar-best")(None, seeds=[0, 1], epochs=20)
     assert best[0] == pytest.approx((1 - 0.7) - (1 - 0.6))
-    assert statistic("noise-kar-largely")(None, seeds=claims._retrained_seeds()) == best
+    assert statistic("noise-kar-largely")(None, seeds=[0, 1], epochs=20) == best
 
 
 def test_seeds_are_resampled(monkeypatch):
     alike = retrained({("rectgrad", "roar"): 0.4})
-    monkeypatch.setattr(claims, "_current_flags", lambda: alike)
-    _, low, high = statistic("noise-roar-beats-random")(None, seeds=claims._retrained_seeds())
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, alike))
+    _, low, high = statistic("noise-roar-beats-random")(None, seeds=[0, 1], epochs=20)
     apart = dict(alike)
     apart["rectgrad", "roar", 1] = ~alike["rectgrad", "roar", 1]  # .6
-    monkeypatch.setattr(claims, "_current_flags", lambda: apart)
-    value, wide_low, wide_high = statistic("noise-roar-beats-random")(
-        None, seeds=claims._retrained_seeds()
-    )
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, apart))
+    value, wide_low, wide_high = statistic("noise-roar-beats-random")(None, seeds=[0, 1], epochs=20)
     assert value == pytest.approx(0) and wide_high - wide_low > 2 * (high - low)
 
 
 def test_a_seed_counts_when_all_of_its_curves_are_there(monkeypatch, account):
     flags = retrained({}, seeds=(0, 1, 2))
     del flags["deeplift", "kar", 1]
-    monkeypatch.setattr(claims, "_current_flags", lambda: flags)
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, flags))
     assert claims._retrained_seeds() == [0, 2]
-    assert claims._together("noise-roar-best") == {"seeds": [0, 2]}
+    assert claims._together("noise-roar-best") == {"seeds": [0, 2], "epochs": 20}
+    methods = claims._together("sign-retraining-misleads")["methods"]
+    assert set(methods) == set(retraining.PRINTED) - {"random"}, "active has no curve"
     lines = []
 
     def function(who):
         pytest.fail("one seed is not enough")
 
-    monkeypatch.setattr(claims, "_current_flags", lambda: retrained({}, seeds=(0,)))
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, retrained({}, seeds=(0,))))
     monkeypatch.setattr(claims, "MEASURES", {"noise-roar-best": (claims.CIFAR, function, None)})
     claims.measure(log=lines.append)
     assert lines == ["noise-roar-best  waits for two seeds of every retraining"]
@@ -850,7 +839,8 @@ def test_retraining_misleads_if_it_orders_methods_otherwise_than_deletion(monkey
         "random": torch.zeros(2, 50),
         "edges": torch.zeros(2, 50),
     }
-    monkeypatch.setattr(synthesis, "retrained", lambda who: {"roar": retrained})
+    monkeypatch.setattr(synthesis, "retrained", lambda who, flags: {"roar": retrained})
+    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, {}))
     monkeypatch.setattr(synthesis, "study", lambda *_, **__: None)
     pictures = type("Pictures", (), {"name": "cifar10", "__len__": lambda self: 50})()
     who = SimpleNamespace(pictures=pictures, model_name="rectgrad_cnn")
@@ -861,12 +851,21 @@ def test_retraining_misleads_if_it_orders_methods_otherwise_than_deletion(monkey
             return {"black_deletion": values}
 
         monkeypatch.setattr(synthesis, "measured", measured)
-        assert statistic("sign-retraining-misleads")(who, seeds=[1, 2]) == pytest.approx(
-            (direction,) * 3
-        )
+        assert statistic("sign-retraining-misleads")(
+            who, seeds=[1, 2], epochs=20, methods=methods
+        ) == pytest.approx((direction,) * 3)
 
 
-def test_flags_are_those_of_the_affordable_protocol_and_the_network(tmp_path, monkeypatch):
+def test_the_papers_own_protocol_is_judged_where_two_seeds_of_it_are_whole(monkeypatch):
+    whole, one = retrained({}, seeds=(1, 2)), retrained({}, seeds=(1,))
+    monkeypatch.setattr(claims, "_hash", lambda *net: "abc")
+    for full, short, expected in ((whole, whole, 20), (one, whole, 3), (one, one, 3)):
+        by = {20: full, 3: short}
+        monkeypatch.setattr(claims, "_flags", lambda _, folder, p, by=by: by[p.epochs])
+        assert claims._retraining()[0].epochs == expected
+
+
+def test_flags_are_those_of_the_protocol_and_the_network(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     claims._flags.cache_clear()
@@ -896,6 +895,6 @@ def test_flags_are_those_of_the_affordable_protocol_and_the_network(tmp_path, mo
         put(20 + k, fraction, weights="other", method="rectgrad")
     put(30, 0.1, method="active")  # a curve that lacks fractions
     put(31, 0.1, other_copy=True)
-    flags = claims._flags("abc", cells.RESULTS)
+    flags = claims._flags("abc", cells.RESULTS, retraining.SHORT)
     assert list(flags) == [("saliency", "roar", 1)]
     assert flags["saliency", "roar", 1].mean(1).tolist() == [0.1, 0.3, 0.5, 0.7, 0.9]

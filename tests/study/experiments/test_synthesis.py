@@ -962,6 +962,7 @@ def flags(monkeypatch, one):
     def give(stored):
         def answer(**asked):
             assert asked == {
+                "protocol": retraining.SHORT,
                 "dataset": "shapes10",
                 "model": "rectgrad_cnn",
                 "weights": "shapes10",
