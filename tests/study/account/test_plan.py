@@ -73,7 +73,7 @@ def test_a_stand_in_has_what_stands_beside_printed_numbers_alone(run_copy, monke
     )
     plan.compute("shapes10", "basic_cnn", "shapes10", lambda line: None)
     written = {f.name for f in (run_copy / "results").iterdir()} - {"locks"}
-    assert written == {"accuracy", "deletion"}
+    assert written == {"accuracy", "deletion", "controls"}
     own = Subject(None, SimpleNamespace(name="shapes10"), "resnet18", "shapes10")
     other = own._replace(model_name="basic_cnn")
     assert scoreboard.without_stand_ins([own, other]) == [own]

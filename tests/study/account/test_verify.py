@@ -41,13 +41,15 @@ def verified(**options):
 
 
 def tamper(folder, pattern, change):
-    """Change the cells that the pattern matches; their digests are made to fit."""
+    """Change the cells that the pattern matches; their digests and names are made to fit."""
     files = list((folder / "results").glob(pattern))
     assert files
     for file in files:
         content = cells.read(file)
         change(content)
-        cells.write(file, content)
+        file.unlink()
+        stem = f"{file.stem.rpartition('-')[0]}-{cells.key(content['parameters'])}"
+        cells.write(file.with_stem(stem), content)
 
 
 def test_verify_passes_and_writes_nothing(run_copy):
