@@ -217,7 +217,7 @@ def _outside_chart(axis) -> None:
         axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=_hue(r.Index), markersize=6)
     axis.set(yticks=range(len(rows)))
     axis.set_yticklabels([label(m) for m in rows.index])
-    axis.set_xlabel("share of the map on the background,\nequal sparsity (less is better)")
+    axis.set_xlabel("share on the background, at\nequal sparsity (less is better)")
 
 
 def _response_chart(axis) -> None:
@@ -233,7 +233,7 @@ def _response_chart(axis) -> None:
     axis.axvline(0, color="#999999", linewidth=1)
     axis.set(yticks=range(len(names)))
     axis.set_yticklabels([label(m) for m in names])
-    axis.set_xlabel("response to a new output layer (more is better)\n(open: SqueezeNet)")
+    axis.set_xlabel("response to a new output layer\n(more is better; open: SqueezeNet)")
 
 
 def _places_chart(axis) -> None:

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const data = window.RANKINGS;
-  const root = document.getElementById("rankings");
+  const root = document.getElementById("method-rankings");
   if (!data || !root || !Object.keys(data.networks).length) return; // the still table stays
   const at = Object.fromEntries(data.columns.map((name, k) => [name, k]));
   const byId = (id) => document.getElementById(`rankings-${id}`);
