@@ -17,6 +17,9 @@ ICON = re.compile(r"\bfa-[a-z][a-z0-9-]*")
 LETTER = re.compile(r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"(\\?[^"]*)"\}')
 FONTS = ("fa-solid-900", "fa-regular-400", "fa-brands-400")
 SCRIPT = re.compile(r"<script[^>]*></script>\s*")
+# the theme's fold in the contents has a picture and no name
+NAMELESS = '<summary><span class="toctree-toggle"'
+NAMED = '<summary aria-label="Pages below this one"><span class="toctree-toggle"'
 
 
 def lighten(html: Path) -> None:
@@ -32,14 +35,14 @@ def lighten(html: Path) -> None:
 
 
 def _page(text: str) -> str:
-    """A page without the scripts that it has no use for."""
+    """A page without the scripts that it has no use for, and with a name for every fold."""
     has_formulae = 'class="math' in text
 
     def kept(script: re.Match) -> str:
         useless = "fontawesome.js" in script[0] or ("mathjax" in script[0] and not has_formulae)
         return "" if useless else script[0]
 
-    return SCRIPT.sub(kept, text)
+    return SCRIPT.sub(kept, text).replace(NAMELESS, NAMED)
 
 
 def _keep_icons(html: Path, used: set[str]) -> set[str]:

@@ -16,7 +16,8 @@ PAGE = """<html><head>
 <script defer src="../_static/scripts/fontawesome.js?digest=5"></script>
 <script defer="defer" src="../_static/mathjax/tex-chtml.js"></script>
 <script src="../_static/doctools.js"></script>
-</head><body><i class="fa-solid fa-bars"></i><img src="a.png" alt="a">{}</body></html>"""
+</head><body><i class="fa-solid fa-bars"></i><img src="a.png" alt="a">
+<details><summary><span class="toctree-toggle"></span></summary></details>{}</body></html>"""
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_scripts_that_a_page_has_no_use_for_are_gone(html):
     assert "mathjax" not in plain and "mathjax" in formula
     for text in (plain, formula):
         assert "fontawesome" not in text and "doctools.js" in text
+        assert '<summary aria-label="Pages below this one">' in text
     assert not (html / "_static/scripts/fontawesome.js").exists()
 
 

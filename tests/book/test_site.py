@@ -167,6 +167,23 @@ def test_every_page_names_the_commit_it_was_built_from(site, pages):
             assert "Built from" in "".join(page.prose), path.name
 
 
+MEGABYTES = 1.0  # of a page before its figures; its equations bring 1.2 more where it has any
+
+
+def test_pages_are_light(site, pages):
+    weights = {}
+    for path, page in pages.items():
+        text = path.read_text(encoding="utf8")
+        drawn = re.sub(r"<svg.*?</svg>", "", text, flags=re.S)
+        loaded = {(path.parent / unquote(urlsplit(r).path)).resolve() for r in page.resources}
+        files = [f for f in loaded if f.suffix in (".js", ".css") and "mathjax" not in f.parts]
+        weights[path.stem] = (len(drawn.encode()) + sum(f.stat().st_size for f in files)) / 1e6
+        assert ("tex-chtml.js" in text) == ('class="math' in text), path.stem
+    heaviest = max(weights, key=weights.get)
+    print(f"heaviest page before its figures: {heaviest}, {weights[heaviest]:.2f} MB")
+    assert weights[heaviest] <= MEGABYTES
+
+
 # --- in a browser ---------------------------------------------------------------------------------
 
 
@@ -333,3 +350,21 @@ def test_the_book_can_be_read_from_disk(browser, site):
     page.goto(f"{site.as_uri()}/search.html?q={WORD}")
     page.locator("#search-results li a").first.wait_for()
     page.close()
+
+
+@pytest.mark.browser
+def test_a_screen_reader_and_a_keyboard_find_their_way(site, address, browser):
+    """axe-core finds nothing serious or critical on any page."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is absent")
+    axe = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf8")
+    found, page = [], browser.new_page(viewport={"width": 1280, "height": 800})
+    for path in sorted((site / "book").glob("*.html")):
+        page.goto(f"{address}book/{path.name}")
+        page.evaluate(axe)
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        for fault in result["violations"]:
+            if fault["impact"] in ("serious", "critical"):
+                found.append(f"{path.stem}: {fault['id']}, {fault['nodes'][0]['html'][:90]}")
+    page.close()
+    print(f"{len(found)} serious or critical findings of axe-core")
+    assert not found
