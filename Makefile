@@ -90,7 +90,7 @@ check: env
 
 test: check
 	$(PY) -m pytest --ignore tests/lib --ignore tests/test_imports.py
-	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) notebooks
+	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) --ignore notebooks/anywhere notebooks
 
 results: env
 	$(PY) -m study.account.plan run $(ARGS)
