@@ -20,6 +20,8 @@ SCRIPT = re.compile(r"<script[^>]*></script>\s*")
 # the theme's fold in the contents has a picture and no name
 NAMELESS = '<summary><span class="toctree-toggle"'
 NAMED = '<summary aria-label="Pages below this one"><span class="toctree-toggle"'
+# what it calls a list of references has no items that are a list's
+LISTED, UNLISTED = '<div role="list" class="citation-list">', '<div class="citation-list">'
 
 
 def lighten(html: Path) -> None:
@@ -42,7 +44,7 @@ def _page(text: str) -> str:
         useless = "fontawesome.js" in script[0] or ("mathjax" in script[0] and not has_formulae)
         return "" if useless else script[0]
 
-    return SCRIPT.sub(kept, text).replace(NAMELESS, NAMED)
+    return SCRIPT.sub(kept, text).replace(NAMELESS, NAMED).replace(LISTED, UNLISTED)
 
 
 def _keep_icons(html: Path, used: set[str]) -> set[str]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from lib import attribution
 from study import figures
-from study.experiments import deletion, ranking, retraining_tables, synthesis
+from study.experiments import deletion, ranking, retraining, retraining_tables, synthesis
 from study.store import cells
 from study.subjects import networks, subject
 
@@ -125,7 +125,7 @@ def legibility(axis) -> None:
     """
     explained = deletion.correct(subject.subject("cifar10", "rectgrad_cnn", stored=True)).numpy()
     shares = retraining_tables.repeated(
-        explained, networks.fingerprint(networks.load("rectgrad_cnn", "cifar10"))
+        explained, networks.fingerprint(networks.load("rectgrad_cnn", "cifar10")), retraining.FULL
     )
     shares = shares.loc[(shares["right"] - shares["wrong"]).sort_values().index]
     for y, (method, r) in enumerate(shares.iterrows()):

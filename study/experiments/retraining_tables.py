@@ -108,7 +108,9 @@ def curves_of(
     }
 
 
-def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
+def repeated(
+    explained: np.ndarray, current: str | None = None, protocol: Protocol = SHORT
+) -> pd.DataFrame:
     """Do networks retrained on a tenth of the pixels (KAR) of CIFAR-10 repeat the explained one? A
     row a method of Table 1 and "none", which saw everything.
 
@@ -122,7 +124,7 @@ def repeated(explained: np.ndarray, current: str | None = None) -> pd.DataFrame:
             "right": right[0][explained].mean(),
             "wrong": right[0][~explained].mean(),
         }
-        for (method, mode, _), right in flags(current=current).items()
+        for (method, mode, _), right in flags(protocol, current=current).items()
         if mode in ("kar", "none") and method in wanted
     ]
     of_seeds = pd.DataFrame(rows, columns=["method", "right", "wrong"])

@@ -42,7 +42,7 @@ def test_networks_that_repeat_the_explained_one(monkeypatch):
         ("none", "none", 1): np.array([[1, 1, 0, 0]], dtype=bool),
         ("active", "kar", 1): np.zeros((5, 4), bool),
     }
-    monkeypatch.setattr(retraining_tables, "flags", lambda current: stored)
+    monkeypatch.setattr(retraining_tables, "flags", lambda protocol, current: stored)
     found = retraining_tables.repeated(explained)
     assert (
         set(found.index) == {"none", *PRINTED}
