@@ -73,5 +73,4 @@ from .tables import (
     table,
     two_readings,
     verdicts,
-    wide,
 )

@@ -381,19 +381,3 @@ def league(summary: pd.DataFrame, axis=None) -> Figure:
     axis.tick_params(length=0)
     axis.grid(False)
     return axis.get_figure()
-
-
-def _alike_beside_each_other(correlations: pd.DataFrame) -> list[str]:
-    """The names of a square table of correlations, ordered by a clustering of 1 less these."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    apart = (1 - correlations).fillna(1).to_numpy(copy=True)
-    np.fill_diagonal(apart, 0)
-    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
-    return [correlations.index[k] for k in leaves_list(tree)]
-
-
-def _mean(values: Tensor) -> float:
-    """The mean of the numbers that are there."""
-    return float(values.nanmean())

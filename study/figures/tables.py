@@ -133,17 +133,6 @@ def two_readings(beside: pd.DataFrame) -> Markdown:
     )
 
 
-def wide(frame: pd.DataFrame, index: str | list[str], columns: str, values: str) -> pd.DataFrame:
-    """The long table as a wide one: a row for each `index`, a column for each of `columns`, both
-    in order of appearance."""
-    keys = [index] if isinstance(index, str) else index
-    pivoted = frame.pivot(index=keys, columns=columns, values=values)
-    order = frame[keys].drop_duplicates().values.tolist()
-    rows = [tuple(row) if len(keys) > 1 else row[0] for row in order]
-    shown = pivoted.loc[rows, list(dict.fromkeys(frame[columns]))]
-    return shown.rename_axis(columns=None).reset_index()
-
-
 # an empty Markdown would show as the name of its class
 NOTHING = "*There is nothing to show for what is studied here.*"
 

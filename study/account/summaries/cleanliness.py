@@ -6,6 +6,8 @@ import pandas as pd
 
 from lib.attribution.crosses import label
 
+from .phrases import ends, span
+
 TREATMENTS = {
     "none": "as they are",
     "released": "released thresholds",
@@ -63,16 +65,19 @@ def _variation(table: pd.DataFrame, n: int) -> str:
 
 def sparsity(table: pd.DataFrame) -> list[str]:
     """How many pixels each treatment leaves, from `amounts` of any quantity."""
-    kept = table.drop_duplicates(["method", "treatment"]).pivot(
-        index="method", columns="treatment", values="kept"
-    )
+    kept = _kept(table)
     others = kept.drop(index=["rectgrad", "rectgrad_prr", "edges"], errors="ignore")["released"]
-    low, high = f"{others.min():.0%}", f"{others.max():.0%}"
     return [
         f"RectGrad keeps {kept.loc['rectgrad', 'released']:.0%} of the pixels, its variant PRR "
         f"{kept.loc['rectgrad_prr', 'released']:.0%}; the released threshold leaves an older "
-        f"method {low if low == high else f'{low} to {high}'}."
+        f"method {span(others, '.0%')}."
     ]
+
+
+def _kept(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of pixels that are not zero: a row a method, a column a treatment."""
+    of_each = table.drop_duplicates(["method", "treatment"])
+    return of_each.pivot(index="method", columns="treatment", values="kept")
 
 
 def tail(patch: pd.DataFrame) -> list[str]:
@@ -106,9 +111,7 @@ def side_by_side_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def kept_table(table: pd.DataFrame) -> pd.DataFrame:
     """Share of pixels that are not zero, from `amounts` of any quantity."""
-    kept = table.drop_duplicates(["method", "treatment"]).pivot(
-        index="method", columns="treatment", values="kept"
-    )
+    kept = _kept(table)
     methods = list(dict.fromkeys(table["method"]))
     columns = {
         name: [f"{value:.1%}" for value in kept.loc[methods, treatment]]
@@ -131,8 +134,8 @@ def spread_table(table: pd.DataFrame, share: bool) -> pd.DataFrame:
         row = {"method": label(method)}
         for treatment, name in TREATMENTS.items():
             r = part.loc[(method, treatment)]
-            ends = f"{r['low']:{spec}} to {r['high']:{spec}}"
-            row[name] = f"{r['median']:{spec}} ({ends}); mean {r['mean']:{spec}}"
+            interval = ends(r["low"], r["high"], spec)
+            row[name] = f"{r['median']:{spec}} ({interval}); mean {r['mean']:{spec}}"
         rows.append(row)
     return pd.DataFrame(rows)
 

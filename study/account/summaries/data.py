@@ -9,7 +9,7 @@ from study.experiments import deletion
 from study.subjects import names, networks
 from study.subjects.subject import Subject
 
-from .deletion import ends
+from .phrases import ends
 
 # of study.account.variants: a network with its data
 _TRAINED = {"resnet18 CIFAR-10": "ResNet-18"}

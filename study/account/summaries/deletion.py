@@ -13,22 +13,14 @@ from study.experiments.deletion import FILLS, MAPS, MATCHED
 from study.subjects.subject import Subject
 from study.subjects.subject import subject as loaded
 
+from .phrases import ends, give_or_take
+
 ORIGINAL = "original"
 
 
 def named(name: str) -> str:
     """A map or a control in a sentence."""
     return label(name).lower() if name in CONTROLS else name
-
-
-def ends(low: float, high: float, spec: str = ".3f") -> str:
-    """An interval as text."""
-    return f"{low:{spec}} to {high:{spec}}"
-
-
-def give_or_take(row, value: str, spec: str = ".3f") -> str:
-    """A value and the half-width of its interval."""
-    return f"{row[value]:{spec}} ± {(row['high'] - row['low']) / 2:{spec.lstrip('+')}}"
 
 
 def _pictures(table: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from study.experiments.deletion import MAPS
 
-from .deletion import ends, give_or_take
+from .phrases import ends, give_or_take
 from .sign import span
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from .phrases import intervals
+
 LINKED = 0.1  # what the rank correlation must surely exceed, as data/claims.csv fixed beforehand
 
 
@@ -105,7 +107,7 @@ def exchange_table(exchange: pd.DataFrame) -> pd.DataFrame:
         {
             "quantity": exchange["quantity"].map(names),
             "share": [f"{value:.1%}" for value in exchange["value"]],
-            "95 % interval": _intervals(exchange, ".1%"),
+            "95 % interval": intervals(exchange, ".1%"),
             "n": exchange["n"],
         }
     )
@@ -150,7 +152,7 @@ def brighter_table(brighter: pd.DataFrame) -> pd.DataFrame:
             "network": brighter["network"],
             "n": brighter["n"],
             "background over object (median)": [f"{value:.2f}" for value in brighter["median"]],
-            "95 % interval": _intervals(brighter, ".2f"),
+            "95 % interval": intervals(brighter, ".2f"),
             "pictures with the brighter background": [f"{s:.0%}" for s in brighter["share"]],
         }
     )
@@ -163,7 +165,7 @@ def explained_table(explained: pd.DataFrame) -> pd.DataFrame:
             "network": explained["network"],
             "n": explained["n"],
             "rank correlation": [f"{value:.2f}" for value in explained["correlation"]],
-            "95 % interval": _intervals(explained, ".2f"),
+            "95 % interval": intervals(explained, ".2f"),
         }
     )
 
@@ -180,7 +182,7 @@ def rivals_table(summary: pd.DataFrame) -> pd.DataFrame:
         {
             "quantity": names,
             "median": [f"{value:.2f}" for value in summary["value"]],
-            "95 % interval": _intervals(summary, ".2f"),
+            "95 % interval": intervals(summary, ".2f"),
             "predictions kept": ["" if pd.isna(s) else f"{s:.0%}" for s in summary["same"]],
             "n": summary["n"],
         }
@@ -194,11 +196,6 @@ def accuracies_table(accuracies: pd.DataFrame) -> pd.DataFrame:
             "trained and tested on pictures": accuracies["pictures"],
             "n": accuracies["n"],
             "accuracy": [f"{value:.3f}" for value in accuracies["accuracy"]],
-            "95 % interval": _intervals(accuracies, ".3f"),
+            "95 % interval": intervals(accuracies, ".3f"),
         }
     )
-
-
-def _intervals(frame: pd.DataFrame, spec: str) -> list[str]:
-    """The columns low and high as text."""
-    return [f"{r.low:{spec}} to {r.high:{spec}}" for r in frame.itertuples()]

@@ -12,6 +12,8 @@ import pandas as pd
 
 from lib.attribution.crosses import label
 
+from .phrases import intervals
+
 FEW = 30  # pictures; of fewer no winner is named
 BORDERS = {
     "off": "off",
@@ -215,7 +217,7 @@ def thresholds_table(thresholds: pd.DataFrame) -> pd.DataFrame:
             "network": thresholds["network"],
             "q": thresholds["q"],
             "rank correlation with q = 20": _two(thresholds["like20"]),
-            "95 % interval": _ends(thresholds, "like20"),
+            "95 % interval": intervals(thresholds, ".2f", "like20"),
             "of its top 5 % still there": [f"{v:.0%}" for v in thresholds["top20"]],
             "roughness": _two(thresholds["roughness"]),
         }
@@ -229,7 +231,7 @@ def borders_table(borders: pd.DataFrame) -> pd.DataFrame:
             "network": borders["network"],
             "padding trick": borders["setting"].map(BORDERS),
             "attribution in the ring": _two(borders["ring"]),
-            "95 % interval": _ends(borders, "ring"),
+            "95 % interval": intervals(borders, ".2f", "ring"),
             "n": borders["n"],
         }
     )
@@ -242,7 +244,7 @@ def smoothness_table(smoothness: pd.DataFrame) -> pd.DataFrame:
             "network": smoothness["network"],
             "n": smoothness["n"],
             "roughness with PRR over without (median)": [f"{v:.3f}" for v in smoothness["median"]],
-            "95 % interval": [f"{r.low:.3f} to {r.high:.3f}" for r in smoothness.itertuples()],
+            "95 % interval": intervals(smoothness, ".3f"),
             "smoother with PRR": [f"{v:.0%}" for v in smoothness["share"]],
         }
     )
@@ -254,11 +256,9 @@ def on_object_table(on_object: pd.DataFrame) -> pd.DataFrame:
         {
             "map": on_object["map"].replace("saliency", label("saliency")),
             "on the object (median)": [f"{v:.3f}" for v in on_object["median"]],
-            "95 % interval": [f"{r.low:.3f} to {r.high:.3f}" for r in on_object.itertuples()],
+            "95 % interval": intervals(on_object, ".3f"),
             "PR1 minus this (median over pictures)": [f"{v:+.3f}" for v in on_object["gap"]],
-            "interval of that": [
-                f"{r.gap_low:.3f} to {r.gap_high:.3f}" for r in on_object.itertuples()
-            ],
+            "interval of that": intervals(on_object, ".3f", "gap"),
         }
     )
 
@@ -302,7 +302,7 @@ def factors_table(factors: pd.DataFrame) -> pd.DataFrame:
             "method": [label(method) for method in factors["method"]],
             "step": [_step(layer) for layer in factors["layer"]],
             "factor (geometric mean)": _two(factors["factor"]),
-            "95 % interval": [f"{r.low:.2f} to {r.high:.2f}" for r in factors.itertuples()],
+            "95 % interval": intervals(factors, ".2f"),
         }
     )
 
@@ -336,9 +336,3 @@ def sanity_table(checked: pd.DataFrame) -> pd.DataFrame:
 def _two(values: pd.Series) -> list[str]:
     """Numbers with two digits; blank where there is none."""
     return ["" if pd.isna(value) else f"{value:.2f}" for value in values]
-
-
-def _ends(frame: pd.DataFrame, name: str) -> list[str]:
-    """The interval of a column as text."""
-    ends = zip(frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-    return [f"{low:.2f} to {high:.2f}" for low, high in ends]

@@ -6,13 +6,11 @@ Tables are those of study.experiments.retraining_tables: `differences` (areas le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from lib.attribution.crosses import label
 from study.account import table1
-from study.account.summaries.phrases import counted, ends, listed, methods, place
+from study.account.summaries.phrases import counted, ends, listed, methods, place, wide
 from study.experiments import ranking, retraining_tables
 from study.subjects.subject import Subject
 from study.subjects.training import Protocol
@@ -287,7 +285,7 @@ def areas_by_rule(area_table: pd.DataFrame) -> pd.DataFrame:
                     "shown": f"{r.area:.3f}" + ("" if r.method == "random" else f" ({change})"),
                 }
             )
-    return _wide(rows)
+    return wide(rows)
 
 
 def sides_shown(sides: pd.DataFrame) -> pd.DataFrame:
@@ -306,7 +304,7 @@ def sides_shown(sides: pd.DataFrame) -> pd.DataFrame:
                     "shown": f"{r.accuracy:.3f} ({ends(r.low, r.high)})",
                 }
             )
-    return _wide(rows)
+    return wide(rows)
 
 
 def holes_shown(alone: pd.DataFrame) -> pd.DataFrame:
@@ -320,7 +318,7 @@ def holes_shown(alone: pd.DataFrame) -> pd.DataFrame:
             ("right / wrong", f"{r.where_right:.3f} / {r.where_wrong:.3f}"),
         )
     ]
-    return _wide(rows)
+    return wide(rows)
 
 
 def protocols_shown(by: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -335,7 +333,7 @@ def protocols_shown(by: dict[str, pd.DataFrame]) -> pd.DataFrame:
         for name, table in by.items()
         for r in table[table["method"] != "random"].itertuples()
     ]
-    return _wide(rows).fillna("not measured")
+    return wide(rows).fillna("not measured")
 
 
 def balanced_shown(balanced: pd.DataFrame) -> pd.DataFrame:
@@ -348,7 +346,7 @@ def balanced_shown(balanced: pd.DataFrame) -> pd.DataFrame:
         }
         for r in balanced[balanced["method"] != "random"].itertuples()
     ]
-    return _wide(rows)
+    return wide(rows)
 
 
 def variance_shown(variances: pd.DataFrame) -> pd.DataFrame:
@@ -379,13 +377,3 @@ def levels_shown(beside: pd.DataFrame | None) -> pd.DataFrame:
 
 def _level(value: float) -> str:
     return "not measured" if pd.isna(value) else f"{value:.3f}"
-
-
-def _wide(rows: Sequence[dict]) -> pd.DataFrame:
-    """A row for each "method", a column for each "column", both in order of appearance."""
-    long = pd.DataFrame(rows, columns=["method", "column", "shown"])
-    if long.empty:
-        return pd.DataFrame({"method": []})
-    wide = long.pivot(index="method", columns="column", values="shown")
-    wide = wide.loc[list(dict.fromkeys(long["method"])), list(dict.fromkeys(long["column"]))]
-    return wide.rename_axis(columns=None).reset_index()

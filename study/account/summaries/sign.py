@@ -7,15 +7,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .deletion import ends, give_or_take
+from .phrases import ends, give_or_take, span
 
 EVEN = 0.05  # how far a share may lie from one half for neither sign to dominate
-
-
-def span(values: pd.Series, spec: str) -> str:
-    """One value, or the least and the most of several, as text."""
-    least, most = f"{values.min():{spec}}", f"{values.max():{spec}}"
-    return least if least == most else f"{least} to {most}"
 
 
 def zero(greys: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from lib import attribution
 from lib.attribution import crosses
 from lib.attribution.crosses import label
-from study.account.summaries.phrases import counted, ends, listed, methods
+from study.account.summaries.phrases import counted, ends, listed, methods, wide
 from study.experiments.ranking import Numbers, ahead, over_control, smallest_found, winners
 from study.experiments.synthesis import FAMILIES, METRICS
 
@@ -343,7 +343,7 @@ def controls_shown(random: Tables, edges: Tables) -> pd.DataFrame:
         for name, found in (("random", random[network]), ("edge detector", edges[network]))
         for r in found.itertuples()
     ]
-    return _wide(rows, "metric").fillna("")
+    return wide(rows, "metric").fillna("")
 
 
 def crosses_shown(verdicts: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
@@ -367,7 +367,7 @@ def costs_shown(costs: Tables) -> pd.DataFrame:
         for network, table in costs.items()
         for r in table.sort_values("seconds").itertuples(index=False)
     ]
-    return _wide(rows, "method").fillna("")
+    return wide(rows).fillna("")
 
 
 def seconds_shown(costs: Tables) -> Tables:
@@ -389,40 +389,28 @@ def seconds_shown(costs: Tables) -> Tables:
 
 def values_shown(summary: pd.DataFrame, order: Sequence[str]) -> Tables:
     """A table for each family of metrics: value (interval) of every name, in this order."""
-    tables = {}
-    for family, name in FAMILIES.items():
-        part = summary[[METRICS[m].family == family for m in summary["metric"]]]
-        rows = [
-            {
-                "method": label(r.name),
-                "column": METRICS[r.metric].label,
-                "shown": f"{r.value:.3f} ({ends(r.low, r.high)})",
-            }
-            for n in order
-            for r in part[part["name"] == n].itertuples(index=False)
-        ]
-        if rows:
-            tables[name] = _wide(rows, "method")
-    return tables
+    return _by_family(summary, order, lambda r: f"{r.value:.3f} ({ends(r.low, r.high)})")
 
 
 def places_shown(summary: pd.DataFrame, order: Sequence[str]) -> Tables:
     """A table for each family of metrics: place (its interval) of every name, in this order."""
-    found = summary.assign(value=summary["rank"])
+    return _by_family(
+        summary, order, lambda r: f"{r.rank:g} ({r.rank_low:.0f} to {r.rank_high:.0f})"
+    )
+
+
+def _by_family(summary: pd.DataFrame, order: Sequence[str], told: Callable) -> Tables:
+    """A table for each family: a row a name, a column a metric, `told` of a row in its cell."""
     tables = {}
     for family, name in FAMILIES.items():
-        part = found[[METRICS[m].family == family for m in found["metric"]]]
+        part = summary[[METRICS[m].family == family for m in summary["metric"]]]
         rows = [
-            {
-                "method": label(r.name),
-                "column": METRICS[r.metric].label,
-                "shown": f"{r.rank:g} ({r.rank_low:.0f} to {r.rank_high:.0f})",
-            }
+            {"method": label(r.name), "column": METRICS[r.metric].label, "shown": told(r)}
             for n in order
             for r in part[part["name"] == n].itertuples(index=False)
         ]
         if rows:
-            tables[name] = _wide(rows, "method")
+            tables[name] = wide(rows)
     return tables
 
 
@@ -433,7 +421,7 @@ def pictures_shown(summaries: Tables) -> pd.DataFrame:
         for network, table in summaries.items()
         for m, n in table.groupby("metric", sort=False)["n"].max().items()
     ]
-    return _wide(rows, "metric").fillna("")
+    return wide(rows, "metric").fillna("")
 
 
 def pairs_shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -479,11 +467,3 @@ def margins_shown(harder: pd.DataFrame, network: str) -> pd.DataFrame:
         for r in harder[harder["network"] == network].itertuples(index=False)
     ]
     return pd.DataFrame(rows)
-
-
-def _wide(rows: Sequence[dict], index: str) -> pd.DataFrame:
-    """A row for each `index`, a column for each "column", both in order of appearance."""
-    long = pd.DataFrame(rows, columns=[index, "column", "shown"])
-    wide = long.pivot(index=index, columns="column", values="shown")
-    wide = wide.loc[list(dict.fromkeys(long[index])), list(dict.fromkeys(long["column"]))]
-    return wide.rename_axis(columns=None).reset_index()

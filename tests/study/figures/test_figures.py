@@ -4,7 +4,6 @@ should."""
 from __future__ import annotations
 
 import io
-import itertools
 
 import matplotlib
 import numpy as np
@@ -384,39 +383,6 @@ def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
     assert len(picture.getcolors()) <= 32
     assert len(shown.data) < len(full.getvalue()) / 2
     assert not plt.fignum_exists(figure.number)
-
-
-# ---- tables of one row a network
-
-
-def test_a_wide_table_keeps_the_order_of_appearance():
-    frame = pd.DataFrame(
-        [
-            {"network": network, "fill": fill, "map": name, "auc": f"{network}{fill}{name}"}
-            for network, fill, name in itertools.product(
-                ("z", "a"), ("white", "black"), ("positive", "active")
-            )
-        ]
-    )
-    both = figures.wide(frame, ["network", "fill"], "map", "auc")
-    assert list(both.columns) == ["network", "fill", "positive", "active"]
-    assert both.columns.name is None
-    assert both.values.tolist() == [
-        [n, f, f"{n}{f}positive", f"{n}{f}active"] for n in ("z", "a") for f in ("white", "black")
-    ]
-    one = figures.wide(frame[frame["fill"] == "white"], "network", "map", "auc")
-    assert one.values.tolist() == [
-        ["z", "zwhitepositive", "zwhiteactive"],
-        ["a", "awhitepositive", "awhiteactive"],
-    ]
-
-
-def test_a_wide_table_leaves_blank_what_is_not_there():
-    frame = pd.DataFrame(
-        {"network": ["a", "a", "b"], "map": ["x", "y", "x"], "auc": [1.0, 2.0, 3.0]}
-    )
-    wide = figures.wide(frame, "network", "map", "auc")
-    assert "| b | 3 |  |" in figures.table(wide, x="g", y="g").data
 
 
 def test_a_value_and_half_its_interval():
