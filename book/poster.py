@@ -166,7 +166,8 @@ def league(part: SubFigure) -> None:
     summary = ranking.summary(
         {metric: of for metric, of in measured.items() if not metric.endswith("_score")}
     )
-    figures.league(summary[~summary["name"].isin(figures.GROUPS["tried here"])], part.subplots())
+    shown = summary[~summary["name"].isin(figures.GROUPS["tried here"])]
+    figures.place_table(shown, part.subplots(), intervals=True)
     part.suptitle(
         "Who ranks where? The methods of both papers under the metrics of both: places, "
         "and their 95 % intervals",

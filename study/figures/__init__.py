@@ -13,7 +13,6 @@ from .chapter08 import correlations, map_strip, place_table
 from .chapter09 import legible_places, shock_panels, shuffled_maps, step_ladder
 from .charts import (
     PRINTED_ACCURACY,
-    league,
     mechanism,
     occlusion,
     pairwise,

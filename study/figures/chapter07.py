@@ -14,6 +14,7 @@ from lib.attribution.crosses import label
 from study.experiments import retraining
 from study.subjects.subject import Subject
 
+from .labelled import spread
 from .pictures import occluded_strip
 from .style import HIGHLIGHTED, colour
 
@@ -122,25 +123,6 @@ def _name_at_ends(axis: Axes, ends: dict[str, float], x: float) -> None:
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": _shade(method), "linewidth": 0.5},
         )
-
-
-def spread(heights: Sequence[float], least: float, low: float, high: float) -> list[float]:
-    """Ascending heights moved apart to at least `least`, about where they were, and from `low` to
-    `high` if there is room for all."""
-    placed = list(heights)
-    for _ in range(200):
-        moved = False
-        for k in range(1, len(placed)):
-            short = least - (placed[k] - placed[k - 1])
-            if short > 1e-9:
-                placed[k - 1] -= short / 2
-                placed[k] += short / 2
-                moved = True
-        if not moved:
-            break
-    room = [high - least * (len(placed) - 1 - k) for k in range(len(placed))]
-    placed = [min(height, top) for height, top in zip(placed, room, strict=True)]
-    return [max(height, low + least * k) for k, height in enumerate(placed)]
 
 
 def repeated(least: pd.DataFrame, classes: int) -> Figure:

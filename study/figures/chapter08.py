@@ -26,15 +26,18 @@ def _head(metric: str) -> str:
     return f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}"
 
 
-def place_table(summary: pd.DataFrame) -> Figure:
+def place_table(
+    summary: pd.DataFrame, axis: Axes | None = None, *, intervals: bool = False
+) -> Figure:
     """Who ranks where: a row a name, a column a metric, the place written in its cell.
 
-    `summary` as of study.experiments.ranking.summary.
+    `summary` as of study.experiments.ranking.summary. On `axis` if there is one; `intervals` writes
+    that of each place below it.
     """
     relative = (summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)
     place = summary.assign(place=relative).pivot(index="name", columns="metric", values="place")
     columns, order = [m for m in METRICS if m in place], ordered(summary)
-    figure, axis = plt.subplots(figsize=(6.9, 0.235 * len(order) + 1.35))
+    axis = axis or plt.subplots(figsize=(6.9, 0.235 * len(order) + 1.35))[1]
     sns.heatmap(
         place.loc[order, columns].clip(0, 1),
         cmap="PuOr_r",
@@ -48,15 +51,8 @@ def place_table(summary: pd.DataFrame) -> Figure:
     axis.collections[0].colorbar.ax.invert_yaxis()
     for r in summary.itertuples():
         dark = abs(min(place.loc[r.name, r.metric], 1) - 0.5) > 0.3
-        axis.text(
-            columns.index(r.metric) + 0.5,
-            order.index(r.name) + 0.5,
-            f"{r.rank:g}",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "#222222",
-        )
+        x, y = columns.index(r.metric) + 0.5, order.index(r.name) + 0.5
+        _write_place(axis, x, y, r, "white" if dark else "#222222", intervals)
     for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
         axis.axhline(k, color="#444444", linewidth=1.4)
     for k in range(1, len(columns)):
@@ -70,7 +66,16 @@ def place_table(summary: pd.DataFrame) -> Figure:
     axis.xaxis.tick_top()
     axis.tick_params(length=0, pad=1)
     axis.grid(False)
-    return figure
+    return axis.get_figure()
+
+
+def _write_place(axis: Axes, x: float, y: float, row, ink: str, interval: bool) -> None:
+    """A place and, small below it, its interval, about the middle of a cell."""
+    centred = {"ha": "center", "va": "center", "color": ink}
+    axis.text(x, y - 0.16 * interval, f"{row.rank:g}", fontsize=8 + 1.5 * interval, **centred)
+    if interval:
+        ends = f"{np.floor(row.rank_low):.0f}–{np.ceil(row.rank_high):.0f}"
+        axis.text(x, y + 0.24, ends, fontsize=7, **centred)
 
 
 def _alike_beside_each_other(correlated: pd.DataFrame) -> list[str]:

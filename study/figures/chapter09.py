@@ -16,7 +16,7 @@ from lib.attribution.crosses import label
 from study.experiments import retraining
 from study.experiments.synthesis import METRICS, SHUFFLED
 
-from .chapter07 import spread
+from .labelled import spread
 from .style import HIGHLIGHTED, short
 
 

@@ -13,17 +13,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lib.attribution.crosses import label
 from study.account import published, verdicts
-from study.experiments.synthesis import METRICS
 from study.subjects.names import network
 
 from .pictures import draw_picture
 from .style import (
     COLOURS,
-    GROUPS,
     REGIONS,
-    ordered,
     short,
     verbatim,
 )
@@ -320,64 +316,3 @@ def pairwise(found: pd.DataFrame, level: float = 0.05) -> Figure:
         axis.grid(False)  # it would show on the diagonal
         axis.tick_params(axis="both", labelsize=7)
     return figure
-
-
-def _arrow(metric: str) -> str:
-    """A metric's name and whether more of it is better."""
-    return f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}"
-
-
-def _write_rank(axis, x: float, y: float, row, ink: str) -> None:
-    """A rank and, small below it, its interval, about the middle of a cell."""
-    centred = {"ha": "center", "va": "center", "color": ink}
-    ends = f"{np.floor(row.rank_low):.0f}–{np.ceil(row.rank_high):.0f}"
-    axis.text(x, y - 0.16, f"{row.rank:g}", fontsize=9.5, **centred)
-    axis.text(x, y + 0.24, ends, fontsize=7, **centred)
-
-
-def league(summary: pd.DataFrame, axis=None) -> Figure:
-    """Who ranks where: a row for each name, a column for each metric, the rank written and its
-    interval below it; on `axis` if there is one."""
-    place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)).pivot(
-        index="name", columns="metric", values="place"
-    )
-    columns = [m for m in METRICS if m in place]
-    order = ordered(summary)
-    axis = axis or plt.subplots(figsize=(2.6 + 0.74 * len(columns), 0.43 * len(order) + 1.5))[1]
-    sns.heatmap(
-        place.loc[order, columns].clip(0, 1),
-        cmap="PuOr_r",
-        vmin=0,
-        vmax=1,
-        linewidths=1.2,
-        ax=axis,
-        cbar_kws={"shrink": 0.35, "aspect": 12, "ticks": [0, 1], "pad": 0.02},
-    )
-    axis.collections[0].colorbar.set_ticklabels(["best", "last"])
-    axis.collections[0].colorbar.ax.invert_yaxis()
-    for r in summary.itertuples():
-        ink = "white" if abs(min(place.loc[r.name, r.metric], 1) - 0.5) > 0.3 else "#222222"
-        _write_rank(axis, columns.index(r.metric) + 0.5, order.index(r.name) + 0.5, r, ink)
-    for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
-        axis.axhline(k, color="#444444", linewidth=1.4)
-    for k in range(1, len(columns)):
-        if METRICS[columns[k]].family != METRICS[columns[k - 1]].family:
-            axis.axvline(k, color="#444444", linewidth=1.4)
-    axis.set(
-        xlabel="",
-        ylabel="",
-        yticks=np.arange(len(order)) + 0.5,
-        xticks=np.arange(len(columns)) + 0.5,
-    )
-    axis.set_yticklabels([label(n) for n in order], rotation=0)
-    of = summary.drop_duplicates("metric").set_index("metric")["of"]
-    axis.set_xticklabels(
-        [_arrow(m) + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns],
-        rotation=40,
-        ha="left",
-        rotation_mode="anchor",
-    )
-    axis.xaxis.tick_top()
-    axis.tick_params(length=0)
-    axis.grid(False)
-    return axis.get_figure()

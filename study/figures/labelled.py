@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from lib.attribution.crosses import label
 
@@ -27,21 +29,17 @@ def hue(name: str) -> str:
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The values moved as little as needed to lie `gap` apart and, where that fits, in [low, high].
+    """The values moved as little as needed (least squares) to lie `gap` apart and, where that fits,
+    in [low, high].
 
     Their order stays.
     """
-    order = sorted(range(len(values)), key=values.__getitem__)
-    placed: dict[int, float] = {}
-    floor = low
-    for k in order:
-        placed[k] = max(values[k], floor)
-        floor = placed[k] + gap
-    ceiling = high
-    for k in reversed(order):
-        placed[k] = min(placed[k], ceiling)
-        ceiling = placed[k] - gap
-    return [placed[k] for k in range(len(values))]
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(order))
+    # with the gaps taken out, values that may not change places are an isotonic regression
+    placed = isotonic_regression(np.asarray(values, float)[order] - steps).x
+    placed = placed.clip(max=high - steps[-1]).clip(min=low) + steps
+    return placed[np.argsort(order)].tolist()
 
 
 def end_labels(axis: Axes, x: float, ends: dict[str, tuple[float, str]]) -> None:

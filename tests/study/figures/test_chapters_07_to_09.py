@@ -12,7 +12,7 @@ from matplotlib.colors import same_color
 from lib.attribution.crosses import label
 from study import figures
 from study.experiments import ranking
-from study.figures.chapter07 import spread
+from study.figures.labelled import spread
 from study.subjects import shapes10
 from study.subjects.subject import Subject
 

@@ -131,7 +131,7 @@ def test_a_rank_counts_by_the_number_that_are_ranked():
     assert figures.ordered(summary({"patch": {A: 1}}, of=1)) == [A]
 
 
-def test_league():
+def test_places_with_their_intervals():
     ranks = {
         "kar": {A: 2, B: 1},
         "white_deletion": {
@@ -149,7 +149,7 @@ def test_league():
         | {"rectgrad_active": 1, "random": 6, "edges": 6},
     }
     table = pd.concat([summary({"kar": ranks.pop("kar")}, of=2), summary(ranks)])
-    axis, bar = drawn(figures.league(table))
+    axis, bar = drawn(figures.place_table(table, intervals=True))
     order = figures.ordered(table)
     columns = ["black_deletion", "white_deletion", "kar", "sanity"]  # in the order of the metrics
     assert labels(axis) == (
@@ -175,11 +175,11 @@ def test_league():
     assert bar.yaxis_inverted()  # the best on top
 
 
-def test_colours_of_the_league_are_relative_ranks():
+def test_colours_of_places_are_relative_ranks():
     table = pd.concat(
         [summary({"patch": {A: 1, B: 3, C: 5, "random": 6}}), summary({"roar": {A: 2, B: 1}}, of=2)]
     )
-    axis, _ = drawn(figures.league(table))
+    axis, _ = drawn(figures.place_table(table, intervals=True))
     mesh, order = axis.collections[0], figures.ordered(table)
     cells = dict(zip(order, mesh.get_array().reshape(4, 2), strict=True))
     assert [cells[n][0] for n in (A, B, C, "random")] == [0, 0.5, 1, 1]
@@ -201,11 +201,13 @@ def test_what_summary_returns_can_be_drawn():
         for m in ("black_deletion", "variation", "attack")
     }
     table = ranking.summary(found, resamples=50)
-    axis, _ = drawn(figures.league(table))
+    axis, _ = drawn(figures.place_table(table, intervals=True))
     assert len(axis.texts) == 2 * len(table) == 30
     assert (
         "made · quick profile"
-        in figures.signed(figures.league(table), "made", "quick").get_supxlabel()
+        in figures.signed(
+            figures.place_table(table, intervals=True), "made", "quick"
+        ).get_supxlabel()
     )
 
 
