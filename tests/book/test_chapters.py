@@ -10,7 +10,8 @@ import pytest
 
 from notebooks import run
 
-CHAPTERS = {name: path for name, path in run.chapters().items() if name[:2].isdigit()}
+EVERY = run.chapters()
+CHAPTERS = {name: path for name, path in EVERY.items() if name[:2].isdigit()}
 LINES, COLUMNS = 12, 100  # of a code cell
 WORDS = 1100  # of a chapter's own prose, its appendix not counted
 ALL_LINES = 1300  # of code, in all chapters together
@@ -23,10 +24,11 @@ COMPUTED = re.compile(
 )
 
 chapter = pytest.mark.parametrize("name", CHAPTERS)
+every = pytest.mark.parametrize("name", EVERY)
 
 
 def cells(name: str) -> list:
-    return nbformat.read(CHAPTERS[name], as_version=4).cells
+    return nbformat.read(EVERY[name], as_version=4).cells
 
 
 def tags(cell) -> list[str]:
@@ -60,13 +62,13 @@ def headings(name: str) -> list[str]:
     return re.findall(r"^## (.+)$", text, flags=re.M)
 
 
-@chapter
+@every
 def test_cells_are_short(name):
     long = [source for source in code(name) if len(lines(source)) > LINES]
     assert not long, f"{len(long)} cells have more than {LINES} lines; the first:\n{long[0]}"
 
 
-@chapter
+@every
 def test_lines_are_short(name):
     wide = [line for source in code(name, parameters=True) for line in lines(source)]
     wide = [line for line in wide if len(line) > COLUMNS]
@@ -79,7 +81,7 @@ def test_no_statistic_is_computed_in_a_cell(name):
     assert not found, "{} in\n{}".format(*found[0])
 
 
-@chapter
+@every
 def test_every_output_is_compared(name):
     assert not [cell.source for cell in cells(name) if "nbval-ignore-output" in tags(cell)]
 
