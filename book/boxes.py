@@ -34,17 +34,21 @@ def parameters(source: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def minutes(seconds: float) -> str:
-    """A duration as a reader would say it."""
-    if seconds < 90:
-        return "about a minute" if seconds > 40 else "less than a minute"
-    return f"about {seconds / 60:.0f} minutes"
+def minutes(duration: float) -> str:
+    """A duration in seconds as a reader would say it."""
+    if duration < 90:
+        return "about a minute" if duration > 40 else "less than a minute"
+    return f"about {duration / 60:.0f} minutes"
+
+
+def seconds() -> dict[str, dict]:
+    """Profile -> chapter -> how long it took when it was last stored, where that is known."""
+    return json.loads(SECONDS.read_text(encoding="utf8")) if SECONDS.is_file() else {}
 
 
 def taken(name: str) -> dict[str, float]:
-    """Profile -> seconds that the chapter took when it was last stored, where that is known."""
-    known = json.loads(SECONDS.read_text(encoding="utf8")) if SECONDS.is_file() else {}
-    return {profile: of[name]["seconds"] for profile, of in known.items() if name in of}
+    """Profile -> seconds of one chapter."""
+    return {profile: of[name]["seconds"] for profile, of in seconds().items() if name in of}
 
 
 def buttons(name: str, repository: str | None) -> str:

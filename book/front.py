@@ -6,7 +6,6 @@ out, and a page of which nothing is left says so.
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,11 +16,14 @@ import yaml
 
 from lib import attribution
 from lib.attribution import label
-from lib.metrics.statistics import bootstrap
 from study import figures
 from study.account import claims, scoreboard
+from study.account.summaries import synthesis as told
+from study.account.summaries.phrases import span
 from study.experiments import cleanliness, ranking, synthesis
 from study.store import cells, stamps
+
+from . import boxes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE, SQUEEZE = ("cifar10", "rectgrad_cnn"), ("imagenette", "squeezenet1_1")
@@ -56,29 +58,20 @@ def _listening() -> pd.Series:
     return top[top["weights"] == "cifar10"].groupby("method")["rank"].mean()
 
 
-def ahead_of_random(dataset: str, model: str, metric: str) -> tuple[list[str], int]:
-    """The published methods ahead of random pixels, the interval of the difference on their side of
-    0, and how many have a value."""
-    measured = synthesis.read(dataset, model).get(metric, {})
-    control = measured["random"].double().nanmean(0)
-    names = [name for name in attribution.METHODS if name in measured]
-    better = synthesis.METRICS[metric].better
-    won = []
-    for name in names:
-        gain = better * (measured[name].double().nanmean(0) - control).numpy()
-        low, _ = bootstrap(gain)
-        if low > 0:
-            won.append(name)
-    return won, len(names)
+@lru_cache
+def ahead_of_random(dataset: str, model: str) -> dict[str, str]:
+    """Metric -> how many published methods are surely ahead of random pixels, "2 of 14"."""
+    gains = ranking.over_control(synthesis.read(dataset, model), "random")
+    return {r.metric: f"{r.ahead} of {r.of}" for r in ranking.ahead(gains).itertuples()}
 
 
 def answers() -> str:
     """Three questions, each with its answer in a sentence, its number, and a caveat."""
-    told = [tell() for tell in (_sign, _rectgrad, _which)]
+    answered = [tell() for tell in (_sign, _rectgrad, _which)]
     cards = [
         f":::{{grid-item-card}} {question}\n:link: {link}\n:link-type: doc\n\n"
         f"**{answer}** {number}\n\n```{{card-footer}}\n{caveat}\n```\n:::"
-        for question, link, answer, number, caveat in filter(None, told)
+        for question, link, answer, number, caveat in filter(None, answered)
     ]
     if not cards:
         return NOTHING
@@ -92,19 +85,21 @@ def _sign():
     if table.empty:
         return None
     value = table["value"]
-    won, of = ahead_of_random(*NOISE, "black_deletion")
+    won = ahead_of_random(*NOISE)["black_deletion"]
     n = int(table.loc[("black_deletion", "positive"), "n"])
+    ends = table.loc["black_deletion"]
+    helps = ends.loc["positive", "high"] < ends.loc["saliency", "low"]
     return (
         "Does the sign help?",
         "05_deletion_benchmark",
-        "Yes, under the colour that it asks for.",
+        "Yes, under the colour that it asks for." if helps else "Not surely.",
         f"Pixels turned black in the order of the positive map leave an area of "
         f"{value['black_deletion', 'positive']:.3f} under the curve of unchanged predictions; in "
         f"the order of the whole gradient {value['black_deletion', 'saliency']:.3f}, at random "
         f"{value['black_deletion', 'random']:.3f} ({NETWORKS[NOISE]}, n = {n:,}).",
         f"Black favours positive maps by construction: under white the same map leaves "
-        f"{value['white_deletion', 'positive']:.3f}. Only {len(won)} of {of} methods beat random "
-        "pixels under black.",
+        f"{value['white_deletion', 'positive']:.3f}. Only {won} methods beat random pixels under "
+        "black.",
     )
 
 
@@ -117,7 +112,8 @@ def _rectgrad():
     return (
         "Does RectGrad work?",
         "04_rectgrad",
-        "It is clean, and it hardly listens.",
+        f"It is {'clean' if share['rectgrad'] < rest.min() else 'no cleaner than others'}, and it "
+        f"{'hardly listens' if rank['rectgrad'] > 0.5 else 'listens'}.",
         f"At equal sparsity {share['rectgrad']:.0%} of its map lies on the background, of the next "
         f"best ({label(rest.idxmin())}) {rest.min():.0%}, of random numbers {even:.0%} "
         f"({NETWORKS[NOISE]}, {outside.loc['rectgrad', 'n']} pictures).",
@@ -141,9 +137,19 @@ def _which():
         f"It depends on the question; to audit a network, {label(best)}.",
         f"Of {len(names)} methods it responds most to new output weights: {response[best]:.2f} on "
         f"a scale where 0 is no response ({NETWORKS[NOISE]}; {other:.2f} on {NETWORKS[SQUEEZE]}).",
-        "No method leads under every metric, and no two kinds of metric can be shown to rank the "
-        "methods alike. Say which question yours asks.",
+        f"{_winners(NOISE)} {told.agree_in_short(between_kinds(*NOISE))}",
     )
+
+
+def _winners(which: tuple[str, str]) -> str:
+    """How many metrics have how many winners, on a network."""
+    return told.who_wins(NETWORKS[which], places(*which).reset_index())
+
+
+@lru_cache
+def between_kinds(dataset: str, model: str) -> dict:
+    """`ranking.between_kinds` of a published study, without the two scores."""
+    return ranking.between_kinds(told.ranked_numbers(synthesis.read(dataset, model)))
 
 
 def held() -> str:
@@ -155,19 +161,37 @@ def held() -> str:
         mine, said = numbers[numbers["paper"] == paper], words[words["paper"] == paper]
         verdicts, judged = mine["verdict"].value_counts(), said["verdict"].value_counts()
         others = mine["other_verdict"].value_counts()
-        told = f"{verdicts.get('agree', 0)} agree, {verdicts.get('disagree', 0)} do not"
+        ours = f"{verdicts.get('agree', 0)} agree, {verdicts.get('disagree', 0)} do not"
         if others.sum():
-            told += f"; read as the released code does, {others.get('agree', 0)} of {others.sum()}"
+            ours += f"; read as the released code does, {others.get('agree', 0)} of {others.sum()}"
         waiting = len(mine) - verdicts.get("agree", 0) - verdicts.get("disagree", 0)
         rows.append(
-            f"| **{paper}** | {len(mine)} | {told} | {waiting} | {judged.get('holds', 0)} of "
+            f"| **{paper}** | {len(mine)} | {ours} | {waiting} | {judged.get('holds', 0)} of "
             f"{judged.sum()} hold, {judged.get('does not hold', 0)} do not | "
             f"{len(said) - judged.sum()} |"
         )
     head = (
         "| Paper | Printed numbers | judged | without a verdict | Claims in words | not measured |"
     )
-    return "\n".join([head, "|:---|---:|:---|---:|:---|---:|", *rows])
+    table = "\n".join([head, "|:---|---:|:---|---:|:---|---:|", *rows])
+    return f"{table}\n\n{_waiting(numbers)}"
+
+
+def _waiting(numbers: pd.DataFrame) -> str:
+    """Why numbers have no verdict yet."""
+    absent = numbers["verdict"] == "needs a download"
+    retrained = numbers["other_reading"].notna() & numbers["verdict"].isna()
+    told_of = [
+        f"{n} numbers of *{paper}* need weights that must be downloaded."
+        for paper, n in numbers[absent].groupby("paper").size().items()
+    ]
+    if retrained.any():
+        told_of.append(
+            f"{retrained.sum()} of *Noise*'s on retraining wait for networks retrained on "
+            "thresholded baselines, as its text reads; how they come out as its released code "
+            "reads stands beside them on [the scoreboard](scoreboard.md)."
+        )
+    return " ".join(told_of)
 
 
 # ---- charts
@@ -317,23 +341,19 @@ def decisions() -> str:
     if not rows:
         return NOTHING
     head = "| You want | Use | Because | But | Costs |\n|:---|:---|:---|:---|---:|"
-    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+    table = "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+    leads = " ".join(_winners(which) for which in NETWORKS if not places(*which).empty)
+    return f"{leads}\n\n{table}"
 
 
 def _price(*names: str) -> str:
-    """What maps cost, in saliency maps, on the network whose seconds are stored."""
+    """What maps cost, in saliency maps, on SqueezeNet."""
     rows = cells.rows("seconds")
     if rows.empty:
         return ""
-    gradients = rows.drop_duplicates("name", keep="last").set_index("name")["gradients"]
+    gradients = rows[rows["model"] == SQUEEZE[1]].set_index("name")["gradients"]
     known = [gradients[name] for name in names if name in gradients]
-    return _span(known, ".1f") if known else ""
-
-
-def _span(values, spec: str) -> str:
-    """From the least to the most, or one number where they look alike."""
-    ends = dict.fromkeys(format(value, spec) for value in (min(values), max(values)))
-    return " to ".join(ends)
+    return span(known, ".1f") if known else ""
 
 
 def _nudge():
@@ -346,8 +366,8 @@ def _nudge():
         "pixels to make a little brighter or darker",
         "Positive, Negative",
         f"a twentieth of the way to white on the most positive tenth raises the score of "
-        f"{_span(small, '.0%')} of pictures, on {len(small)} networks",
-        f"all the way, of {_span(whole, '.0%')}: the gradient knows directions, "
+        f"{span(small, '.1%')} of pictures, on {len(small)} networks",
+        f"all the way, of {span(whole, '.0%')}: the gradient knows directions, "
         "not distances ([chapter 5](05_deletion_benchmark.ipynb))",
         _price("positive", "negative"),
     )
@@ -406,37 +426,42 @@ def _audit():
         ", ".join(label(m) for m in best),
         f"response to new output weights, Noise CNN (SqueezeNet): {told}",
         f"what responds need not be right: their places under black deletion are "
-        f"{_span(first.loc['black_deletion'].loc[best, 'rank'], '.0f')} of {len(names)} "
+        f"{span(first.loc['black_deletion'].loc[best, 'rank'], '.0f')} of {len(names)} "
         "([chapter 8](08_synthesis.ipynb))",
         _price(*best),
     )
 
 
 def _report():
-    counts = []
-    for which in (NOISE, SQUEEZE):
-        if places(*which).empty:
-            return None
-        for metric in ("black_deletion", "white_deletion"):
-            won, of = ahead_of_random(*which, metric)
-            counts.append(f"{len(won)} of {of}")
+    if any(places(*which).empty for which in NETWORKS):
+        return None
+    counts = [
+        ahead_of_random(*which)[f"{fill}_deletion"]
+        for which in NETWORKS
+        for fill in ("black", "white")
+    ]
     return (
         "a number for a benchmark",
         "both colours, with random pixels and an edge detector beside them",
         f"methods ahead of random pixels under black and white: {counts[0]} and {counts[1]} "
         f"({NETWORKS[NOISE]}), {counts[2]} and {counts[3]} ({NETWORKS[SQUEEZE]})",
-        "no metric stands in for another ([chapter 8](08_synthesis.ipynb))",
+        f"{told.agree_in_short(between_kinds(*NOISE))} ([chapter 8](08_synthesis.ipynb))",
         "",
     )
 
 
 def _many():
+    outside = _outside()
+    if "rectgrad" not in outside.index:
+        return None
+    share = outside["mean"]
     return (
-        "maps of very many pictures, or every class at once",
+        "maps of very many pictures",
         "Saliency map, Positive, Negative",
-        "one backward pass a class, all five signed maps at the price of the gradients",
-        "the gradient is noisy: RectGrad is cleaner, SmoothGrad steadier",
-        _price("saliency"),
+        "one forward and one backward pass, whatever the network",
+        f"at equal sparsity {share['saliency']:.0%} of the saliency map lies on the background, "
+        f"of RectGrad's {share['rectgrad']:.0%} ([chapter 6](06_noise_benchmark.ipynb))",
+        _price("saliency", "positive", "negative"),
     )
 
 
@@ -456,12 +481,9 @@ def status() -> str:
     return "\n".join([head, "|:---|:---|:---|:---|:---|", *rows]) if rows else NOTHING
 
 
-SECONDS = ROOT / "book" / "seconds.json"
-
-
 def seconds() -> str:
     """How long each chapter took when its stored outputs were made, at either profile."""
-    taken = json.loads(SECONDS.read_text(encoding="utf8")) if SECONDS.exists() else {}
+    taken = boxes.seconds()
     names = list(dict.fromkeys(name for profile in taken.values() for name in profile))
 
     def shown(profile: str, name: str) -> str:
