@@ -22,12 +22,13 @@ from study.account.summaries import synthesis as told
 from study.account.summaries.phrases import span
 from study.experiments import cleanliness, ranking, synthesis
 from study.store import cells, stamps
+from study.subjects.names import label as network_label
 
 from . import boxes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE, SQUEEZE = ("cifar10", "rectgrad_cnn"), ("imagenette", "squeezenet1_1")
-NETWORKS = {NOISE: "Noise CNN, CIFAR-10", SQUEEZE: "SqueezeNet, Imagenette"}
+NETWORKS = {(data, model): network_label(model, data, data) for data, model in (NOISE, SQUEEZE)}
 NOTHING = "*Nothing is stored that this page could be made of; `make results` computes it.*"
 
 

@@ -41,18 +41,6 @@ ORDER = {
 }
 
 
-def _table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
-    if not rows:
-        return "*Nothing computed yet.*"
-    head = list(rows[0])
-    lines = [
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---:" if h in numeric else ":---" for h in head) + "|",
-    ]
-    lines += ["| " + " | ".join(str(row[h]) for h in head) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def costs() -> str:
     """What the stored results cost: cells and hours by experiment, and the machine."""
     rows = [
@@ -82,8 +70,10 @@ def costs() -> str:
                     "Commit": ", ".join(sorted({p["commit"] for p in origin})),
                 }
             )
+    if not rows:
+        return front.NOTHING
     hours, number = sum(float(row["Hours"]) for row in rows), sum(row["Cells"] for row in rows)
-    table = _table(rows, ("Cells", "Hours"))
+    table = judged.table(rows, ("Cells", "Hours"))
     return f"{table}\n\nIn all {hours:.0f} hours for {number:,} cells."
 
 

@@ -209,5 +209,5 @@ def strip() -> Figure:
 
 if __name__ == "__main__":
     folder = Path(__file__).parent / "_static"
-    strip().savefig(folder / "maps.png", dpi=150)
+    (folder / "maps.png").write_bytes(figures.compact(strip(), dpi=150, colours=256).data)
     (folder / "poster.png").write_bytes(figures.compact(poster(), dpi=110, colours=256).data)

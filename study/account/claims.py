@@ -824,7 +824,7 @@ def _hash(model: str, weights: str) -> str:
     return networks.fingerprint(networks.load(model, weights))
 
 
-def _name(dataset: str, model: str, weights: str) -> str:
+def network_name(dataset: str, model: str, weights: str) -> str:
     if dataset == "imagenette":
         return f"{model}, Imagenette"
     return model if weights in (dataset, "imagenet", "cifar10") else f"{model} ({weights})"
@@ -847,7 +847,7 @@ def _measured(name: str) -> Iterator[tuple[str, dict]]:
             if current and wanted.items() <= parameters.items():
                 row = {**cell["rows"][0], "n": parameters["n"]}
                 break
-        yield _name(dataset, model, weights), row
+        yield network_name(dataset, model, weights), row
 
 
 def table() -> pd.DataFrame:

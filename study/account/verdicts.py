@@ -50,7 +50,7 @@ def condition(holds_if: str) -> str:
 def network(claim: str, shown: str) -> str:
     """What people call a network that `claims.table` names in the rows of this claim."""
     measured_on = claims.MEASURES[claim][0] if claim in claims.MEASURES else []
-    called = {claims._name(d, m, w): names.label(m, d, w) for d, m, w in measured_on}
+    called = {claims.network_name(d, m, w): names.label(m, d, w) for d, m, w in measured_on}
     return called.get(shown, shown)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lib.attribution.crosses import label
-from study.account import table1
+from study.account import published, table1
 from study.account.summaries.phrases import counted, ends, listed, methods, place, wide
 from study.experiments import ranking, retraining_tables
 from study.subjects.subject import Subject
@@ -47,7 +47,19 @@ def rectgrads_places(differences: pd.DataFrame) -> list[str]:
     if found.empty:
         return []
     told = [f"{place(r.place, r.of)} in {r.mode.upper()}" for r in found.itertuples()]
-    return [f"RectGrad has {listed(told)}; the paper prints place 1 of 7 in both."]
+    return [f"RectGrad has {listed(told)}; the paper prints {_printed_places()}."]
+
+
+def _printed_places() -> str:
+    """RectGrad's places in Table 1 of paper Noise, random left out."""
+    told = {}
+    for mode, column in table1.COLUMN_OF.items():
+        of_mode = [n for n in published.numbers() if n.column == column and n.row != "Random"]
+        ours = next(n.published for n in of_mode if n.row == label("rectgrad"))
+        told[mode] = place(1 + sum(n.published < ours for n in of_mode), len(of_mode))
+    if len(set(told.values())) == 1:
+        return f"{told['roar']} in both"
+    return listed([f"{where} in {mode.upper()}" for mode, where in told.items()])
 
 
 def repeating(sides: pd.DataFrame, classes: int) -> list[str]:

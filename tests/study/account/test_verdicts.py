@@ -55,7 +55,7 @@ def test_every_network_of_a_claim_has_the_name_that_people_use():
     assert verdicts.network("noise-firing-alike", "mine") == "mine"
     assert verdicts.printed_network("Imagenette ResNet-18") == "ResNet-18, Imagenette"
     for claim, (measured_on, *_) in claims.MEASURES.items():
-        named = [verdicts.network(claim, claims._name(*which)) for which in measured_on]
+        named = [verdicts.network(claim, claims.network_name(*which)) for which in measured_on]
         assert len(set(named)) == len(named) and not any("_" in name for name in named)
 
 
