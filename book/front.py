@@ -322,15 +322,13 @@ def draw(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     figures.style()
-    for name, (_, _, chart, _) in CHARTS.items():
+    for name, (_, _, drawn_on, _) in CHARTS.items():
         figure, axis = plt.subplots(figsize=(3.2, 3.0))
         axis.tick_params(labelsize=8)
         axis.xaxis.label.set_fontsize(8)
-        chart(axis)
+        drawn_on(axis)
         sns.despine(ax=axis)
-        with plt.rc_context({"svg.hashsalt": f"front-{name}"}):
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, transparent=True)
-        plt.close(figure)
+        (folder / f"{name}.svg").write_text(figures.chart(figure), encoding="utf8")
 
 
 # ---- which map

@@ -36,6 +36,7 @@ from .pictures import (
     occluded_strip,
 )
 from .show import (
+    chart,
     show_chart,
     show_maps,
     source,

@@ -6,13 +6,13 @@ import io
 import re
 
 import matplotlib.pyplot as plt
-import PIL.Image
-from IPython.display import SVG, Image, Markdown, display
+from IPython.display import SVG, Markdown, display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from study.store import cells
 
+from .style import compact
 from .tables import escaped, line_under
 
 # CSS pixels an inch, and pixels of a picture for each of them
@@ -36,13 +36,18 @@ def show_chart(figure: Figure, made: str) -> Markdown:
 
     The figure is closed, so that it is shown once.
     """
+    display(SVG(chart(figure)))
+    return line_under(made)
+
+
+def chart(figure: Figure) -> str:
+    """The figure as SVG, what is dense in it in pixels where it would be large; it is closed."""
     drawn = _svg(figure)
     if len(drawn) > BYTES:
         _rasterise(figure)
         drawn = _svg(figure)
     plt.close(figure)
-    display(SVG(drawn))
-    return line_under(made)
+    return drawn
 
 
 def _svg(figure: Figure) -> str:
@@ -72,12 +77,5 @@ def _vertices(artist) -> list:
 def show_maps(figure: Figure, made: str, colours: int = 128) -> Markdown:
     """Show pictures and maps at twice the screen's density, with few colours: speckles are several
     times smaller so."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=CSS * DENSITY)
-    plt.close(figure)
-    full = PIL.Image.open(raw).convert("RGB")
-    reduced = full.quantize(colours, dither=PIL.Image.Dither.NONE)
-    small = io.BytesIO()
-    reduced.save(small, format="png", optimize=True)
-    display(Image(small.getvalue(), format="png", width=full.width // DENSITY))
+    display(compact(figure, CSS * DENSITY, colours, DENSITY))
     return line_under(made)

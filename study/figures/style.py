@@ -94,9 +94,11 @@ def signed(figure: Figure, text: str, profile: str) -> Figure:
     return figure
 
 
-def compact(figure: Figure, dpi: int = 76, colours: int = 128) -> Image:
+def compact(figure: Figure, dpi: int = 76, colours: int = 128, density: int = 1) -> Image:
     """The figure as a PNG of few colours: pictures full of speckles are several times smaller so.
-    It is closed and shown once."""
+
+    It has `density` pixels for each that it takes on a page. It is closed and shown once.
+    """
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi)
     plt.close(figure)
@@ -104,7 +106,8 @@ def compact(figure: Figure, dpi: int = 76, colours: int = 128) -> Image:
     reduced = full.quantize(colours, dither=PIL.Image.Dither.NONE)
     small = io.BytesIO()
     reduced.save(small, format="png", optimize=True)
-    return Image(small.getvalue(), format="png")
+    width = full.width // density if density > 1 else None
+    return Image(small.getvalue(), format="png", width=width)
 
 
 def give_or_take(value: float, low: float, high: float, spec: str = ".3f") -> str:

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from book import build
 from lib.attribution import rules
 from notebooks import run
+from study.account import claims, verdicts
 from study.subjects import sources
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -552,3 +553,23 @@ def test_the_smallest_layer_that_rectgrad_can_pass_is_the_kernels():
     chapter_4 = "".join(cell.source for cell in read(CHAPTERS["04_rectgrad"]).cells)
     assert re.findall(r"\$n \\le (\d+)\$", chapter_4) == [str(largest)]
     assert re.findall(r"A layer of (\d+) units", text("book/errata.md")) == [str(largest)]
+
+
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name[:2].isdigit()])
+def test_no_published_chapter_calls_a_measured_claim_not_measured(name):
+    """What a chapter says of a claim is what the table of claims says today."""
+    today = {
+        claim: verdicts.of_claim(part)
+        for claim, part in pd.read_csv(claims.CSV).groupby("id", sort=False)
+    }
+    lines = [
+        line
+        for cell in read(ROOT / "book" / f"{name}.ipynb").cells
+        for output in cell.get("outputs", [])
+        for line in output.get("data", {}).get("text/markdown", "").splitlines()
+        if "claims.md#claim-" in line
+    ]
+    for line in lines:
+        first = re.search(r"claims\.md#claim-([\w-]+)", line)[1]
+        told = re.search(r'<span class="verdict[^"]*">([^<]+)</span>', line)[1]
+        assert told == today[first], f"{name} says {told!r} of {first}; it is {today[first]!r}"
