@@ -30,7 +30,8 @@ class Case:
     """What a method and its peers are given alike.
 
     images: [N,C,H,W] in the network's range; targets: [N]; classes: those whose gradients the
-    methods of rivals take; steps, batch_size: of the methods with steps.
+    methods of rivals take; steps: of the methods with steps; batch_size: points that the floor and
+    the peers take at once in these, while ours chooses.
     """
 
     model: nn.Module
@@ -63,7 +64,7 @@ def ours(case: Case, method: str) -> Run:
     if method in RIVALS:
         options["classes"] = case.classes
     if method in STEPPED:
-        options |= {"steps": case.steps, "batch_size": case.batch_size}
+        options["steps"] = case.steps
     if method == "smoothgrad":
         options["noise_level"] = case.noise
     return partial(function, case.model, case.images, case.targets, **options)

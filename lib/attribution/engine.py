@@ -360,9 +360,28 @@ def border_width(
     padded_before: bool,
     border: str,
 ) -> tuple[int, int]:
-    """Rows and columns that the padding trick zeroes of the gradient at a convolution's output.
+    """How wide a border the padding trick zeroes of the gradient at a convolution's output.
 
-    (0, 0) where it does nothing.
+    Parameters
+    ----------
+    weight : Tensor
+        The convolution's kernel [...,height,width].
+    padding, dilation
+        As `conv2d` takes them.
+    padded_before : bool
+        Whether its input was padded with zeros in a step of its own.
+    border : str
+        As in `rectgrad`.
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns on each side; (0, 0) where the trick does nothing.
+
+    Examples
+    --------
+    >>> border_width(torch.ones(1, 1, 3, 3), 1, 1, False, "padded")
+    (1, 1)
     """
     rows, columns = (
         d * (k - 1) // 2 for k, d in zip(weight.shape[-2:], _pair(dilation), strict=True)
@@ -407,7 +426,20 @@ _PADS = {F.pad, torch.ops.aten.pad, torch.ops.aten.pad.default}
 def replaced(model: object, method: str, engine: Engine) -> Iterator[None]:
     """The forward pass inside runs with the engine's rules.
 
-    ValueError for a network in which operations cannot be seen.
+    Parameters
+    ----------
+    model : callable
+        The network that is run inside.
+    method : str
+        Who asks, for messages.
+    engine : Engine
+        It forgets what it met before.
+
+    Raises
+    ------
+    ValueError
+        For a network with scripted or compiled parts. PyTorch raises a RuntimeError inside where
+        one runs through torch.utils.checkpoint.
     """
     hidden = opaque_parts(model)
     if hidden:
@@ -425,7 +457,18 @@ def replaced(model: object, method: str, engine: Engine) -> Iterator[None]:
 
 
 def opaque_parts(model: object) -> list[str]:
-    """Names of the parts that TorchScript or torch.compile have swallowed."""
+    """Names of the parts that TorchScript or torch.compile have swallowed.
+
+    Parameters
+    ----------
+    model : callable
+        A network.
+
+    Returns
+    -------
+    list of str
+        Of a network that is a plain function, "the function" or nothing.
+    """
     if not isinstance(model, nn.Module):
         swallowed = isinstance(model, torch.jit.ScriptFunction) or hasattr(
             model, "_torchdynamo_orig_callable"
@@ -441,8 +484,24 @@ def opaque_parts(model: object) -> list[str]:
 def judge(method: str, engine: Engine, path: Path) -> None:
     """Raise or warn for what was met on the way from the picture to the logits.
 
-    ValueError where an operation with a rule could not be seen, or none was met; a warning that
-    names the operations without a rule.
+    Parameters
+    ----------
+    method : str
+        Who asked for the rules, for messages.
+    engine : Engine
+        What saw the forward pass. Of a reference pass nothing is asked.
+    path : Path
+        What autograd recorded of it.
+
+    Raises
+    ------
+    ValueError
+        Where an operation that the engine has a rule for could not be seen, or none was met.
+
+    Warns
+    -----
+    UserWarning
+        Once for an engine, naming the operations without a rule.
     """
     if engine.record is not None:
         return
@@ -463,10 +522,20 @@ def judge(method: str, engine: Engine, path: Path) -> None:
     unruled = path.without_rule()
     if unruled and engine.activation and not engine.told:
         engine.told = True  # once, also where images are taken one by one
-        warn(
-            f"{method} has no rule for {', '.join(unruled)}, which lie between the picture and the "
-            "logits of this network and keep their plain gradient."
+        told = (
+            f"{method} has no rule for {', '.join(unruled)} between the picture and the logits of "
+            "this network, where the plain gradient stays."
         )
+        if engine.reference is not None:
+            told += _NOT_COMPLETE
+        warn(told)
+
+
+# of a rule that compares with a baseline
+_NOT_COMPLETE = (
+    " Its contributions then need not add up to the difference of the logits; integrated_gradients "
+    "adds up on any continuous network as its steps grow."
+)
 
 
 def _refuse_the_unseen(method: str, engine: Engine, path: Path) -> None:

@@ -354,14 +354,11 @@ def active(
     >>> active(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
     [[[[2.0, -0.0]]]]
     """
-    _check_images(images)
 
-    def part(some: Tensor, of: Target) -> Tensor:
-        own, largest, _ = against_rivals(model, some, of, classes)
-        kept = (own >= largest) if ties else (own > largest)
-        return (own * kept).contiguous()
+    def kept(own: Tensor, largest: Tensor, smallest: Tensor) -> Tensor:
+        return (own >= largest) if ties else (own > largest)
 
-    return _joined(part, images, target)
+    return _own_where(kept, model, images, target, classes)
 
 
 def inactive(
@@ -402,18 +399,30 @@ def inactive(
     >>> inactive(lambda x: x.flatten(1) @ weight.T, torch.ones(1, 1, 1, 2), 0).tolist()
     [[[[0.0, -1.0]]]]
     """
+
+    def kept(own: Tensor, largest: Tensor, smallest: Tensor) -> Tensor:
+        return (own <= smallest) if ties else (own < smallest)
+
+    return _own_where(kept, model, images, target, classes)
+
+
+def _own_where(
+    kept: Callable[[Tensor, Tensor, Tensor], Tensor],
+    model: Model,
+    images: Tensor,
+    target: Target,
+    classes: Sequence[int] | None,
+) -> Tensor:
+    """The target's gradient where `kept(own, largest, smallest)`, else 0, [N,C,H,W].
+
+    The three are those of `against_rivals`.
+    """
     _check_images(images)
 
     def part(some: Tensor, of: Target) -> Tensor:
-        own, _, smallest = against_rivals(model, some, of, classes)
-        kept = (own <= smallest) if ties else (own < smallest)
-        return (own * kept).contiguous()
+        rivals = against_rivals(model, some, of, classes)
+        return (rivals[0] * kept(*rivals)).contiguous()
 
-    return _joined(part, images, target)
-
-
-def _joined(part: Callable[[Tensor, Target], Tensor], images: Tensor, target: Target) -> Tensor:
-    """What `part` makes of the images, a part at a time."""
     found = [part(some, of) for some, of in _parts(images, target)]
     if not found:
         return part(images, target)
@@ -472,6 +481,21 @@ def _mean_gradient(
     return total.div_(steps)
 
 
+# points that are taken together on a processor: at most so many, of at most so many pixels
+_POINTS, _PIXELS = 96, 2**19
+
+
+def _batch_size(images: Tensor, given: int | None) -> int:
+    """How many points go through a network at once: as given, or as suits images and device."""
+    if given is not None:
+        return whole_number("batch_size", given)
+    if images.device.type != "cpu":
+        return 64
+    # of more, the activations fall out of the processor's cache
+    pixels = max(images.shape[-2] * images.shape[-1], 1)
+    return min(max(_PIXELS // pixels, 1), _POINTS)
+
+
 def smoothgrad(
     model: Model,
     images: Tensor,
@@ -480,7 +504,7 @@ def smoothgrad(
     noise_level: float = 0.1,
     steps: int = 50,
     generator: torch.Generator | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Tensor:
     """Mean gradient over copies of an image with Gaussian noise.
 
@@ -495,8 +519,9 @@ def smoothgrad(
     generator : torch.Generator, optional
         The noise is drawn image after image from it; without one, every image draws from a fresh
         one with seed 0, as if it were alone.
-    batch_size : int
-        How many copies go through the network at once.
+    batch_size : int, optional
+        How many copies go through the network at once, which changes speed and memory alone; by
+        default fewer the larger the images are.
 
     Returns
     -------
@@ -519,7 +544,7 @@ def smoothgrad(
     tensor([0., 3.])
     """
     _check_images(images)
-    steps, batch_size = whole_number("steps", steps), whole_number("batch_size", batch_size)
+    steps, batch_size = whole_number("steps", steps), _batch_size(images, batch_size)
     images = images.detach()
     reach = noise_level * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
     stream = generator or torch.Generator()
@@ -590,7 +615,7 @@ def integrated_gradients(
     *,
     steps: int = 50,
     baseline: Baseline = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Tensor:
     """(x - x0) times the mean gradient on the way from the baseline x0 to x.
 
@@ -605,8 +630,9 @@ def integrated_gradients(
     baseline : float, sequence of float or Tensor, optional
         Where the way begins, in the units of the images: a number, one for each channel (such as
         the model's black), [C,H,W] or [N,C,H,W]; None is 0.
-    batch_size : int
-        How many points go through the network at once.
+    batch_size : int, optional
+        How many points go through the network at once, which changes speed and memory alone; by
+        default fewer the larger the images are.
 
     Returns
     -------
@@ -631,7 +657,7 @@ def integrated_gradients(
     5.0
     """
     _check_images(images)
-    steps, batch_size = whole_number("steps", steps), whole_number("batch_size", batch_size)
+    steps, batch_size = whole_number("steps", steps), _batch_size(images, batch_size)
     images = images.detach()
     start = _baseline(images, baseline).expand_as(images)
     way = images - start

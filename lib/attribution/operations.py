@@ -56,7 +56,23 @@ _SIGNATURES = {f: inspect.signature(f) for f in _NAMES if inspect.isfunction(f)}
 
 
 def name_of(func: Callable[..., Any]) -> str:
-    """The name of an operation of PyTorch, also of one called through torch.ops; "" of others."""
+    """The name of an operation of PyTorch, also of one called through torch.ops.
+
+    Parameters
+    ----------
+    func : callable
+        What a `TorchFunctionMode` is told of.
+
+    Returns
+    -------
+    str
+        "relu_" of all that are called so; "" of what is not looked for here.
+
+    Examples
+    --------
+    >>> name_of(Tensor.relu_), name_of(torch.ops.aten.gelu.default), name_of(torch.stack)
+    ('relu_', 'gelu', '')
+    """
     if func in _NAMES:
         return _NAMES[func]
     if isinstance(func, torch._ops.OpOverload):
@@ -72,8 +88,18 @@ def name_of(func: Callable[..., Any]) -> str:
 class Call(NamedTuple):
     """An activation that a network asks for.
 
-    Input `z`, the function out of place, ReLU's bound `upper`, is it another function than ReLU
-    (`smooth`), and does the call write into `z` (`in_place`).
+    Attributes
+    ----------
+    z : Tensor
+        Its input.
+    function : callable
+        The activation out of place.
+    upper : float
+        ReLU's bound: inf, 6 for ReLU6.
+    smooth : bool
+        Whether it is another function than ReLU.
+    in_place : bool
+        Whether the call writes into `z`.
     """
 
     z: Tensor
@@ -91,9 +117,25 @@ class Call(NamedTuple):
 def read_activation(
     func: Callable[..., Any], args: _Args, kwargs: _Kwargs, others: frozenset[str]
 ) -> Call | None:
-    """What an activation call asks for; None for anything else.
+    """What an activation call asks for.
 
-    `others` names the functions beside ReLU that count as activations.
+    Parameters
+    ----------
+    func, args, kwargs
+        The call, as a `TorchFunctionMode` is told of it.
+    others : frozenset of str
+        The functions beside ReLU that count as activations.
+
+    Returns
+    -------
+    Call or None
+        None for anything else.
+
+    Examples
+    --------
+    >>> call = read_activation(torch.clamp, (torch.ones(2),), {"min": 0}, frozenset())
+    >>> call.is_relu, call.in_place
+    (True, False)
     """
     form = name_of(func)
     if not form:
@@ -280,8 +322,16 @@ def _is_mask(factor: object, z: Tensor) -> bool:
 class PoolCall(NamedTuple):
     """A max pooling that a network asks for.
 
-    Input `x`, the `kind` (a function of torch.nn.functional, or "max" over the last dimension) and
-    its options, and what is made of values and places for the caller.
+    Attributes
+    ----------
+    x : Tensor
+        Its input [N,C,...].
+    kind : str
+        A function of torch.nn.functional, or "max" over the last dimension.
+    options : dict
+        What that function is given beside `x`.
+    returned : callable
+        Makes of the values, and of a function that gives their places, what the caller expects.
     """
 
     x: Tensor
@@ -314,10 +364,31 @@ _REDUCE_SIGNATURE = inspect.signature(lambda input, dim, keepdim=False: None)
 def read_pool(
     func: Callable[..., Any], args: _Args, kwargs: _Kwargs, spatial_only: bool
 ) -> PoolCall | None:
-    """What a max pooling asks for; None for anything else.
+    """What a max pooling asks for. A maximum over dimensions (`amax`, `max(dim)`) is one too.
 
-    A maximum over dimensions (`amax`, `max(dim)`) is one too; with `spatial_only` only over all
-    positions of a map [N,C,...]. ValueError for windows that no rule can read.
+    Parameters
+    ----------
+    func, args, kwargs
+        The call, as a `TorchFunctionMode` is told of it.
+    spatial_only : bool
+        Whether a maximum over dimensions counts only where it is over all positions of a map
+        [N,C,...].
+
+    Returns
+    -------
+    PoolCall or None
+        None for anything else, and where no gradient goes through it.
+
+    Raises
+    ------
+    ValueError
+        For windows that no rule can read: fractional or dilated.
+
+    Examples
+    --------
+    >>> x = torch.ones(1, 1, 4, 4, requires_grad=True)
+    >>> read_pool(F.max_pool2d, (x, 2), {}, False).options["stride"]
+    2
     """
     form = _POOL_NAMES.get(func) or _REDUCTIONS.get(func) or _aten_pool(func)
     if not form:

@@ -84,12 +84,23 @@ _BATCH_NORMS = _set("NativeBatchNorm CudnnBatchNorm MiopenBatchNorm")
 class Path(NamedTuple):
     """What lies between a picture and its logits.
 
-    `reached`: does a gradient come back? `names`: the operations, each once, without "Backward0".
-    `products`: those among them of which several factors come from the picture. `rules`: the places
-    of the activations that got a rule, in the order of the calls. `apart`: is it certain that the
-    numbers of one image lie together in the first dimension, from the picture to the logits, and
-    that no operation mixes them with another's? `batch_statistics`: was something normalised over
-    the batch? `own_statistics`: over the picture itself (an instance norm)?
+    Attributes
+    ----------
+    reached : bool
+        Whether a gradient comes back.
+    names : tuple of str
+        The operations, each once, without "Backward0".
+    products : tuple of str
+        Those among them of which several factors come from the picture.
+    rules : frozenset of int
+        The places of the activations that got a rule, in the order of the calls.
+    apart : bool
+        Whether it is certain that the numbers of one image lie together in the first dimension,
+        from the picture to the logits, and that no operation mixes them with another's.
+    batch_statistics : bool
+        Whether something was normalised over the batch.
+    own_statistics : bool
+        Whether something was normalised over the picture itself (an instance norm).
     """
 
     reached: bool
@@ -101,7 +112,18 @@ class Path(NamedTuple):
     own_statistics: bool
 
     def without_rule(self, known: Iterable[str] = ()) -> list[str]:
-        """Operations that are not affine and kept their plain gradient, in words."""
+        """Operations that are not affine and kept their plain gradient.
+
+        Parameters
+        ----------
+        known : iterable of str
+            Names of further operations that are not to be told of.
+
+        Returns
+        -------
+        list of str
+            In words.
+        """
         passed = _MOVES | _SUMS | _PRODUCTS | MAXIMA | {RULED_ACTIVATION, RULED_POOL} | set(known)
         found = [in_words(name) for name in self.names if name not in passed]
         if self.batch_statistics or self.own_statistics:
@@ -112,7 +134,22 @@ class Path(NamedTuple):
 
 
 def in_words(name: str) -> str:
-    """The name of a node as the operation is called: "NativeLayerNorm" is "native_layer_norm"."""
+    """The name of a node as the operation is called.
+
+    Parameters
+    ----------
+    name : str
+        As in `Path.names`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> in_words("NativeLayerNorm")
+    'native_layer_norm'
+    """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -305,7 +342,17 @@ def _from_start(dim: int, ndim: int) -> int:
 
 
 def warn(text: str) -> None:
-    """Warn in the name of the line that called this package, so that each is told once."""
+    """Warn in the name of the line that called this package, so that each is told once.
+
+    Parameters
+    ----------
+    text : str
+        The warning.
+
+    Warns
+    -----
+    UserWarning
+    """
     level, frame = 1, sys._getframe()
     ours = (__name__.rpartition(".")[0], "contextlib")
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(ours):

@@ -306,8 +306,9 @@ def deeplift(
     """DeepLIFT with the Rescale rule: contributions to the logit's difference from the baseline's.
 
     A baseline that all images share goes through the network once. Rescale is right for any
-    function of one number; norms and products of activations (gates) keep their plain gradient, are
-    named in a warning, and do not add up.
+    function of one number; norms by statistics of the picture (layer, group, instance, local
+    response) and products of activations (gates) keep their plain gradient, are named in a warning,
+    and do not add up.
 
     Parameters
     ----------
@@ -333,7 +334,8 @@ def deeplift(
     Warns
     -----
     UserWarning
-        Where contributions do not add up to the logit's difference, but for max_pool="gradient".
+        For operations that keep their plain gradient, and where contributions do not add up to the
+        logit's difference, but for max_pool="gradient".
 
     References
     ----------
@@ -369,7 +371,8 @@ _ANOTHER_WAY = (
 )
 _APART = (
     "DeepLIFT's contributions do not add up to the difference of the logits on this network: they "
-    "part by more than {} %."
+    "part by more than {} %; integrated_gradients adds up on any continuous network as its steps "
+    "grow."
 )
 
 

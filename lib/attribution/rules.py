@@ -18,18 +18,34 @@ from torch.nn import functional as F
 class Activation(NamedTuple):
     """An activation operation as a rule sees it.
 
-    Input `z`, output `a`, its place in the forward pass, and whether it is the last on the way to
-    the logits. An engine with `from_output` gives a plain ReLU's output as `z` too.
+    Attributes
+    ----------
+    z : Tensor
+        Its input [M,...]; of a plain ReLU its output, in an engine with `from_output`.
+    a : Tensor
+        Its output.
+    index : int
+        Its place in the forward pass.
+    last : bool
+        Whether it is the last on the way to the logits.
+    upper : float
+        ReLU's bound: inf, 6 for ReLU6.
+    function : callable or None
+        The activation where it is a smooth one.
+    z0 : Tensor, optional
+        The input in the reference pass, [1,...] where all images share it.
+    images : int, optional
+        How many the batch has; None where the first dimension counts them.
     """
 
     z: Tensor
     a: Tensor
     index: int  # type: ignore[assignment]  # hides tuple's own method
     last: bool
-    upper: float  # ReLU's bound: inf, 6 for ReLU6
-    function: Callable[[Tensor], Tensor] | None  # of a smooth activation, else None
-    z0: Tensor | None = None  # the input in the reference pass, [1,...] where all images share it
-    images: int | None = None  # in the batch; None where the first dimension counts them
+    upper: float
+    function: Callable[[Tensor], Tensor] | None
+    z0: Tensor | None = None
+    images: int | None = None
 
     @property
     def slope(self) -> Tensor:
@@ -41,15 +57,34 @@ class Activation(NamedTuple):
             return torch.autograd.grad(self.function(z).sum(), z)[0]
 
     def gated(self, g: Tensor) -> Tensor:
-        """g f'(z): the plain gradient's rule."""
+        """The plain gradient's rule.
+
+        Parameters
+        ----------
+        g : Tensor
+            The gradient at the output.
+
+        Returns
+        -------
+        Tensor
+            g f'(z).
+        """
         if self.function is not None:
             return g * self.slope
         return _where_above(self.ungated(g), self.z, 0.0)
 
     def ungated(self, g: Tensor) -> Tensor:
-        """g times what a rule that replaces ReLU's own gate still multiplies by.
+        """What a rule that replaces ReLU's own gate still multiplies by.
 
-        1, 0 above a bound, f'(z) where f is smooth.
+        Parameters
+        ----------
+        g : Tensor
+            The gradient at the output.
+
+        Returns
+        -------
+        Tensor
+            g times 1, 0 above a bound, f'(z) where f is smooth.
         """
         if self.function is not None:
             return g * self.slope
@@ -59,8 +94,16 @@ class Activation(NamedTuple):
 class Pool(NamedTuple):
     """A max-pooling operation as a rule sees it.
 
-    Input `x` [N,C,...], the options of the function `kind` of torch.nn.functional (or "max", over
-    the last dimension, which has none), and the input `x0` in the reference pass.
+    Attributes
+    ----------
+    x : Tensor
+        Its input [N,C,...].
+    options : dict
+        What the function `kind` is given beside it.
+    kind : str
+        A function of torch.nn.functional, or "max" over the last dimension, without options.
+    x0 : Tensor, optional
+        The input in the reference pass, [1,C,...] where all images share it.
     """
 
     x: Tensor
@@ -84,7 +127,18 @@ class Pool(NamedTuple):
         return values, places
 
     def means(self, x: Tensor) -> Tensor:
-        """The mean of each window of another input, padding excluded."""
+        """The mean of each window of another input, padding excluded.
+
+        Parameters
+        ----------
+        x : Tensor
+            Of the shape of the pooling's own input.
+
+        Returns
+        -------
+        Tensor
+            Of the shape of its output.
+        """
         if self.kind == "max":
             return x.mean(-1, keepdim=True)
         options = dict(self.options)

@@ -1608,8 +1608,30 @@ def test_a_shared_baseline_goes_through_the_network_once(counting, images):
 def test_deeplift_says_where_it_does_not_add_up(act, images):
     with pytest.warns(UserWarning, match="do not add up"):
         deeplift(Beside(act), images, 1)
-    with pytest.warns(UserWarning, match="DeepLIFT has no rule for"):
-        deeplift(Beside(act), images, 1)
+
+
+NORMS = {
+    "layer": (lambda z: F.layer_norm(z, z.shape[1:]), "native_layer_norm"),
+    "group": (lambda z: F.group_norm(z, 2), "native_group_norm"),
+    "instance": (F.instance_norm, "a norm by statistics of the picture"),
+    "local response": (lambda z: F.local_response_norm(z, 3), "pow, a product of two activations"),
+}
+
+
+@pytest.mark.parametrize("norm, words", NORMS.values(), ids=NORMS)
+def test_deeplift_names_a_norm_once_and_says_what_adds_up_instead(norm, words, images):
+    net = Beside(norm)
+    start = images.flip(3)  # of a flat baseline an instance norm has no spread to divide by
+    with pytest.warns(UserWarning, match="DeepLIFT") as said:
+        deeplift(net, images, 1, baseline=start)
+    named = [str(w.message) for w in said if "has no rule for" in str(w.message)]
+    assert len(named) == 1 and all(w.filename == __file__ for w in said)
+    for part in (words, "need not add up", "integrated_gradients"):
+        assert part in named[0]
+    with torch.no_grad():
+        change = (net(images) - net(start))[:, 1]
+    complete = integrated_gradients(net, images, 1, baseline=start, steps=500).sum((1, 2, 3))
+    assert_close(complete, change, rtol=0, atol=0.02 * change.abs().max().item())
 
 
 def test_deeplift_says_nothing_where_it_adds_up_or_is_known_not_to(net, images):
@@ -1812,6 +1834,18 @@ def test_the_model_never_sees_more_than_batch_size_images(call, counting, make_n
     model = counting(make_net("functional"))
     call(model, images, steps=3, batch_size=2)
     assert max(shape[0] for shape in model.batches) <= 2
+
+
+@pytest.mark.parametrize("call", [smoothgrad, integrated_gradients])
+def test_by_default_fewer_points_of_larger_images_go_together(call, counting):
+    seen = {}
+    for side, steps in ((8, 150), (224, 20), (448, 5), (900, 2)):
+        image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(side))
+        net = counting(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.ReLU()))
+        found = call(net, image, 1, steps=steps)
+        seen[side] = max(shape[0] for shape in net.batches)
+        assert_close(found, call(net, image, 1, steps=steps, batch_size=3))
+    assert 150 > seen[8] > seen[224] > seen[448] > seen[900] == 1
 
 
 # ---- the engine leaves no trace, nests, and is safe beside others
