@@ -16,13 +16,14 @@ import yaml
 
 from lib import attribution
 from lib.attribution import label
-from study import figures
+from study import figures, paths
 from study.account import claims, scoreboard
 from study.account.summaries import synthesis as told
 from study.account.summaries.phrases import span
 from study.experiments import cleanliness, ranking, synthesis
 from study.store import cells, stamps
 from study.subjects.names import label as network_label
+from tests import mutate
 
 from . import boxes
 
@@ -198,11 +199,6 @@ def _waiting(numbers: pd.DataFrame) -> str:
 # ---- charts
 
 
-def _hue(name: str) -> str:
-    """The colour of a signed map, or of a method."""
-    return figures.COLOURS.get(name) or figures.colour(name)
-
-
 def _sign_chart(axis) -> None:
     """Areas of the signed maps under their own and the other colour, beside random pixels."""
     table = places(*NOISE)
@@ -215,8 +211,8 @@ def _sign_chart(axis) -> None:
                 -y + (0.14 if fill == "black" else -0.14),
                 xerr=[[r["value"] - r["low"]], [r["high"] - r["value"]]],
                 fmt=marker,
-                color=_hue(name),
-                markerfacecolor=_hue(name) if fill == "black" else "none",
+                color=figures.colour(name),
+                markerfacecolor=figures.colour(name) if fill == "black" else "none",
                 markersize=6,
             )
     random = table.loc[[("black_deletion", "random"), ("white_deletion", "random")], "value"]
@@ -239,7 +235,7 @@ def _outside_chart(axis) -> None:
     rows = _outside().sort_values("mean", ascending=False)
     for y, r in enumerate(rows.itertuples()):
         reach = [[r.mean - r.mean_low], [r.mean_high - r.mean]]
-        axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=_hue(r.Index), markersize=6)
+        axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=figures.colour(r.Index), markersize=6)
     axis.set(yticks=range(len(rows)))
     axis.set_yticklabels([label(m) for m in rows.index])
     axis.set_xlabel("share on the background, at\nequal sparsity (less is better)")
@@ -251,7 +247,7 @@ def _response_chart(axis) -> None:
     names.sort(key=lambda name: tables[NOISE].loc[("sanity", name), "value"])
     for which, filled in ((NOISE, True), (SQUEEZE, False)):
         for y, name in enumerate(names):
-            shade = _hue(name)
+            shade = figures.colour(name)
             face = shade if filled else "none"
             value = tables[which].loc[("sanity", name), "value"]
             axis.plot(value, y, "o", color=shade, markerfacecolor=face, markersize=5.5)
@@ -269,8 +265,8 @@ def _places_chart(axis) -> None:
     order = table.groupby("name")["rank"].mean().sort_values(ascending=False).index
     for y, name in enumerate(order):
         ranks = table.loc[table["name"] == name, "rank"]
-        axis.plot([ranks.min(), ranks.max()], [y, y], color=_hue(name), linewidth=1.5)
-        axis.plot(ranks, [y] * len(ranks), "o", color=_hue(name), markersize=4)
+        axis.plot([ranks.min(), ranks.max()], [y, y], color=figures.colour(name), linewidth=1.5)
+        axis.plot(ranks, [y] * len(ranks), "o", color=figures.colour(name), markersize=4)
     axis.set(yticks=range(len(order)), xticks=[1, 4, 7, 10, 14])
     axis.set_yticklabels([label(m) for m in order])
     axis.set_xlabel(f"places among {len(order)} methods under\n{table['metric'].nunique()} metrics")
@@ -480,6 +476,25 @@ def status() -> str:
     return "\n".join([head, "|:---|:---|:---|:---|:---|", *rows]) if rows else NOTHING
 
 
+def mutations() -> str:
+    """Of the wrong kernels that were tried, how many the tests and the stored chapters notice."""
+    shown = {mutate.PYTEST: "Tests of the kernels", mutate.CHAPTERS: "Stored chapters"}
+    rows, missed = [], []
+    for by, who in shown.items():
+        found = mutate.count(by)
+        caught = found.due - len(found.missed)
+        share = f"{caught / found.due:.0%}" if found.due else ""
+        days = span(found.days, "") if found.days else ""
+        rows.append(
+            f"| {who} | {found.counted} of {len(mutate.MUTATIONS)} | {found.due} | {caught} "
+            f"| {share} | {days} | {', '.join(f'`{c}`' for c in found.commits)} |"
+        )
+        if found.missed:
+            missed.append(f"*{who} miss: {'; '.join(found.missed)}.*")
+    head = "| Who looks | Counted so far | To be caught | Caught | Share | Counted on | Commit |"
+    return "\n\n".join(["\n".join([head, "|:---|---:|---:|---:|---:|:---|:---|", *rows]), *missed])
+
+
 def seconds() -> str:
     """How long each chapter took when its stored outputs were made, at either profile."""
     taken = boxes.seconds()
@@ -505,7 +520,7 @@ def bibtex() -> str:
         "author": f"{{{{{cff['authors'][0]['name']}}}}}",
         "year": f"{{{cff['date-released'].year}}}",
         "version": f"{{{cff['version']}}}",
-        "note": f"{{Commit {cells.commit().rstrip('+')}}}",
+        "note": f"{{Commit {paths.commit().rstrip('+')}}}",
     }
     entries = [_entry("software", "sign-and-noise", own)]
     for key, reference in zip(("llorente2023", "kim2019"), cff["references"], strict=True):
@@ -544,5 +559,6 @@ PARTS = {
     "held": held,
     "decisions": decisions,
     "status": status,
+    "mutations": mutations,
     "seconds": seconds,
 }

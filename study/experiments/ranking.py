@@ -32,7 +32,7 @@ from lib.metrics.statistics import (
     spearman_rows,
     weighted_roc_auc,
 )
-from study.experiments.synthesis import METRICS
+from study.experiments.synthesis import METRICS, Metric
 
 Numbers = dict[str, dict[str, Tensor]]
 
@@ -68,9 +68,10 @@ def summary(numbers: Numbers, *, resamples: int = 2000) -> pd.DataFrame:
 
     Columns metric, name, value, low, high, rank (1 is best) among the published methods, of others
     the rank that they would take, rank_low, rank_high, of (how many published ones have a value), n
-    (pictures).
+    (pictures), and what `METRICS` says of the metric: label, better, family.
     """
     columns = ["metric", "name", "value", "low", "high", "rank", "rank_low", "rank_high", "of", "n"]
+    columns += Metric._fields
     rows = []
     for metric in _metrics_of(numbers):
         better, names = METRICS[metric].better, _plain_names(numbers[metric])
@@ -94,6 +95,7 @@ def summary(numbers: Numbers, *, resamples: int = 2000) -> pd.DataFrame:
                     "of": len(published),
                     "n": int((~values[k].isnan()).any(0).sum()),
                 }
+                | METRICS[metric]._asdict()
             )
     return pd.DataFrame(rows, columns=columns)
 
@@ -587,11 +589,15 @@ def ahead(gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """`agreement` with a column "within": are both metrics of one family?"""
-    families = [
-        METRICS[r.first].family == METRICS[r.second].family for r in table.itertuples(index=False)
-    ]
-    return table.assign(within=np.array(families, dtype=bool))
+    """`agreement` with the labels of both metrics, first_label and second_label, and a column
+    "within": are both of one family?"""
+    sides = [[METRICS[m] for m in table[side]] for side in ("first", "second")]
+    families = [first.family == second.family for first, second in zip(*sides, strict=True)]
+    return table.assign(
+        first_label=[metric.label for metric in sides[0]],
+        second_label=[metric.label for metric in sides[1]],
+        within=np.array(families, dtype=bool),
+    )
 
 
 def between_kinds(numbers: Numbers, *, resamples: int = 300) -> dict:

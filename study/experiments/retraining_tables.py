@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -31,9 +31,13 @@ from study.experiments.retraining import (
     MODES,
     PRINTED,
     SHORT,
+    channel_mean,
+    occluded,
+    ranks,
     tidy,
 )
 from study.store import cells
+from study.subjects.subject import Subject
 from study.subjects.training import Protocol
 
 
@@ -346,6 +350,30 @@ def protocol_agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
 
 
 # ---- what a chapter shows of a grid that may have holes
+
+
+def left_to_see(
+    training: Subject, methods: Sequence[str], fractions: Sequence[float]
+) -> pd.DataFrame:
+    """What retrained networks see of the first training picture: random pixels and up to two of
+    the methods, RectGrad first.
+
+    Columns method, mode, fraction, picture ([C,H,W] uint8; what is gone has the channel mean of all
+    pictures of `training`).
+    """
+    mean = channel_mean(training.pictures.images).to(torch.uint8)
+    first = training.take(slice(0, 1))
+    image = first.pictures.images
+    preferred = sorted((m for m in methods if m != "random"), key=lambda m: m != "rectgrad")
+    rows = []
+    for method in ("random", *preferred[:2]):
+        # random places need no ranks, only the shape of what is occluded
+        places = (1, *image.shape[2:]) if method == "random" else ranks(first, method)
+        for mode, fraction in product(MODES, fractions):
+            gone = occluded(places, fraction, mode)
+            picture = torch.where(gone[:, None], mean, image)[0]
+            rows.append({"method": method, "mode": mode, "fraction": fraction, "picture": picture})
+    return pd.DataFrame(rows)
 
 
 def whole_curves(accuracies: pd.DataFrame) -> pd.DataFrame:

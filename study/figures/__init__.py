@@ -12,7 +12,6 @@ from .chapter07 import left_to_see, repeated, retraining_differences, retraining
 from .chapter08 import correlations, map_strip, place_table
 from .chapter09 import legible_places, shock_panels, shuffled_maps, step_ladder
 from .charts import (
-    PRINTED_ACCURACY,
     mechanism,
     occlusion,
     pairwise,
@@ -33,7 +32,6 @@ from .pictures import (
     feature_maps,
     gallery,
     map_grid,
-    occluded_strip,
 )
 from .show import (
     chart,
@@ -48,7 +46,7 @@ from .style import (
     GROUPS,
     HIGHLIGHTED,
     LABELS,
-    METHOD_COLOURS,
+    MODES,
     REGIONS,
     SHORT,
     colour,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lib.attribution.crosses import label
 
-from .style import colour
+from .style import colour, ink
 
 
 def redrawn_dots(checked: pd.DataFrame) -> Figure:
@@ -68,7 +68,7 @@ def growth_lines(grown: pd.DataFrame) -> Figure:
             xytext=(7, 0),
             textcoords="offset points",
             va="center",
-            color=shade,
+            color=ink(shade),
         )
     axis.axhline(1, color="#333333", linewidth=0.8)
     layers = sorted(grown["layer"].unique())

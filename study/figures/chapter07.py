@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from lib.attribution.crosses import label
-from study.experiments import retraining
-from study.subjects.subject import Subject
 
 from .labelled import spread
-from .pictures import occluded_strip
-from .style import HIGHLIGHTED, colour
+from .pictures import as_rgb, draw_picture
+from .style import HIGHLIGHTED, MODES, colour, ink
 
 GREY = "#999999"
 
 
-def left_to_see(training: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
-    """`occluded_strip` of random pixels and up to two of the methods, RectGrad first, for a page's
-    width: what retrained networks see of the first training picture."""
-    preferred = sorted((m for m in methods if m != "random"), key=lambda m: m != "rectgrad")
-    shown = ["random", *preferred[:2]]
-    figure = occluded_strip(training, shown, fractions)
-    figure.set_size_inches(6.8, 0.3 + 0.85 * 2 * len(shown))
+def left_to_see(picture: Tensor, left: pd.DataFrame) -> Figure:
+    """A picture [3,H,W] uint8 as retrained networks see it: a row a method and mode, a column a
+    share of pixels; `left` as of study.experiments.retraining_tables.left_to_see."""
+    rows = list(left.groupby(["method", "mode"], sort=False))
+    columns = 1 + left["fraction"].nunique()
+    size = (6.8, 0.3 + 0.85 * len(rows))
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    for n, (line, ((method, mode), part)) in enumerate(zip(axes, rows, strict=True)):
+        draw_picture(line[0], as_rgb(picture[None])[0], "Picture" if n == 0 else "")
+        line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
+        for axis, r in zip(line[1:], part.itertuples(), strict=True):
+            title = f"{r.fraction:.0%}" if n == 0 else ""
+            draw_picture(axis, as_rgb(r.picture[None])[0], title)
     return figure
 
 
@@ -42,7 +45,7 @@ def retraining_differences(table: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys([*roar, *maps["method"]]))
     size = (6.8, 0.24 * len(names) + 1.1)
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
-    for axis, mode in zip(axes, retraining.MODES, strict=True):
+    for axis, mode in zip(axes, MODES, strict=True):
         for r in maps[maps["mode"] == mode].itertuples():
             reach = np.nan_to_num([[r.difference - r.low], [r.high - r.difference]])
             axis.errorbar(
@@ -72,7 +75,7 @@ def retraining_lines(found: pd.DataFrame) -> Figure:
     whole = found[found["method"] == "none"]["accuracy"].mean()
     kept = found[found["method"] != "none"]
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 4.2), sharey=True)
-    for axis, mode, what in zip(axes, retraining.MODES, ("removed", "kept"), strict=True):
+    for axis, (mode, what) in zip(axes, MODES.items(), strict=True):
         part = kept[kept["mode"] == mode]
         ends = {m: _line(axis, part[part["method"] == m], m) for m in part["method"].unique()}
         axis.axhline(whole, color="#333333", linestyle=":", linewidth=1)
@@ -119,7 +122,7 @@ def _name_at_ends(axis: Axes, ends: dict[str, float], x: float) -> None:
             textcoords="axes fraction",
             fontsize=7.5,
             va="center",
-            color=_shade(method),
+            color=ink(_shade(method)),
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": _shade(method), "linewidth": 0.5},
         )
@@ -138,7 +141,7 @@ def repeated(least: pd.DataFrame, classes: int) -> Figure:
     rows = ["none", *names]
     size = (6.8, 0.24 * len(rows) + 1.1)
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, sharex=True)
-    for axis, mode in zip(axes, retraining.MODES, strict=True):
+    for axis, mode in zip(axes, MODES, strict=True):
         part = least[least["mode"].isin([mode, "none"])]
         for y, method in enumerate(rows):
             shade = "#333333" if method == "none" else colour(method)
@@ -149,8 +152,7 @@ def repeated(least: pd.DataFrame, classes: int) -> Figure:
                     axis.scatter(of_method[side], y, s=34, c=face, edgecolor=shade, zorder=3)
         axis.axvline(1 / classes, color=GREY, linestyle=":")
         share = part.loc[part["mode"] == mode, "fraction"]
-        what = "removed" if mode == "roar" else "kept"
-        title = f"{mode.upper()}, {share.iloc[0]:.0%} {what}" if len(share) else mode.upper()
+        title = f"{mode.upper()}, {share.iloc[0]:.0%} {MODES[mode]}" if len(share) else mode.upper()
         axis.set(title=title, xlabel="accuracy", xlim=(0, 1))
         axis.set_yticks(range(len(rows)), ["Whole pictures", *(label(method) for method in names)])
     axes[0].invert_yaxis()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,16 +16,17 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from lib.attribution.crosses import label
-from study.experiments.synthesis import METRICS
-from study.subjects.subject import Subject
 
 from .pictures import as_rgb, draw_map, draw_picture
 from .style import GROUPS, ordered
 
+if TYPE_CHECKING:
+    from study.subjects.subject import Subject
 
-def _head(metric: str) -> str:
+
+def _head(metric) -> str:
     """A metric's name and whether more of it is better."""
-    return f"{METRICS[metric].label} {'↑' if METRICS[metric].better > 0 else '↓'}"
+    return f"{metric.label} {'↑' if metric.better > 0 else '↓'}"
 
 
 def place_table(
@@ -36,7 +39,8 @@ def place_table(
     """
     relative = (summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1)
     place = summary.assign(place=relative).pivot(index="name", columns="metric", values="place")
-    columns, order = [m for m in METRICS if m in place], ordered(summary)
+    metrics, order = summary.drop_duplicates("metric").set_index("metric"), ordered(summary)
+    columns = list(metrics.index)
     axis = axis or plt.subplots(figsize=(6.9, 0.235 * len(order) + 1.35))[1]
     sns.heatmap(
         place.loc[order, columns].clip(0, 1),
@@ -56,10 +60,10 @@ def place_table(
     for k in np.cumsum([sum(n in group for n in order) for group in GROUPS.values()])[:-1]:
         axis.axhline(k, color="#444444", linewidth=1.4)
     for k in range(1, len(columns)):
-        if METRICS[columns[k]].family != METRICS[columns[k - 1]].family:
+        if metrics["family"].iloc[k] != metrics["family"].iloc[k - 1]:
             axis.axvline(k, color="#444444", linewidth=1.4)
-    of = summary.drop_duplicates("metric").set_index("metric")["of"]
-    heads = [_head(m) + (f" (of {of[m]})" if of[m] < of.max() else "") for m in columns]
+    most = metrics["of"].max()
+    heads = [_head(m) + (f" (of {m.of})" if m.of < most else "") for m in metrics.itertuples()]
     axis.set(xlabel="", ylabel="", xticks=np.arange(len(columns)) + 0.5)
     axis.set_xticklabels(heads, rotation=35, ha="left", rotation_mode="anchor", fontsize=8)
     axis.set_yticks(np.arange(len(order)) + 0.5, [label(n) for n in order], rotation=0, fontsize=8)
@@ -110,9 +114,11 @@ def correlations(table: pd.DataFrame) -> Figure:
     """Rank correlation of every pair of metrics, alike ones beside each other; framed where it is
     significant after correction.
 
-    `table` as of study.experiments.ranking.agreement.
+    `table` as of study.experiments.ranking.kinds.
     """
-    names = [m for m in METRICS if m in set(table["first"]) | set(table["second"])]
+    called = dict(zip(table["first"], table["first_label"], strict=True))
+    called |= dict(zip(table["second"], table["second_label"], strict=True))
+    names = list(called)
     full = pd.DataFrame(np.nan, index=names, columns=names)
     sure = {}
     for r in table.itertuples():
@@ -137,9 +143,9 @@ def correlations(table: pd.DataFrame) -> Figure:
             if not np.isnan(value):
                 _write(axis, i, j, value, sure.get((first, second), False))
     axis.set(xlabel="", ylabel="")
-    heads = [METRICS[m].label for m in names[:-1]]
+    heads = [called[m] for m in names[:-1]]
     axis.set_xticklabels(heads, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
-    axis.set_yticklabels([METRICS[m].label for m in names[1:]], rotation=0, fontsize=8)
+    axis.set_yticklabels([called[m] for m in names[1:]], rotation=0, fontsize=8)
     axis.grid(False)
     return figure
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from lib import attribution
 from lib.attribution.crosses import label
-from study.experiments import retraining
-from study.experiments.synthesis import METRICS, SHUFFLED
 
 from .labelled import spread
-from .style import HIGHLIGHTED, short
+from .style import HIGHLIGHTED, MODES, ink, short
 
 
 def step_ladder(table: pd.DataFrame) -> Figure:
@@ -40,7 +34,7 @@ def step_ladder(table: pd.DataFrame) -> Figure:
     last = len(stages) - 1
     for stage, x, side in ((stages[0], -0.1, "right"), (stages[-1], last + 0.1, "left")):
         for name, y in rank[stage].rank(method="first").items():
-            shade = HIGHLIGHTED.get(name, "#666666")
+            shade = ink(HIGHLIGHTED.get(name, "#666666"))
             axis.text(x, y, label(name), ha=side, va="center", fontsize=8, color=shade)
     axis.set(xlim=(-1.5, last + 1.5), ylim=(len(rank) + 0.6, 0.4), yticks=[], ylabel="best above")
     shown = [stage.replace(" ", "\n", 1) for stage in stages]
@@ -50,38 +44,27 @@ def step_ladder(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def shuffled_maps(
-    found: dict[str, dict[str, Tensor]],
-    shown: Sequence[str] = ("black_deletion", "white_deletion", "black_insertion", "outside"),
-) -> Figure:
+def shuffled_maps(table: pd.DataFrame) -> Figure:
     """What sparsity alone brings: a row a method, the sparsest above, its value (dot) and that of
     its map with its pixels in other places (ring); random numbers dotted.
 
-    `found` as of study.experiments.synthesis.measured; metrics of `shown` that it lacks are left
-    out.
+    `table` as of study.account.summaries.ladder.beside_shuffled.
     """
-    pairs = {
-        m: [n for n in found[m] if f"{SHUFFLED}{n}" in found[m] and n in attribution.METHODS]
-        for m in shown
-        if m in found
-    }
-    pairs = {m: names for m, names in pairs.items() if names}
-    kept = {n: float(found["kept"][n].nanmean()) for names in pairs.values() for n in names}
+    kept = table.dropna(subset="kept").drop_duplicates("name").set_index("name")["kept"].to_dict()
     order = sorted(kept, key=kept.get, reverse=True)
+    panels = list(table.groupby(["label", "better"], sort=False))
     size = (6.9, 0.24 * len(order) + 0.9)
-    figure, axes = plt.subplots(1, len(pairs), figsize=size, sharey=True, squeeze=False)
-    for axis, (metric, names) in zip(axes[0], pairs.items(), strict=True):
-        values = {n: float(v.nanmean()) for n, v in found[metric].items()}
-        for name in names:
-            y, shade = order.index(name), HIGHLIGHTED.get(name, "#888888")
-            ends = [values[name], values[f"{SHUFFLED}{name}"]]
-            axis.plot(ends, [y, y], color=shade, linewidth=1.4, zorder=2)
-            axis.scatter(ends[0], y, s=26, color=shade, zorder=4)
-            axis.scatter(ends[1], y, s=26, facecolor="white", edgecolor=shade, zorder=3)
-        if "random" in values:
-            axis.axvline(values["random"], color="#333333", linestyle=":", linewidth=1)
-        arrow = "more" if METRICS[metric].better > 0 else "less"
-        axis.set_title(f"{METRICS[metric].label}\n({arrow} is better)", fontsize=9)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, ((metric, better), part) in zip(axes[0], panels, strict=True):
+        for r in part[part["name"] != "random"].itertuples():
+            y, shade = order.index(r.name), HIGHLIGHTED.get(r.name, "#888888")
+            axis.plot([r.value, r.shuffled], [y, y], color=shade, linewidth=1.4, zorder=2)
+            axis.scatter(r.value, y, s=26, color=shade, zorder=4)
+            axis.scatter(r.shuffled, y, s=26, facecolor="white", edgecolor=shade, zorder=3)
+        for value in part.loc[part["name"] == "random", "value"]:
+            axis.axvline(value, color="#333333", linestyle=":", linewidth=1)
+        arrow = "more" if better > 0 else "less"
+        axis.set_title(f"{metric}\n({arrow} is better)", fontsize=9)
         axis.grid(axis="y", visible=False)
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=4)
@@ -127,7 +110,7 @@ def shock_panels(table: pd.DataFrame) -> Figure:
 def legible_places(points: pd.DataFrame) -> Figure:
     """The area against the accuracy of retrained networks where the explained one is wrong, a point
     a method, a panel a mode; `points` as of study.experiments.ladder.legible."""
-    modes = [m for m in retraining.MODES if m in set(points["mode"])]
+    modes = [m for m in MODES if m in set(points["mode"])]
     figure, axes = plt.subplots(1, len(modes), figsize=(6.9, 3.4), squeeze=False)
     for axis, mode in zip(axes[0], modes, strict=True):
         part = points[points["mode"] == mode].sort_values("area")
@@ -144,7 +127,7 @@ def legible_places(points: pd.DataFrame) -> Figure:
                 textcoords="axes fraction",
                 fontsize=7.5,
                 va="center",
-                color=shade,
+                color=ink(shade),
                 annotation_clip=False,
                 arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 0.4},
             )

@@ -13,27 +13,21 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from study.account import published, verdicts
-from study.subjects.names import network
-
 from .pictures import draw_picture
 from .style import (
-    COLOURS,
     REGIONS,
     short,
     verbatim,
 )
 
+PREDICTED = "#D55E00"  # the class that a network names
+
 
 def trainings(found: pd.DataFrame) -> Figure:
-    """Test accuracies of single trainings, as of `study.account.variants.trainings`: a dot each,
-    a row for each setting of each network, the printed accuracy dashed."""
+    """Test accuracies of single trainings, as of `study.account.summaries.data.beside_print`: a
+    dot each, a row for each setting of each network, the printed accuracy dashed."""
     settings = ["pixels", "initial_weights", "order", "precision"]
-    parts = [
-        (model, part)
-        for model, part in found.groupby("model", sort=False)
-        if model in PRINTED_ACCURACY
-    ]
+    parts = list(found.groupby("network", sort=False))
     heights = [part[settings].drop_duplicates().shape[0] for _, part in parts]
     figure, axes = plt.subplots(
         len(parts),
@@ -42,7 +36,7 @@ def trainings(found: pd.DataFrame) -> Figure:
         height_ratios=[h + 1 for h in heights],
         squeeze=False,
     )
-    for axis, (model, part) in zip(axes[:, 0], parts, strict=True):
+    for axis, (network, part) in zip(axes[:, 0], parts, strict=True):
         labels = []
         for y, (setting, group) in enumerate(part.groupby(settings, sort=False)):
             axis.plot(
@@ -59,26 +53,13 @@ def trainings(found: pd.DataFrame) -> Figure:
                 .replace("PyTorch's default", "PyTorch's weights")
                 .replace("JPEG copy (quality 75)", "JPEG copy")
             )
-        axis.axvline(PRINTED_ACCURACY[model], color="#666666", linestyle="--", linewidth=1)
+        axis.axvline(part["printed"].iloc[0], color="#666666", linestyle="--", linewidth=1)
         axis.set(
             yticks=range(0, -len(labels), -1), yticklabels=labels, ylim=(-len(labels) + 0.4, 0.6)
         )
-        title = " ".join(map(network, model.split()))
-        axis.set_title(title, loc="left", fontweight="bold")
+        axis.set_title(network, loc="left", fontweight="bold")
     axes[-1, 0].set_xlabel("test accuracy")
     return figure
-
-
-PRINTED_ACCURACY = {
-    name: next(
-        n.published for n in published.numbers() if n.row == "Accuracy" and n.column == column
-    )
-    for name, column in (
-        ("rectgrad_cnn", "CIFAR-10"),
-        ("basic_cnn", "CIFAR-10 CNN"),
-        ("resnet18 CIFAR-10", "CIFAR-10 ResNet-18"),
-    )
-}
 
 
 def sign_panel(image: Tensor, gradient: Tensor) -> Figure:
@@ -122,7 +103,7 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
     """A picture [3,H,W] uint8 and, from class gradients [K,H,W], the class that gains most at each
     pixel, brighter or darker."""
     palette = sns.color_palette("Greys", len(classes) + 3)[1 : len(classes) + 1]
-    palette[predicted] = COLOURS["positive"]
+    palette[predicted] = PREDICTED
     lookup = np.array([matplotlib.colors.to_rgb(c) for c in palette])
     figure, axes = plt.subplots(1, 3, figsize=(6.8, 3.0))
     draw_picture(axes[0], image.permute(1, 2, 0).numpy(), "Picture")
@@ -144,7 +125,7 @@ def who_gains(image: Tensor, gradients: Tensor, classes: Sequence[str], predicte
 
 def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
     """A row for each number: the printed one (cross), ours with its interval (dot), the tolerance
-    (band)."""
+    (band); `frame` as of `study.account.summaries.judged.numbers`."""
     fills = {"Table 2": " (black)", "Table 3": " (white)"}
     figure, axis = plt.subplots(figsize=(6.9, 0.24 * len(frame) + 0.9))
     for y, row in enumerate(frame.itertuples()):
@@ -164,10 +145,7 @@ def published_beside_reproduced(frame: pd.DataFrame) -> Figure:
         axis.plot(row.published, y, "x", color="#000000", zorder=2)
     axis.set_yticks(
         range(len(frame)),
-        [
-            f"{r.row}{fills.get(r.table, '')}: {verdicts.printed_network(r.column)}"
-            for r in frame.itertuples()
-        ],
+        [f"{r.row}{fills.get(r.table, '')}: {r.network}" for r in frame.itertuples()],
     )
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

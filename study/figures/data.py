@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -10,11 +11,12 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 
-from study.subjects.pictures import Dataset
-
 from .labelled import end_labels
 from .pictures import as_rgb, draw_picture
 from .style import verbatim
+
+if TYPE_CHECKING:
+    from study.subjects.pictures import Dataset
 
 TEST, TRAINING = "#0072B2", "#E69F00"
 

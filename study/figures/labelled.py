@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from lib.attribution.crosses import label
 
-from .style import COLOURS, DASHES, LABELS, colour, verbatim
+from .style import DASHES, LABELS, colour, ink, verbatim
 
 SMALL = 8  # points, of the names at the ends of lines
 
@@ -21,11 +21,6 @@ SMALL = 8  # points, of the names at the ends of lines
 def named(name: str) -> str:
     """What a signed map, a method or a control is called."""
     return LABELS.get(name) or label(name)
-
-
-def hue(name: str) -> str:
-    """Its colour."""
-    return COLOURS.get(name) or colour(name)
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -60,7 +55,7 @@ def end_labels(axis: Axes, x: float, ends: dict[str, tuple[float, str]]) -> None
             textcoords="offset points",
             va="center",
             fontsize=SMALL,
-            color=shade,
+            color=ink(shade),
             annotation_clip=False,
         )
 
@@ -97,7 +92,7 @@ def panels(
                 part = frame[(frame["map"] == name) & (frame["fill"] == fill)]
                 _line(axis, part, x, value, name)
                 if upright:
-                    axis.axvline(upright[subject, name], color=hue(name), linewidth=0.9)
+                    axis.axvline(upright[subject, name], color=colour(name), linewidth=0.9)
             axis.set_title(f"{verbatim(subject)}: {title.format(fill=fill)}", fontsize=9)
         row[0].set_ylabel(ylabel, fontsize=9)
     for axis in axes[-1]:
@@ -111,13 +106,13 @@ def _line(axis: Axes, part: pd.DataFrame, x: str, value: str, name: str) -> None
     axis.plot(
         part[x],
         part[value],
-        color=hue(name),
+        color=colour(name),
         linestyle=DASHES.get(name, "-"),
         linewidth=1.4,
         marker="o",
         markersize=2,
     )
-    axis.fill_between(part[x], part[low], part[high], color=hue(name), alpha=0.18, linewidth=0)
+    axis.fill_between(part[x], part[low], part[high], color=colour(name), alpha=0.18, linewidth=0)
 
 
 def _name_the_ends(figure, axes, tables, value, shown, x) -> None:
@@ -126,7 +121,7 @@ def _name_the_ends(figure, axes, tables, value, shown, x) -> None:
     for row, frame in zip(axes, tables.values(), strict=True):
         for axis, (fill, names) in zip(row, shown.items(), strict=True):
             part = frame[frame["fill"] == fill].groupby("map").last()
-            ends = {named(name): (part.loc[name, value], hue(name)) for name in names}
+            ends = {named(name): (part.loc[name, value], colour(name)) for name in names}
             last = part.loc[list(names), x].max()
             axis.set_xlim(right=last)
             end_labels(axis, last, ends)

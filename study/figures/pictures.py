@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,12 +13,12 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lib.attribution import normalize
-from lib.attribution.crosses import label
-from study.experiments import retraining
-from study.subjects.pictures import Dataset
-from study.subjects.subject import Subject
 
 from .style import verbatim
+
+if TYPE_CHECKING:
+    from study.subjects.pictures import Dataset
+    from study.subjects.subject import Subject
 
 
 def draw_picture(axis, image, title: str = "", **options) -> None:
@@ -168,33 +169,4 @@ def feature_maps(
         for axis, channel in zip(row, spaced, strict=True):
             draw_picture(axis, channel.numpy(), cmap="gray", vmin=0)
         row[0].set_ylabel(f"conv. {number}", rotation=0, ha="right", va="center")
-    return figure
-
-
-def occluded_strip(who: Subject, methods: Sequence[str], fractions: Sequence[float]) -> Figure:
-    """The first training picture of `who` as retrained networks see it: a row for each method and
-    mode, a column for each fraction.
-
-    What is gone has the channel mean of all pictures of `who`.
-    """
-    mean = retraining.channel_mean(who.pictures.images).to(torch.uint8)
-    who = who._replace(pictures=who.pictures.take(slice(0, 1)))
-    image = who.pictures.images
-    rows = [(method, mode) for method in methods for mode in retraining.MODES]
-    figure, axes = plt.subplots(
-        len(rows),
-        1 + len(fractions),
-        figsize=(1.05 * (1 + len(fractions)) + 1.2, 1.08 * len(rows) + 0.3),
-        squeeze=False,
-    )
-    for n, (method, mode) in enumerate(rows):
-        line = axes[n]
-        # random places need no ranks, only the shape of what is occluded
-        places = (1, *image.shape[2:]) if method == "random" else retraining.ranks(who, method)
-        draw_picture(line[0], as_rgb(image)[0], "Picture" if n == 0 else "")
-        line[0].set_ylabel(f"{label(method)}\n{mode.upper()}", rotation=0, ha="right", va="center")
-        for axis, fraction in zip(line[1:], fractions, strict=True):
-            gone = retraining.occluded(places, fraction, mode)
-            left = torch.where(gone[:, None], mean, image)
-            draw_picture(axis, as_rgb(left)[0], f"{fraction:.0%}" if n == 0 else "")
     return figure

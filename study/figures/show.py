@@ -10,7 +10,7 @@ from IPython.display import SVG, Markdown, display
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from study.store import cells
+from study import paths
 
 from .style import compact
 from .tables import escaped, line_under
@@ -27,7 +27,7 @@ def source(profile: str, *studied) -> str:
     `studied` are Subjects, or texts where a chapter shows something else.
     """
     named = [escaped(what if isinstance(what, str) else what.title) for what in studied]
-    commit = f"commit <code>{cells.commit().rstrip('+')}</code>"
+    commit = f"commit <code>{paths.commit().rstrip('+')}</code>"
     return " · ".join(["; ".join(dict.fromkeys(named)), f"{profile} profile", commit])
 
 

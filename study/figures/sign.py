@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,12 +13,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from study.experiments.deletion import MATCHED
-from study.subjects.pictures import Dataset
-
 from .labelled import panels
 from .pictures import as_rgb, class_name, draw_picture
 from .style import verbatim
+
+if TYPE_CHECKING:
+    from study.subjects.pictures import Dataset
 
 
 def zero_dots(table: pd.DataFrame) -> Figure:
@@ -77,12 +78,15 @@ def signed_rows(rows: Sequence[tuple[str, Dataset, Tensor]]) -> Figure:
     return figure
 
 
-def kept_panels(tables: dict[str, pd.DataFrame], kept: pd.DataFrame) -> Figure:
-    """Allegiance of signed maps, with an upright line at the mean share of pixels each keeps.
+def kept_panels(
+    tables: dict[str, pd.DataFrame], kept: pd.DataFrame, maps: dict[str, Sequence[str]]
+) -> Figure:
+    """Allegiance of the maps of each fill, the first of them left out, with an upright line at the
+    mean share of pixels each keeps.
 
     `tables` as of `study.experiments.deletion.curve_table`, `kept` as of
     `study.experiments.deletion_tables.joined` of `deletion.kept_pixels`.
     """
     upright = {(r.subject, r.map): r.mean for r in kept[["subject", "map", "mean"]].itertuples()}
-    shown = {fill: names[1:] for fill, names in MATCHED.items()}
+    shown = {fill: names[1:] for fill, names in maps.items()}
     return panels(tables, "allegiance", shown, upright=upright)

@@ -7,28 +7,40 @@ import io
 import textwrap
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import PIL.Image
 import seaborn as sns
 from IPython.display import Image
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import attribution
 from lib.attribution import crosses
 from lib.attribution.crosses import label
-from study.experiments.cleanliness import THRESHOLDED
-from study.experiments.synthesis import METRICS
-from study.store import cells
+from study import paths
 
-# Okabe and Ito's colours: told apart by colour-blind readers; a map has one colour in the whole
-# book
+# one colour a map in the whole book: Okabe and Ito's for those that the text speaks of most, the
+# others as far from these and from each other as can be, on white and as the dark theme has them
 COLOURS = {
-    "original": "#7f7f7f",
-    "positive": "#D55E00",
-    "negative": "#0072B2",
+    "random": "#000000",
+    "rectgrad": "#D55E00",
+    "saliency": "#7f7f7f",
+    "original": "#7f7f7f",  # the absolute value of the saliency map
     "active": "#E69F00",
-    "inactive": "#56B4E9",
+    "positive": "#CC79A7",
+    "deeplift": "#009E73",
+    "integrated_gradients": "#0072B2",
+    "smoothgrad": "#99AAEE",
+    "input_x_gradient": "#FF3366",
+    "guided_backprop": "#AAAA00",
+    "rectgrad_prr": "#FF8877",
+    "negative": "#AA66EE",
+    "inactive": "#00BBCC",
+    "edges": "#556622",
+    "epsilon_lrp": "#55BB33",
+    "deconvolution": "#773322",
 }
 
 
@@ -41,7 +53,7 @@ DASHES = {
 }
 
 
-LABELS = {name: name.capitalize() for name in COLOURS}
+LABELS = {name: name.capitalize() for name in DASHES}
 
 
 WIDTH = 7.0  # inches, of a figure on a page
@@ -87,7 +99,7 @@ def verbatim(name: str) -> str:
 
 def signed(figure: Figure, text: str, profile: str) -> Figure:
     """The figure with its provenance line, below everything else."""
-    provenance = f"{text} · {profile} profile · commit {cells.commit().rstrip('+')}"
+    provenance = f"{text} · {profile} profile · commit {paths.commit().rstrip('+')}"
     width = max(60, int(17 * figure.get_figwidth()))  # 17 letters an inch
     shown = verbatim(textwrap.fill(provenance, width))
     figure.supxlabel(shown, fontsize=7, color="#767676")
@@ -134,26 +146,8 @@ def digest(**arrays: Tensor) -> None:
 REGIONS = {"object": "#D55E00", "background": "#0072B2"}  # Okabe and Ito's colours
 
 
-# one colour a method in all figures that compare them; Okabe and Ito's for those that the text
-# speaks of most
-METHOD_COLOURS = {
-    "random": "#000000",
-    "rectgrad": "#D55E00",
-    "saliency": "#7f7f7f",
-    "active": "#E69F00",
-    "positive": "#CC79A7",
-    "deeplift": "#009E73",
-    "integrated_gradients": "#0072B2",
-    "smoothgrad": "#56B4E9",
-    "input_x_gradient": "#882255",
-    "guided_backprop": "#999933",
-    "rectgrad_prr": "#F4A582",
-    "negative": "#6A51A3",
-    "inactive": "#DDCC77",
-    "edges": "#44AA99",
-    "epsilon_lrp": "#117733",
-    "deconvolution": "#8C564B",
-}
+# what ROAR and KAR do to the pixels that a map calls most important
+MODES = {"roar": "removed", "kar": "kept"}
 
 
 SHORT = {
@@ -171,8 +165,20 @@ def short(method: str) -> str:
 
 
 def colour(method: str) -> str:
-    """The colour of a method, thresholded or not."""
-    return METHOD_COLOURS[method.removeprefix(THRESHOLDED)]
+    """The colour of a map or control; "<treatment>:<name>" has that of its name."""
+    return COLOURS[method.rpartition(":")[2]]
+
+
+def ink(shade: str) -> str:
+    """A colour for letters: darker where it is too faint to be read on white (WCAG: 4.5 to 1)."""
+    rgb = np.array(to_rgb(shade))
+    return next(to_hex(k * rgb) for k in np.linspace(1, 0, 21) if _contrast(k * rgb) >= 4.5)
+
+
+def _contrast(rgb: np.ndarray) -> float:
+    """With white, as WCAG defines it, from 1 to 21."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05)
 
 
 GROUPS = {
@@ -184,7 +190,7 @@ GROUPS = {
 
 # those that the text speaks of; the others are grey and named at their ends
 HIGHLIGHTED = {
-    m: METHOD_COLOURS[m]
+    m: COLOURS[m]
     for m in (
         "random",
         "rectgrad",
@@ -200,10 +206,7 @@ HIGHLIGHTED = {
 def ordered(summary: pd.DataFrame) -> list[str]:
     """All names: published, tried here, controls; within a group by the mean over families of
     their mean relative rank."""
-    place = summary.assign(
-        place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1),
-        family=[METRICS[m].family for m in summary["metric"]],
-    )
+    place = summary.assign(place=(summary["rank"] - 1) / (summary["of"] - 1).clip(lower=1))
     mean = (
         place.groupby(["name", "family"])["place"]
         .mean()

@@ -7,10 +7,6 @@ import re
 import pandas as pd
 from IPython.display import Markdown
 
-from study.account import claims as listed
-from study.account import published
-from study.account import verdicts as verdicts_of
-
 from .style import give_or_take, interval
 
 # what Markdown would read in a name: marks wherever they stand; an asterisk or underscore where it
@@ -76,14 +72,15 @@ def beside_table(
     frame: pd.DataFrame | None, caption: str = "", name: str = "", made: str = ""
 ) -> Markdown:
     """Printed beside reproduced numbers with interval and verdict, or a line that says there are
-    none to compare; caption, name and `made` as of `table`."""
+    none to compare; `frame` as of `study.account.summaries.judged.numbers`, caption, name and
+    `made` as of `table`."""
     if frame is None:
         return Markdown("*The papers print no number for what is studied here.*")
     rows = [
         {
             "number": f"{r.table}, {r.row}",
-            "network": verdicts_of.printed_network(r.column),
-            "printed": published.shown(r.paper, r.table, r.published),
+            "network": r.network,
+            "printed": r.printed,
             "reproduced": r.reproduced,
             "95 % interval": interval(r.low, r.high),
             "verdict": f"{r.verdict}" + (", at 0 too" if r.verdict_at_zero == "agree" else ""),
@@ -91,9 +88,9 @@ def beside_table(
         for r in frame.itertuples()
     ]
     how = []
-    for column, part in frame.groupby("column", sort=False):
+    for _, part in frame.groupby("column", sort=False):
         first = part.iloc[0]
-        how.append(f"{verdicts_of.printed_network(column)}: {first['data']}, {first['protocol']}")
+        how.append(f"{first['network']}: {first['data']}, {first['protocol']}")
     shown = table(pd.DataFrame(rows), caption, name, made, reproduced=".3f")
     return Markdown(f"{shown.data}\n\n*{'; '.join(how)}.*")
 
@@ -149,28 +146,22 @@ def chip(verdict: str) -> str:
     return f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
 
 
-def verdicts(*named: str, stored: bool) -> Markdown:
-    """The papers' claims in words that belong to these experiments or have these ids, each with its
-    verdict: one line a sentence, which leads to its row on the page of claims."""
-    if not stored:
+def verdicts(claims: pd.DataFrame | None) -> Markdown:
+    """The papers' claims in words with their verdicts, one line a sentence, which leads to its row
+    on the page of claims; `claims` as of `study.account.summaries.judged.claims`, None where
+    nothing is judged."""
+    if claims is None:
         return Markdown(
             "*What the papers claim in words is judged at the paper profile, on their own data.*"
         )
     shown = []
-    for sentence in verdicts_of.sentences(
-        listed.table().query("experiment in @named or id in @named")
-    ):
-        first = sentence[0].iloc[0]
-        chips = [_chip_of(part) for part in sentence]
-        link = f"[“{first.quotation}”](claims.md#claim-{first.id})"
-        where = f"paper {first.paper}, {section(first.section)}"
+    for _, sentence in claims.groupby(["paper", "section", "quotation"], sort=False):
+        first = sentence.iloc[0]
+        chips = [f"{chip(r.verdict)} {r.about}".rstrip() for r in sentence.itertuples()]
+        link = f"[“{first['quotation']}”](claims.md#claim-{first['id']})"
+        where = f"paper {first['paper']}, {section(first['section'])}"
         shown.append(f"- {', '.join(chips)}: {link} ({where})")
     return Markdown("\n".join(shown) or NOTHING)
-
-
-def _chip_of(part: pd.DataFrame) -> str:
-    about = verdicts_of.PARTS.get(part.iloc[0].id, "")
-    return f"{chip(verdicts_of.of_claim(part))} {about}".rstrip()
 
 
 def section(number: str) -> str:

@@ -13,13 +13,11 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,30 +27,9 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from study.paths import CACHE, ROOT
+from study.paths import CACHE, ROOT, commit
 
 RESULTS = ROOT / "data" / "results"
-
-
-@lru_cache
-def commit() -> str:
-    """Short commit of the code, with "+" if lib or study differs from it.
-
-    Outside a checkout it is SIGN_NOISE_COMMIT, else "unknown".
-    """
-
-    def git(*words):
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        head = git("rev-parse", "--short", "HEAD")
-        changed = git("status", "--porcelain", "--", "lib", "study")
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("SIGN_NOISE_COMMIT", "unknown")
-    return f"{head}+" if changed else head
 
 
 def provenance() -> dict:

@@ -13,6 +13,7 @@ import yaml
 
 from book import front, rankings
 from lib import attribution
+from study import paths
 from study.store import cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +105,6 @@ def test_the_citation_is_that_of_the_package():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
     assert cff["version"] == version
     told = front.bibtex()
-    assert f"version = {{{version}}}" in told and cells.commit().rstrip("+") in told
+    assert f"version = {{{version}}}" in told and paths.commit().rstrip("+") in told
     for key in ("llorente2023", "kim2019"):
         assert f"{{{key}," in told

@@ -13,6 +13,12 @@ from .phrases import ends
 
 # of study.account.variants: a network with its data
 _TRAINED = {"resnet18 CIFAR-10": "ResNet-18"}
+# the same -> the column in which a paper prints its accuracy
+_COLUMNS = {
+    "rectgrad_cnn": "CIFAR-10",
+    "basic_cnn": "CIFAR-10 CNN",
+    "resnet18 CIFAR-10": "CIFAR-10 ResNet-18",
+}
 
 
 def accuracies(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
@@ -118,6 +124,17 @@ def moved(effects: pd.DataFrame | None) -> list[str]:
 def network(name: str) -> str:
     """A network of study.account.variants as people call it."""
     return _TRAINED.get(name) or names.network(name)
+
+
+def beside_print(trainings: pd.DataFrame) -> pd.DataFrame:
+    """`variants.trainings` of the networks whose accuracy is printed, with what people call each
+    network with its data, and that accuracy (columns network, printed)."""
+    accuracy = {n.column: n.published for n in published.numbers() if n.row == "Accuracy"}
+    known = trainings[trainings["model"].isin(_COLUMNS)]
+    return known.assign(
+        network=[" ".join(map(names.network, model.split())) for model in known["model"]],
+        printed=[accuracy[_COLUMNS[model]] for model in known["model"]],
+    )
 
 
 def same_seed(trainings: pd.DataFrame | None) -> list[str]:

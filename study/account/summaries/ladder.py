@@ -6,13 +6,17 @@ Tables are those of study.experiments.ladder.
 from __future__ import annotations
 
 import pandas as pd
+from torch import Tensor
 
+from lib.attribution import METHODS
 from lib.attribution.crosses import label
 from study.account.summaries.phrases import ends, listed
 from study.experiments.ladder import ORDER, STEPS
-from study.experiments.synthesis import METRICS
+from study.experiments.synthesis import METRICS, SHUFFLED
 
 TOO_FEW = "Too few maps were retrained on by this protocol to compare orders."
+# under which a map is set beside its shuffled one in a picture
+SPARSE = ("black_deletion", "white_deletion", "black_insertion", "outside")
 EXPECTED = {"roar": ("negative", "positive"), "kar": ("positive", "negative")}
 
 
@@ -120,6 +124,28 @@ def sparse(sparsity: pd.DataFrame) -> list[str]:
 
 
 # ---- tables as they are shown
+
+
+def beside_shuffled(numbers: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+    """Each method beside its map with its pixels in other places, and random numbers, under the
+    metrics of `SPARSE` that `numbers`, as of `synthesis.measured`, has.
+
+    Columns metric, label, better (1 more, -1 less), name, value, shuffled, kept (the share of
+    pixels that are not zero), means over pictures; of random numbers the last two are NaN.
+    """
+    rows = []
+    for metric in SPARSE:
+        values = {n: float(v.nanmean()) for n, v in numbers.get(metric, {}).items()}
+        about = {"metric": metric, "label": METRICS[metric].label, "better": METRICS[metric].better}
+        for name in values:
+            if name in METHODS and f"{SHUFFLED}{name}" in values:
+                both = {"value": values[name], "shuffled": values[f"{SHUFFLED}{name}"]}
+                kept = float(numbers["kept"][name].nanmean())
+                rows.append(about | {"name": name} | both | {"kept": kept})
+        if "random" in values and rows and rows[-1]["metric"] == metric:
+            rows.append(about | {"name": "random", "value": values["random"]})
+    columns = ["metric", "label", "better", "name", "value", "shuffled", "kept"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def turns_shown(turns: pd.DataFrame) -> pd.DataFrame:

@@ -90,9 +90,9 @@ def product(bias: pd.DataFrame) -> list[str]:
         f"With black at 0, dark pixels hold {_times(black['dark'])} and bright ones "
         f"{_times(black['bright'])} their fair share; without a product {_times(none['dark'])} and "
         f"{_times(none['bright'])}.",
-        f"Of the 5 % strongest pixels, {grey['overlap']:.0%} stay when the product goes; on the "
+        f"Of the strongest 5 %, {grey['overlap']:.0%} stay when the product goes; on the "
         f"object lie {grey['on_object']:.0%} of the attribution with it and "
-        f"{none['on_object']:.0%} without.",
+        f"{none['on_object']:.0%} without (means).",
     ]
 
 
@@ -270,7 +270,7 @@ def product_table(bias: pd.DataFrame) -> pd.DataFrame:
             "RectGrad with": bias["product"].map(PRODUCTS),
             **{f"{third} pixels": _two(bias[third]) for third in ("dark", "middle", "bright")},
             "top 5 % as without": [f"{v:.0%}" for v in bias["overlap"]],
-            "on the object": [
+            "on the object (mean)": [
                 f"{r.on_object:.0%} ({r.on_object_low:.0%} to {r.on_object_high:.0%})"
                 for r in bias.itertuples()
             ],

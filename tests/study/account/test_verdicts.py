@@ -67,19 +67,7 @@ def test_a_sentence_with_several_claims_is_one_and_says_what_each_is_about():
     assert several == set(verdicts.PARTS)
 
 
-def test_a_chapter_lists_its_sentences_with_their_verdicts(monkeypatch):
-    part = rows("depends", (-2, -1), (1, 2)).assign(
-        paper="Noise", section="C.1", quotation="so they say", experiment="kind"
-    )
-    other = part.assign(id="d", verdict="holds", experiment="another")
-    monkeypatch.setattr(claims, "table", lambda: pd.concat([part, other]))
-    said = figures.verdicts("kind", stored=True).data
-    assert said == (
-        '- <span class="verdict mixed">mixed</span>: [“so they say”](claims.md#claim-c) '
-        "(paper Noise, appendix C.1)"
-    )
-    assert "verdict" not in figures.verdicts("kind", stored=False).data
-    assert figures.verdicts("none", stored=True).data == figures.NOTHING
+def test_a_section_is_named_within_a_sentence():
     assert figures.section("Appendix B") == "appendix B"
     assert figures.section("3.2 and A.1") == "section 3.2 and A.1"
 

@@ -61,6 +61,9 @@ def test_ranks_by_hand():
         "rank_high",
         "of",
         "n",
+        "label",
+        "better",
+        "family",
     ]
     assert (
         table["metric"].tolist() == [LOW] * 4 + [HIGH] * 4

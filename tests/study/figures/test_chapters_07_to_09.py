@@ -11,7 +11,8 @@ from matplotlib.colors import same_color
 
 from lib.attribution.crosses import label
 from study import figures
-from study.experiments import ranking
+from study.account.summaries import ladder
+from study.experiments import ranking, retraining_tables
 from study.figures.labelled import spread
 from study.subjects import shapes10
 from study.subjects.subject import Subject
@@ -104,9 +105,11 @@ def test_a_dot_where_it_is_right_and_a_ring_where_it_is_wrong():
 def test_what_is_left_to_see_shows_rectgrad_first(monkeypatch):
     drawn = shapes10.draw("train", count=12)
     ranks = torch.arange(32 * 32).view(1, 32, 32).to(torch.uint16)
-    monkeypatch.setattr("study.experiments.retraining.ranks", lambda who, method: ranks)
+    monkeypatch.setattr(retraining_tables, "ranks", lambda who, method: ranks)
     training = Subject(None, drawn, "rectgrad_cnn", "shapes10")
-    figure = figures.left_to_see(training, ["random", "saliency", "deeplift", "rectgrad"], [0.5])
+    methods = ["random", "saliency", "deeplift", "rectgrad"]
+    left = retraining_tables.left_to_see(training, methods, [0.5])
+    figure = figures.left_to_see(drawn.images[0], left)
     names = [axis.get_ylabel() for axis in axes_of(figure) if axis.get_ylabel()]
     assert names[0] == "Random\nROAR" and names[2] == "RectGrad\nROAR" and len(names) == 6
 
@@ -138,7 +141,7 @@ def test_places_are_written_in_their_cells():
 @pytest.mark.parametrize("count", [2, 4])
 def test_correlations_are_framed_where_they_are_sure(count):
     some = list(NUMBERS)[:count]
-    table = ranking.agreement({m: NUMBERS[m] for m in some}, resamples=20)
+    table = ranking.kinds(ranking.agreement({m: NUMBERS[m] for m in some}, resamples=20))
     sure = table.assign(p_corrected=[0.01] + [0.5] * (len(table) - 1))
     axis = axes_of(figures.correlations(sure))[0]
     assert len(axis.patches) == 1 and len(axis.texts) == len(table)
@@ -170,7 +173,7 @@ def test_shuffled_maps_are_rings():
     values = {"rectgrad": 0.4, "saliency": 0.2, "random": 0.3}
     values |= {"shuffled:rectgrad": 0.1, "shuffled:saliency": 0.5}
     found = {"black_deletion": flat(values), "kept": flat({"rectgrad": 0.02, "saliency": 1})}
-    (axis,) = axes_of(figures.shuffled_maps(found))
+    (axis,) = axes_of(figures.shuffled_maps(ladder.beside_shuffled(found)))
     assert [t.get_text() for t in axis.get_yticklabels()] == ["Saliency (100%)", "RectGrad (2%)"]
     dots = {
         tuple(c.get_offsets()[0].round(3).tolist()): c.get_facecolor()[0] for c in axis.collections

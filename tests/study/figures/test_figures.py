@@ -14,10 +14,9 @@ import torch
 from matplotlib import pyplot as plt
 from matplotlib.colors import same_color, to_hex
 
-from study import figures
+from study import figures, paths
 from study.experiments.deletion import MATCHED
-from study.figures import COLOURS, DASHES, LABELS
-from study.store import cells
+from study.figures import COLOURS, DASHES, LABELS, charts
 from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject
 
@@ -108,7 +107,9 @@ def test_beside_table():
                 "table": "Table 2",
                 "row": "Active",
                 "column": "CIFAR-10 CNN",
+                "network": "Sign CNN, CIFAR-10",
                 "published": 0.15,
+                "printed": "0.15",
                 "reproduced": 0.1449,
                 "low": 0.1401,
                 "high": 0.1512,
@@ -147,7 +148,9 @@ def test_beside_table_says_how_each_number_was_made():
                 "table": "Table 1",
                 "row": "Accuracy",
                 "column": column,
+                "network": column,
                 "published": 0.6,
+                "printed": "0.60",
                 "reproduced": 0.6,
                 "low": 0.59,
                 "high": 0.61,
@@ -192,7 +195,7 @@ def test_digest_of_one_value(capsys):
 
 @pytest.mark.parametrize("commit, profile", [("abc1234", "quick"), ("abc1234+", "paper")])
 def test_the_provenance_line_names_data_profile_and_commit(commit, profile, monkeypatch):
-    monkeypatch.setattr(cells, "commit", lambda: commit)
+    monkeypatch.setattr(paths, "commit", lambda: commit)
     figure = plt.figure()
     assert figures.signed(figure, "basic_cnn, cifar10 test, n = 10", profile) is figure
     text = figure.get_supxlabel()
@@ -304,7 +307,7 @@ def test_who_gains(pictures):
     assert axes[2].get_title() == "Gains if darker\nant: 40% of pixels"
     for axis, winner in ((axes[1], gradients.argmax(0)), (axes[2], gradients.argmin(0))):
         hexes = [[to_hex(pixel) for pixel in line] for line in shown(axis)]
-        own = np.array(hexes) == COLOURS["positive"].lower()
+        own = np.array(hexes) == charts.PREDICTED.lower()
         assert np.array_equal(own, (winner == 0).numpy())
         assert len({to_hex(c) for c in shown(axis)[~own]}) >= 1
 
@@ -314,14 +317,14 @@ def test_who_gains(pictures):
 
 def test_every_map_has_a_look_of_its_own():
     shown = {name for names in MATCHED.values() for name in names}
-    assert set(COLOURS) == set(DASHES) == set(LABELS) == shown
-    assert len(set(COLOURS.values())) == 5
+    assert set(DASHES) == set(LABELS) == shown
+    assert len({COLOURS[name] for name in shown}) == 5
 
 
 def table_of(value):
     """A table with a row for each map, fill and fraction whose values tell them apart."""
     rows = []
-    for m, name in enumerate(COLOURS):
+    for m, name in enumerate(LABELS):
         for f, fill in enumerate(("black", "white")):
             for k, fraction in enumerate((0, 0.1, 0.5)):
                 y = 1 - 0.1 * k - 0.01 * m - 0.2 * f
@@ -344,7 +347,7 @@ def table_of(value):
 
 
 def test_published_beside_reproduced():
-    columns = ["table", "row", "column", "published", "reproduced", "low", "high", "verdict"]
+    columns = ["table", "row", "network", "published", "reproduced", "low", "high", "verdict"]
     rows = [
         ["Table 1", "Accuracy", "CNN", 0.63, 0.64, 0.63, 0.65, "agree"],
         ["Table 2", "Active", "CNN", 0.15, 0.30, 0.25, 0.35, "disagree"],

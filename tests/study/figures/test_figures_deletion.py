@@ -10,6 +10,7 @@ import torch
 
 from study import figures
 from study.experiments.deletion import FILLS, MAPS, MATCHED, PRINTED_PAIRS, STRENGTHS
+from study.experiments.deletion_tables import HELPING
 from study.figures import labelled
 from study.subjects import shapes10
 
@@ -63,7 +64,7 @@ ENDS = {name: k / 10 for k, name in enumerate((*MAPS, "edges", "random"))}
 
 
 def test_curves_of_maps_and_controls_are_named_at_their_ends():
-    figure = figures.control_curves({"first": curve(ENDS), "second": curve(ENDS)})
+    figure = figures.control_curves({"first": curve(ENDS), "second": curve(ENDS)}, MATCHED)
     small_enough(figure)
     assert len(figure.axes) == 4 and not figure.legends
     left = figure.axes[0]
@@ -71,7 +72,7 @@ def test_curves_of_maps_and_controls_are_named_at_their_ends():
     assert {t.get_text() for t in left.texts} == set(names) and len(left.lines) == 5
     drawn = {line.get_color(): line.get_ydata()[-1] for line in left.lines}
     for name in (*MATCHED["black"], "edges", "random"):
-        assert drawn[labelled.hue(name)] == pytest.approx(ENDS[name])
+        assert drawn[figures.colour(name)] == pytest.approx(ENDS[name])
     assert left.get_title() == "first: black deletion"
 
 
@@ -100,7 +101,7 @@ def test_the_promise_is_drawn_for_the_helping_pairs():
         for f in FILLS
         for s in STRENGTHS
     ]
-    figure = figures.promise({"net": pd.DataFrame(rows)})
+    figure = figures.promise({"net": pd.DataFrame(rows)}, HELPING)
     small_enough(figure)
     assert texts(figure) == ["Negative", "Inactive", "Positive", "Active"]
     assert figure.axes[0].get_title() == "net: towards black"
@@ -128,14 +129,14 @@ def test_frames_mark_what_has_changed():
 
 def test_upright_lines_stand_where_maps_run_out():
     kept = pd.DataFrame({"subject": "net", "map": MAPS, "mean": [1, 0.7, 0.6, 0.3, 0.2]})
-    figure = figures.kept_panels({"net": curve(ENDS)}, kept)
+    figure = figures.kept_panels({"net": curve(ENDS)}, kept, MATCHED)
     small_enough(figure)
     uprights = {
         line.get_color(): line.get_xdata()[0]
         for line in figure.axes[0].lines
         if len(set(line.get_xdata())) == 1
     }
-    assert uprights == {labelled.hue("positive"): 0.7, labelled.hue("active"): 0.3}
+    assert uprights == {figures.colour("positive"): 0.7, figures.colour("active"): 0.3}
 
 
 def test_the_grey_of_zero_is_a_dot_in_its_range():

@@ -12,13 +12,17 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from skimage.color import deltaE_ciede2000, rgb2lab
 
+from book import drawings
 from lib.attribution import METHODS, crosses
 from study import figures
 from study.experiments import cleanliness, retraining, retraining_tables
 from study.experiments.cleanliness import COMPARED, TREATMENTS
 from study.figures import pictures, short
+from study.figures.style import ink
 from study.subjects import subject
 
 pytestmark = [pytest.mark.usefixtures("one_thread", "clean"), pytest.mark.filterwarnings("error")]
@@ -327,9 +331,10 @@ def test_pairwise_marks_what_is_significant_after_correction():
     assert marked == {(0, 1), (1, 0), (1, 2), (2, 1)}  # .03 and .003 after correction, not .09
 
 
-def test_occluded_strip_removes_what_the_ranks_say():
+def test_what_is_left_to_see_lacks_what_the_ranks_say():
     who = subject.subject("shapes10", "rectgrad_cnn", count=3)
-    figure = figures.occluded_strip(who, ("random", "saliency"), (0.1, 0.5))
+    left = retraining_tables.left_to_see(who, ("random", "saliency"), (0.1, 0.5))
+    figure = figures.left_to_see(who.pictures.images[0], left)
     axes = np.array(drawn(figure)).reshape(4, 3)
     assert [axis.get_title() for axis in axes[0]] == ["Picture", "10%", "50%"]
     assert axes[3, 0].get_ylabel() == "Saliency map\nKAR"
@@ -354,8 +359,19 @@ def test_a_single_method_has_no_pairs_to_draw():
         figures.pairwise(pairs)
 
 
-def test_every_method_has_a_colour_of_its_own():
+@pytest.mark.parametrize("shown", [str.lower, lambda c: drawings.on_dark(c.lower())])
+def test_every_method_has_a_colour_of_its_own_on_either_theme(shown):
     names = [*METHODS, *crosses.CONTROLS]
-    assert set(figures.METHOD_COLOURS) == set(names)
-    assert len(set(figures.METHOD_COLOURS.values())) == len(names)
+    assert set(figures.COLOURS) == {*names, "original"}
+    assert figures.colour("original") == figures.colour("saliency")
     assert figures.colour("thresholded:deeplift") == figures.colour("deeplift")
+    lab = rgb2lab([to_rgb(shown(figures.colour(name))) for name in names])
+    apart = deltaE_ciede2000(lab[:, None], lab[None])
+    assert apart[np.triu_indices(len(names), 1)].min() > 15  # of 100, black to white
+
+
+@pytest.mark.parametrize("name", figures.COLOURS)
+def test_the_name_of_a_line_can_be_read_and_has_its_hue(name):
+    shade, letters = (to_rgb(c) for c in (figures.COLOURS[name], ink(figures.COLOURS[name])))
+    assert drawings.contrast(*(tuple(255 * c for c in rgb) for rgb in (letters, (1, 1, 1)))) >= 4.5
+    assert np.cross(shade, letters) == pytest.approx(0, abs=0.01)  # darker alone

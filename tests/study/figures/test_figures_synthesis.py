@@ -13,6 +13,7 @@ from matplotlib.colors import to_rgb
 from lib.attribution import METHODS, label
 from study import figures
 from study.experiments import ranking
+from study.experiments.synthesis import METRICS
 from study.figures import GROUPS, HIGHLIGHTED
 
 pytestmark = [
@@ -82,6 +83,7 @@ def summary(ranks, of=5):
                 "of": of,
                 "n": 9,
             }
+            | METRICS[m]._asdict()
             for m, names in ranks.items()
             for n, r in names.items()
         ]
@@ -133,7 +135,8 @@ def test_a_rank_counts_by_the_number_that_are_ranked():
 
 def test_places_with_their_intervals():
     ranks = {
-        "kar": {A: 2, B: 1},
+        "black_deletion": {n: k for k, n in enumerate((A, B, C, D, E), 1)}
+        | {"rectgrad_active": 1, "random": 6, "edges": 6},
         "white_deletion": {
             A: 1,
             B: 2.5,
@@ -144,14 +147,14 @@ def test_places_with_their_intervals():
             "random": 6,
             "edges": 1,
         },
+        "kar": {A: 2, B: 1},
         "sanity": {A: 5, B: 4, C: 3, D: 2, E: 1, "rectgrad_active": 2, "random": 5, "edges": 5.5},
-        "black_deletion": {n: k for k, n in enumerate((A, B, C, D, E), 1)}
-        | {"rectgrad_active": 1, "random": 6, "edges": 6},
     }
-    table = pd.concat([summary({"kar": ranks.pop("kar")}, of=2), summary(ranks)])
+    table = summary(ranks)
+    table.loc[table["metric"] == "kar", "of"] = 2
     axis, bar = drawn(figures.place_table(table, intervals=True))
     order = figures.ordered(table)
-    columns = ["black_deletion", "white_deletion", "kar", "sanity"]  # in the order of the metrics
+    columns = ["black_deletion", "white_deletion", "kar", "sanity"]  # in the order of the table
     assert labels(axis) == (
         ["black deletion ↓", "white deletion ↓", "KAR ↓ (of 2)", "sanity ↑"],
         [label(n) for n in order],
@@ -209,102 +212,3 @@ def test_what_summary_returns_can_be_drawn():
             figures.place_table(table, intervals=True), "made", "quick"
         ).get_supxlabel()
     )
-
-
-# ---- agreement
-
-
-def pairs(values, p=None):
-    return pd.DataFrame(
-        [
-            {
-                "first": a,
-                "second": b,
-                "correlation": v,
-                "low": v - 0.3,
-                "high": v + 0.3,
-                "methods": 8,
-                "p": 0.001,
-                "p_corrected": (0.01 if abs(v) > 0.3 else 0.5) if p is None else p,
-            }
-            for (a, b), v in values.items()
-        ]
-    )
-
-
-def cells_of(axis):
-    """(row, column) -> text, by the labels of both."""
-    across, down = labels(axis)
-    return {
-        (down[int(t.get_position()[1])], across[int(t.get_position()[0])]): t for t in axis.texts
-    }
-
-
-# ---- sparsity
-
-
-def shuffled_values(
-    metrics=("white_deletion", "variation", "outside", "black_insertion"), names=(A, B, E)
-):
-    """metric -> name -> values, of each method and of its shuffled map, and the shares kept."""
-    values = {metric: {} for metric in metrics}
-    for k, metric in enumerate(metrics):
-        for j, n in enumerate(names):
-            own = 0.1 * k + 0.01 * j
-            values[metric][n] = torch.tensor([[own, torch.nan, own]])
-        for j, n in enumerate(names):
-            values[metric][f"shuffled:{n}"] = torch.full((1, 3), 0.5 + 0.1 * k + 0.02 * j)
-    values["kept"] = {n: torch.full((1, 3), 0.2 * (j + 1)) for j, n in enumerate(names)}
-    return values
-
-
-# ---- maps
-
-
-# ---- where the order turns
-
-
-def rungs(ranks):
-    return pd.DataFrame(
-        [
-            {"step": step, "name": n, "value": r / 10, "rank": r}
-            for step, names in ranks.items()
-            for n, r in names.items()
-        ]
-    )
-
-
-def written(texts):
-    """(text, height, colour) of each text, by height."""
-    rows = [(text.get_text(), text.get_position()[1], text.get_color()) for text in texts]
-    return sorted(rows, key=lambda row: row[1])
-
-
-def named(*names):
-    """What `written` returns where these names stand below each other."""
-    return [(label(n), k, HIGHLIGHTED.get(n, "#777777")) for k, n in enumerate(names, 1)]
-
-
-# ---- distance
-
-
-def shocked(**columns):
-    return pd.DataFrame(
-        {
-            "fraction": [0.1, 0.5, 0.9],
-            "methods": 3,
-            "before": [0.8, 0.5, 0.2],
-            "retrained": [0.9, 0.8, 0.4],
-            "moved": [0.1, 0.3, 0.2],
-            "failed": [0.1, 0.4, 0.7],
-            "farther": [0.6, 0.7, 0.8],
-            "low": [0.5, 0.65, 0.7],
-            "high": [0.75, 0.8, 0.85],
-        }
-        | columns
-    )
-
-
-def whiskers(axis):
-    (bars,) = (c for c in axis.collections if isinstance(c, matplotlib.collections.LineCollection))
-    return [s[:, 1].tolist() for s in bars.get_segments()]

@@ -12,9 +12,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from study import figures
+from study import figures, paths
 from study.figures import show
-from study.store import cells
 
 MADE = "Sign CNN, shapes test, n = 2 · quick profile · commit <code>abc1234</code>"
 
@@ -36,7 +35,7 @@ def chart():
 
 
 def test_the_source_of_a_figure_names_what_made_it_once(monkeypatch):
-    monkeypatch.setattr(cells, "commit", lambda: "abc1234+")
+    monkeypatch.setattr(paths, "commit", lambda: "abc1234+")
     said = figures.source("quick", "Sign CNN_, shapes", "Sign CNN_, shapes", "b")
     assert said == r"Sign CNN\_, shapes; b · quick profile · commit <code>abc1234</code>"
 

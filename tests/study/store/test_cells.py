@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -281,45 +280,3 @@ def test_flags_that_are_not_contiguous(tmp_path):
     flags = (torch.rand(6, 11, generator=torch.Generator().manual_seed(0)) < 0.5).T
     assert torch.equal(unpack(pack(flags)), flags)
     assert len(pack(torch.ones(13, 10_000, dtype=torch.bool))["bits"]) < 1000  # compressed
-
-
-# ---- commit
-
-
-@pytest.fixture
-def fresh_commit():
-    store.commit.cache_clear()
-    yield store.commit
-    store.commit.cache_clear()
-
-
-def test_commit_says_whether_lib_differs(tmp_path, monkeypatch, fresh_commit):
-    def git(*words):
-        return subprocess.run(
-            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    monkeypatch.setattr(store, "ROOT", tmp_path)
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "a.py").write_text("a = 1")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    head = git("rev-parse", "--short", "HEAD")
-    (tmp_path / "book.md").write_text("no code")
-    assert fresh_commit() == head
-    fresh_commit.cache_clear()
-    (tmp_path / "lib" / "a.py").write_text("a = 2")
-    assert fresh_commit() == f"{head}+"
-
-
-def test_commit_outside_a_checkout(tmp_path, monkeypatch, fresh_commit):
-    monkeypatch.setattr(store, "ROOT", tmp_path / "nowhere")
-    monkeypatch.delenv("SIGN_NOISE_COMMIT", raising=False)
-    assert fresh_commit() == "unknown"
-    fresh_commit.cache_clear()
-    monkeypatch.setenv("SIGN_NOISE_COMMIT", "abc1234")
-    assert fresh_commit() == "abc1234"
