@@ -37,7 +37,7 @@ help:
 	@echo 'make test        make check, then all tests: pytest, nbval over notebooks/, the built book in a browser'
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
 	@echo 'make verify      recompute a cell of every kind of result and compare; ARGS="--seed 1"; ARGS=--stamp after a change of code'
-	@echo 'make mutate      break the kernels in listed ways: each must be caught; ARGS="--nbval"'
+	@echo 'make mutate      break the kernels in listed ways: each must be caught, resumable; ARGS="--nbval --minutes 30" asks the chapters'
 	@echo 'make bench       every method against other libraries and its floor: 20 minutes; ARGS="--methods rectgrad"; ARGS=--quick'
 	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
 	@echo 'make clean       remove _build/ and what tests leave behind; data/cache/ and $(VENV) stay'

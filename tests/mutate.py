@@ -1,23 +1,49 @@
-"""Does a test notice when a kernel is wrong?
+"""Does a test notice when a kernel is wrong, and do the stored chapters?
 
-Each mutation below is put into a scratch copy, where pytest must then fail.
+Each mutation below is put into a scratch copy, where pytest must then fail. What was counted is a
+row of data/mutations.csv as soon as it is known; a row counts until the mutated file, or a file
+that was run, changes. So a run that was stopped goes on where it was.
 
-python tests/mutate.py                # exit 1 if pytest misses one
-python tests/mutate.py --nbval        # also: which do the stored outputs of the notebooks catch?
+python tests/mutate.py                # exit 1 if the tests of the kernels miss one
+python tests/mutate.py --nbval        # instead: which do the stored outputs of notebooks/ catch?
 python tests/mutate.py --only ties    # those whose name, or whose file, contains the word
+python tests/mutate.py --minutes 30   # begin none after that time; the next run goes on
+
+A chapter can show a mutation only if it changes a result by more than the printed digits: if it
+changes a line of tests/panel.py. The others are not counted for the chapters.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import csv
+import hashlib
+import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+Mutation = tuple[str, str, str, str]  # name, file, text that occurs exactly once, what it becomes
 
 ROOT = Path(__file__).resolve().parent.parent
+CSV = ROOT / "data" / "mutations.csv"
+COLUMNS = ("name", "file", "by", "changes", "caught", "seconds", "date", "commit", "tried", "key")
+PYTEST, CHAPTERS = "pytest", "chapters"  # who is to catch a mutation
+NOTHING = "nothing"
+UNMUTATED = "unmutated"  # the name of the rows that say what passes without a mutation
+PANEL = "tests/panel.py"
 COPIED = (
     "lib",
     "study",
@@ -27,8 +53,7 @@ COPIED = (
     "data/weights",
     "data/claims.csv",
 )
-NBVAL = ("-x", "-q", "--nbval", "notebooks")
-SECONDS = 1800  # a run that takes longer counts as an error, not as caught
+SECONDS = 3600  # a run that takes longer says nothing of the mutation
 
 GRAPH = "lib/attribution/graph.py"
 GRADIENTS = "lib/attribution/gradients.py"
@@ -60,7 +85,41 @@ TESTS = {
     STATISTICS: (OF_STATISTICS,),
     CROSSES: (OF_CROSSES,),
 }
-MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
+# the chapters that show the kernels of a file, each with a function of its code that reaches them
+_RULED = {
+    "how_to_use": "study.experiments.own_picture.maps",
+    "04_rectgrad": "lib.attribution.rectgrad",
+    "06_noise_benchmark": "lib.attribution.rectgrad",
+}
+SHOWN_IN = {
+    **dict.fromkeys((RULED, ENGINE, RULES, OPERATIONS, PATH), _RULED),
+    GRAPH: {"01_sign_importance": "lib.attribution.saliency"},
+    GRADIENTS: {
+        "how_to_use": "study.experiments.own_picture.maps",
+        "01_sign_importance": "lib.attribution.saliency",
+        "02_multiclass_maps": "lib.attribution.signed_maps",
+    },
+    REGISTRY: {
+        "how_to_use": "lib.attribution.to_map",
+        "03_noise_hypothesis": "lib.attribution.to_map",
+        "06_noise_benchmark": "study.experiments.cleanliness.amounts_and_edges",
+    },
+    CROSSES: {
+        "08_synthesis": "study.experiments.synthesis.measured",
+        "09_with_and_without_retraining": "study.experiments.synthesis.measured",
+    },
+    DELETION: {
+        "05_deletion_benchmark": "lib.metrics.allegiance",
+        "07_roar_kar": "lib.metrics.occlude_pixels",
+        "09_with_and_without_retraining": "lib.metrics.delete",
+    },
+    MAPS: {"06_noise_benchmark": "lib.metrics.total_variation"},
+    STATISTICS: {
+        "05_deletion_benchmark": "study.experiments.deletion_tables.gains",
+        "06_noise_benchmark": "study.experiments.cleanliness.amounts_and_edges",
+    },
+}
+MUTATIONS: tuple[Mutation, ...] = (
     ("active map keeps ties", GRADIENTS, "size * (own > largest)", "size * (own >= largest)"),
     ("inactive map keeps ties", GRADIENTS, "size * (own < smallest)", "size * (own <= smallest)"),
     ("active keeps ties", GRADIENTS, "else (own > largest)\n", "else (own >= largest)\n"),
@@ -176,7 +235,7 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
     (
         "RectGrad without the final threshold",
         RULED,
-        "result.clamp_(min=0) if final_threshold else result",
+        "result.clamp(min=0) if final_threshold else result",
         "result",
     ),
     (
@@ -584,28 +643,228 @@ MUTATIONS = (  # name, file, text that occurs exactly once, what it becomes
 )
 
 
-def run(scratch: Path, arguments: tuple[str, ...]) -> int:
-    """Exit code of pytest in the scratch copy: 0 all passed, 1 a test failed.
+class RunError(RuntimeError):
+    """A run that says nothing of the mutation; the message shows its end."""
 
-    Anything else is an error of the run.
-    """
-    environment = os.environ | {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    result = subprocess.run(
-        command,
-        cwd=scratch,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
+
+class Count(NamedTuple):
+    """What is known so far of the listed mutations, by pytest or by the chapters."""
+
+    counted: int
+    due: int  # of the counted, those that are to be caught
+    missed: list[str]
+    days: list[str]
+    commits: list[str]
+
+
+# ---- the table
+
+
+def read() -> list[dict[str, str]]:
+    """The rows of the table, without one that a killed run left unfinished."""
+    if not CSV.is_file():
+        return []
+    with CSV.open(newline="", encoding="utf8") as file:
+        return [row for row in csv.DictReader(file) if row["key"]]
+
+
+def append(row: dict[str, str]) -> None:
+    new = not CSV.is_file()
+    with CSV.open("a", newline="", encoding="utf8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def tidy() -> None:
+    """Rewrite the table with the last row of each listed mutation, whole or not at all."""
+    names = {UNMUTATED, *(name for name, *_ in MUTATIONS)}
+    last = {(r["name"], r["file"], r["by"]): r for r in read() if r["name"] in names}
+    part = CSV.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(last.values())
+    part.replace(CSV)
+
+
+@cache
+def _content(text: str, is_python: bool) -> str:
+    """What decides what a file does: of Python its syntax, without comments and layout."""
+    return ast.dump(ast.parse(text)) if is_python else text
+
+
+def fingerprint(root: Path, mutated: str, files: Iterable[str]) -> str:
+    """Twelve hex digits over a mutated file's text and over files below `root`."""
+    parts = [_content(mutated, True)]
+    for name in files:
+        text = (root / name).read_text(encoding="utf8")
+        parts.append(f"{name} {_content(text, name.endswith('.py'))}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _current(row: dict[str, str], root: Path, mutation: Mutation) -> bool:
+    name, file, old, new = mutation
+    tried = row["tried"].split()
+    if row["file"] != file or not all((root / path).is_file() for path in tried):
+        return False
+    mutated = (root / file).read_text(encoding="utf8").replace(old, new)
+    return row["key"] == fingerprint(root, mutated, tried)
+
+
+def known(by: str, root: Path) -> dict[str, dict[str, str]]:
+    """Mutation -> its row, of those whose files are still what they were."""
+    listed = {mutation[0]: mutation for mutation in MUTATIONS}
+    rows = {r["name"]: r for r in read() if r["by"] == by and r["name"] in listed}
+    return {n: r for n, r in rows.items() if _current(r, root, listed[n])}
+
+
+def count(by: str) -> Count:
+    rows = known(by, ROOT).values()
+    due = [row for row in rows if row["changes"] != "no"]
+    return Count(
+        len(rows),
+        len(due),
+        [row["name"] for row in due if row["caught"] == NOTHING],
+        sorted({row["date"] for row in rows}),
+        sorted({row["commit"] for row in rows}),
     )
-    last_line = (result.stdout.splitlines() or [""])[-1]
-    if result.returncode not in (0, 1) or " error" in last_line:  # "1 error in 2.1s": not even run
-        sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout[-3000:]}")
-    if result.returncode and "control" in scratch.name:
-        print(result.stdout[-3000:])
-    return result.returncode
+
+
+def told(by: str) -> str:
+    found = count(by)
+    caught = found.due - len(found.missed)
+    lines = [
+        f"{by}: {found.counted} of {len(MUTATIONS)} mutations are counted; "
+        f"of {found.due} to be caught {caught} are."
+    ]
+    return "\n".join([*lines, *(f"MISSED: {name}" for name in found.missed)])
+
+
+# ---- runs
+
+
+def run(scratch: Path, words: Sequence[str], threads: str | None = None) -> tuple[int, str]:
+    """Exit code and output of Python in the scratch copy."""
+    environment = os.environ | {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["SIGN_NOISE_COMMIT"] = "0" * 7  # the copy has none, and nbval masks any
+    if threads:
+        environment["OMP_NUM_THREADS"] = threads
+    try:
+        result = subprocess.run(
+            [sys.executable, *words],
+            cwd=scratch,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{' '.join(words)} took more than {SECONDS} s") from None
+    return result.returncode, result.stdout
+
+
+def failure(scratch: Path, path: str) -> str:
+    """What pytest says of a test file, or nbval of a chapter, that fails in the scratch copy."""
+    nbval = ("--nbval",) if path.endswith(".ipynb") else ()
+    words = ("-m", "pytest", "-p", "no:cacheprovider", "-x", "-q", *nbval, path)
+    code, output = run(scratch, words, "2" if nbval else None)  # stored with two threads
+    last_line = (output.splitlines() or [""])[-1]
+    if code not in (0, 1) or " error" in last_line:  # "1 error in 2.1s": not even run
+        raise RunError(f"{' '.join(words)} ended with {code}:\n{output[-3000:]}")
+    return output if code else ""
+
+
+def panel(scratch: Path) -> tuple[int, str]:
+    """Exit code and output of the panel; a warning is no result."""
+    return run(scratch, ("-W", "ignore", "-m", "tests.panel"), "1")
+
+
+@contextmanager
+def put_in(scratch: Path, mutation: Mutation) -> Iterator[str]:
+    """One mutation in the scratch copy, and the text of its file."""
+    _, file, old, new = mutation
+    path = scratch / file
+    text = path.read_text(encoding="utf8")
+    path.write_text(text.replace(old, new), encoding="utf8")
+    try:
+        yield text.replace(old, new)
+    finally:
+        path.write_text(text, encoding="utf8")
+
+
+def chapters_for(file: str) -> list[str]:
+    """The notebooks, those that show the kernels of a file first, then the quickest first."""
+    taken = json.loads((ROOT / "book" / "seconds.json").read_text(encoding="utf8"))["quick"]
+    names = sorted(taken, key=lambda name: (name not in SHOWN_IN[file], taken[name]["seconds"]))
+    return [f"notebooks/{name}.ipynb" for name in names]
+
+
+def check_passes(scratch: Path, path: str) -> None:
+    """What fails without a mutation as well says nothing of one; each file is asked once."""
+    code = (p for folder in ("lib", "study") for p in sorted((scratch / folder).rglob("*.py")))
+    files = [*(p.relative_to(scratch).as_posix() for p in code), path]
+    key = fingerprint(scratch, "", files)
+    if any(row["name"] == UNMUTATED and row["key"] == key for row in read()):
+        return
+    start = time.monotonic()
+    if output := failure(scratch, path):
+        raise RunError(
+            f"{path} fails without any mutation: mend it first (`make test`).\n{output[-3000:]}"
+        )
+    by = CHAPTERS if path.endswith(".ipynb") else PYTEST
+    append(_row((UNMUTATED, path), by, "", NOTHING, start) | {"tried": path, "key": key})
+
+
+@cache
+def commit() -> str:
+    """Short commit of the checkout, with "+" where files differ from it; "unknown" without git."""
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _row(which: Sequence[str], by: str, changes: str, caught: str, start: float) -> dict[str, str]:
+    return {
+        "name": which[0],
+        "file": which[1],
+        "by": by,
+        "changes": changes,
+        "caught": caught,
+        "seconds": f"{time.monotonic() - start:.0f}",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": commit(),
+    }
+
+
+def tried(scratch: Path, mutation: Mutation, by: str, plain: tuple[int, str]) -> dict[str, str]:
+    """The row of one mutation: what was run under it, up to the first that fails.
+
+    `plain` is what the panel gives without it; the tests have to catch every mutation, the chapters
+    those that change it.
+    """
+    start, asked, caught, changes = time.monotonic(), [], NOTHING, ""
+    order = list(TESTS[mutation[1]])
+    if by == CHAPTERS:
+        order, asked = chapters_for(mutation[1]), [PANEL]
+        with put_in(scratch, mutation):
+            changes = "no" if panel(scratch) == plain else "yes"
+    for path in order if changes != "no" else []:
+        before = time.monotonic()
+        check_passes(scratch, path)
+        start += time.monotonic() - before  # is no part of the mutation's seconds
+        asked.append(path)
+        with put_in(scratch, mutation):
+            if failure(scratch, path):
+                caught = path
+                break
+    with put_in(scratch, mutation) as text:
+        key = fingerprint(scratch, text, asked)
+    return _row(mutation, by, changes, caught, start) | {"tried": " ".join(asked), "key": key}
 
 
 def copy(target: Path) -> Path:
@@ -633,59 +892,69 @@ def copy(target: Path) -> Path:
     return target
 
 
-def chosen_mutations(word: str) -> list[tuple[str, str, str, str]]:
+def chosen_mutations(word: str) -> list[Mutation]:
     """Those whose name or file contains the word; each must fit its file."""
     chosen = [mutation for mutation in MUTATIONS if word in mutation[0] or word in mutation[1]]
+    if not chosen:
+        sys.exit(f"no mutation has {word!r} in its name or file; they are in tests/mutate.py.")
     for name, file, old, _ in chosen:
-        count = (ROOT / file).read_text().count(old)
-        if count != 1:
+        times = (ROOT / file).read_text(encoding="utf8").count(old)
+        if times != 1:
             sys.exit(
-                f"mutation {name!r}: {old!r} occurs {count} times in {file}; it must occur once. "
+                f"mutation {name!r}: {old!r} occurs {times} times in {file}; it must occur once. "
                 "Bring the table in tests/mutate.py up to date."
             )
     return chosen
 
 
-def mutate(scratch: Path, chosen: list[tuple[str, str, str, str]], nbval: bool) -> int:
-    """Put one mutation after the other into the scratch copy; 1 if pytest misses one."""
-    verdict = {0: "MISSED", 1: "caught", None: "-"}
-    width = max(len(name) for name, *_ in chosen)
-    print(f"{'mutation':{width}}  {'file':28}  pytest  nbval")
-    by_pytest = by_nbval = 0
-    for name, file, old, new in chosen:
-        path, text = scratch / file, (ROOT / file).read_text()
-        path.write_text(text.replace(old, new))
-        of_pytest = run(scratch, ("-x", "-q", *TESTS[file]))
-        of_nbval = run(scratch, NBVAL) if nbval else None
-        path.write_text(text)
-        by_pytest += of_pytest == 1
-        by_nbval += of_nbval == 1
-        print(f"{name:{width}}  {file:28}  {verdict[of_pytest]}  {verdict[of_nbval]}", flush=True)
-    also = f", {by_nbval} by nbval" if nbval else ""
-    print(f"{by_pytest} of {len(chosen)} caught by pytest{also}")
-    return int(by_pytest < len(chosen))
+def mutate(scratch: Path, chosen: Sequence[Mutation], by: str, minutes: float) -> None:
+    """Count those that are not counted yet, a row each, until the time is over."""
+    end = time.monotonic() + 60 * minutes
+    counted = known(by, scratch)
+    left = [mutation for mutation in chosen if mutation[0] not in counted]
+    print(f"{len(chosen) - len(left)} of {len(chosen)} are counted already", flush=True)
+    plain = panel(scratch) if by == CHAPTERS and left else (0, "")
+    if plain[0]:
+        raise RunError(f"{PANEL} fails without any mutation:\n{plain[1][-3000:]}")
+    for mutation in left:
+        if time.monotonic() > end:
+            break
+        try:
+            row = tried(scratch, mutation, by, plain)
+        except RunError as error:
+            print(f"not counted: {mutation[0]}: {error}", flush=True)
+            continue
+        append(row)
+        what = "changes no result" if row["changes"] == "no" else row["caught"]
+        print(f"{row['name']}: {what} ({row['seconds']} s)", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--nbval", action="store_true", help="also run the notebooks under each mutation"
+        "--nbval", action="store_true", help="which of them do the stored chapters catch?"
     )
     parser.add_argument(
         "--only", default="", help="only the mutations whose name or file contains this"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin none after so many minutes"
+    )
     options = parser.parse_args()
     chosen = chosen_mutations(options.only)
-    nbval = options.nbval and any((ROOT / "notebooks").glob("*.ipynb"))
-    if options.nbval and not nbval:
-        print("no notebooks here yet: nbval is left out.")
-    tests = sorted({test for _, file, *_ in chosen for test in TESTS[file]})
-    with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
-        control = copy(Path(folder) / "control")
-        if run(control, ("-x", "-q", *tests)) or (nbval and run(control, NBVAL)):
-            sys.exit("the unmutated copy does not pass; nothing can be learnt from mutations.")
-        print("unmutated copy: passes", flush=True)
-        return mutate(control.rename(Path(folder) / "mutated"), chosen, nbval)
+    by = CHAPTERS if options.nbval else PYTEST
+    tidy()
+    # a run that is killed ends its pytest and removes its copy, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
+            mutate(copy(Path(folder)), chosen, by, options.minutes)
+    except RunError as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        print("stopped; the next run goes on here.")
+    print(told(by))
+    return int(by == PYTEST and bool(count(by).missed))
 
 
 if __name__ == "__main__":
