@@ -21,10 +21,13 @@ else
 NBVAL := --nbval-lax
 endif
 
+# tests run in a process a core, no more than four: each holds PyTorch
+SPREAD := -n auto --maxprocesses 4 --dist
+
 # a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help env reproduce book refresh check test results verify mutate bench clean
+.PHONY: help env reproduce book links refresh check test results verify mutate bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +42,7 @@ help:
 	@echo 'make verify      recompute a cell of every kind of result and compare; ARGS="--seed 1"; ARGS=--stamp after a change of code'
 	@echo 'make mutate      break the kernels in listed ways: each must be caught, resumable; ARGS="--nbval --minutes 30" asks the chapters'
 	@echo 'make bench       every method against other libraries and its floor: 20 minutes; ARGS="--methods rectgrad"; ARGS=--quick'
+	@echo 'make links       ask every external link of the built book; needs a network'
 	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
 	@echo 'make clean       remove _build/ and what tests leave behind; data/cache/ and $(VENV) stay'
 
@@ -72,10 +76,13 @@ $(STAMP): pyproject.toml constraints.txt locked.txt
 reproduce: env
 	$(PY) notebooks/run.py $(CHAPTER) --profile $(PROFILE) $(SETS)
 	$(PY) book/build.py --profile $(PROFILE)
-	$(PY) book/build.py
+	$(PY) book/build.py --pdf
 
 book: env
-	$(PY) book/build.py
+	$(PY) book/build.py --pdf
+
+links: env
+	$(PY) book/links.py
 
 refresh: env
 	$(PY) notebooks/run.py $(CHAPTER) --profile $(PROFILE) --refresh $(SETS)
@@ -86,10 +93,10 @@ check: env
 	$(PY) -m ruff format --check $(CHECKED)
 	$(PY) -m ruff check $(CHECKED)
 	$(PY) -m mypy
-	$(PY) -m pytest -q --doctest-modules lib tests/test_imports.py tests/lib
+	$(PY) -m pytest -q $(SPREAD) worksteal --doctest-modules lib tests/test_imports.py tests/lib
 
 test: check
-	$(PY) -m pytest --ignore tests/lib --ignore tests/test_imports.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) loadfile --ignore tests/lib --ignore tests/test_imports.py
 	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) --ignore notebooks/anywhere notebooks
 
 results: env

@@ -1,6 +1,7 @@
 """Build the book: the published one from the committed chapters, or one from those executed here.
 
     python book/build.py                     book/ -> _build/html/
+    python book/build.py --pdf               the same, and all pages as one PDF in html/_static/
     python book/build.py --profile quick     _build/quick/*.ipynb -> _build/quick/html/
                                              (paper likewise)
 
@@ -190,7 +191,7 @@ def put_chapters(
     """
     import nbformat
 
-    from book import boxes, here, parts
+    from book import boxes, here, parts, small
 
     stems, executed_here, published = set(), {}, {}
     for name, source in chapters(root).items():
@@ -205,6 +206,7 @@ def put_chapters(
         parts.commits(notebook, repository)
         parts.lines_into_captions(notebook)
         boxes.insert(notebook, name, repository)
+        small.insert(notebook, name)
         for stem, page in parts.divided(notebook, name).items():
             write(page, folder / f"{stem}.ipynb")
             stems.add(stem)
@@ -269,7 +271,27 @@ def finish(html: Path) -> None:
     light.lighten(html)
 
 
-def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
+def print_book(html: Path, contents: Path, root: Path) -> None:
+    """Print the pages to one PDF that their first one links to, where Chromium is installed."""
+    import yaml
+
+    from book import pdf
+
+    browser = pdf.chromium()
+    if browser is None:
+        print(pdf.ABSENT, file=sys.stderr)
+        return
+    toc, citation = (
+        yaml.safe_load(path.read_text(encoding="utf8"))
+        for path in (contents, root / "CITATION.cff")
+    )
+    try:
+        pdf.write(html, toc, pdf.cover(citation, provenance(root)), browser)
+    except pdf.PrintError as error:
+        raise BuildError(str(error)) from None
+
+
+def build(profile: str | None, out: Path, root: Path = ROOT, as_pdf: bool = False) -> Path:
     """Build into `<out>/html` (replaced as a whole); returns its index page.
 
     A Sphinx warning is an error.
@@ -294,9 +316,12 @@ def build(profile: str | None, out: Path, root: Path = ROOT) -> Path:
             raise BuildError(
                 f"jupyter-book found fault with the book:\n{(done.stdout + done.stderr).strip()}"
             )
-        finish(Path(work) / "_build" / "html")
+        html = Path(work) / "_build" / "html"
+        finish(html)
+        if as_pdf:
+            print_book(html, out / "src" / "_toc.yml", root)
         shutil.rmtree(out / "html", ignore_errors=True)
-        shutil.move(Path(work) / "_build" / "html", out / "html")
+        shutil.move(html, out / "html")
     return out / "html" / "index.html"
 
 
@@ -310,9 +335,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help="folder for html/ and src/ (default _build, or _build/<profile>)"
     )
+    parser.add_argument(
+        "--pdf", action="store_true", help="print the published book as one PDF, too (Chromium)"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.pdf and chosen.profile:
+        parser.error("--pdf prints the published book: leave --profile out")
+    out = chosen.out or ROOT / "_build" / (chosen.profile or "")
     try:
-        print(build(chosen.profile, chosen.out or ROOT / "_build" / (chosen.profile or "")))
+        print(build(chosen.profile, out, as_pdf=chosen.pdf))
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -18,3 +18,13 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   title.after(button);
 });
+
+// What scrolls sideways, on a narrow screen most tables and charts, is reached with the Tab key.
+function letScrollersBeReached() {
+  for (const box of document.querySelectorAll(".bd-article :is(table, .drawing)")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+addEventListener("load", letScrollersBeReached);
+addEventListener("resize", letScrollersBeReached);

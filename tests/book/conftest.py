@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import http.server
-import os
-import shutil
 
 import pytest
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROME_ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+from book import pdf
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -23,8 +20,7 @@ def browser():
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
-    installed = filter(None, map(shutil.which, (*CHROMIUM, CHROME_ON_MACOS)))
-    chromium = os.environ.get("CHROMIUM") or next(installed, None)
+    chromium = pdf.chromium()
     if chromium is None:
         pytest.skip(
             "no Chromium: install it (Debian: apt-get install chromium) or name one in CHROMIUM"

@@ -180,7 +180,8 @@ def test_pages_are_light(site, pages):
         weights[path.stem] = (len(drawn.encode()) + sum(f.stat().st_size for f in files)) / 1e6
         assert ("tex-chtml.js" in text) == ('class="math' in text), path.stem
     heaviest = max(weights, key=weights.get)
-    print(f"heaviest page before its figures: {heaviest}, {weights[heaviest]:.2f} MB")
+    told = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+    print(f"MB of a page before its figures: {told}")
     assert weights[heaviest] <= MEGABYTES
 
 
@@ -198,13 +199,13 @@ def address(site):
     server.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def visit(browser, address):
-    """Open a page with no network beyond the book.
+    """Open a page with no network beyond the book, in a browser that one reader uses throughout.
 
     What the browser complains about is collected in `.complaints`.
     """
-    contexts = []
+    page = browser.new_context(viewport=WIDE, reduced_motion="reduce").new_page()
 
     def keep_to_the_book(route):
         if route.request.url.startswith(address):
@@ -212,41 +213,36 @@ def visit(browser, address):
         else:
             route.abort()
 
-    def collect_complaints(page):
+    def said(message):
+        if message.type == "error":
+            page.complaints.append(f"console: {message.text}")
+
+    def failed(request):
+        # a reader who moves on before an icon has come aborts its request; a file that is
+        # missing answers 404
+        left = request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
+        if not left:
+            page.complaints.append(f"failed: {request.url}")
+
+    def answered(answer):
+        if answer.status >= 400:
+            page.complaints.append(f"{answer.status}: {answer.url}")
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
+    page.on("requestfailed", failed)
+    page.on("response", answered)
+    page.route("**/*", keep_to_the_book)
+
+    def visit(where: str):
         page.complaints = []
-
-        def said(message):
-            if message.type == "error":
-                page.complaints.append(f"console: {message.text}")
-
-        def failed(request):
-            # a reader who moves on before an icon has come aborts its request; a file that is
-            # missing answers 404
-            left = request.url.startswith(address) and "ERR_ABORTED" in (request.failure or "")
-            if not left:
-                page.complaints.append(f"failed: {request.url}")
-
-        def answered(answer):
-            if answer.status >= 400:
-                page.complaints.append(f"{answer.status}: {answer.url}")
-
-        page.on("console", said)
-        page.on("pageerror", lambda error: page.complaints.append(f"script: {error}"))
-        page.on("requestfailed", failed)
-        page.on("response", answered)
-
-    def visit(where: str, width: int = 1280, theme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        contexts.append(context)
-        page = context.new_page()
-        collect_complaints(page)
-        page.route("**/*", keep_to_the_book)
+        page.set_viewport_size(WIDE)
+        page.emulate_media(color_scheme="light")
         page.goto(address + where, wait_until="load")
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
+    page.context.close()
 
 
 def settled(page):
@@ -273,23 +269,82 @@ LOOK = """() => ({
   sideways: Math.max(
     0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
 })"""
+CHARTS = """() => [...document.querySelectorAll('.drawing')].map(box => {
+  const svg = box.querySelector('svg').getBoundingClientRect();
+  const ink = box.querySelector('[style*="--c262626"]');
+  return {width: svg.width, own: parseFloat(box.querySelector('svg').getAttribute('width')),
+          ink: ink && getComputedStyle(ink).fill};
+})"""
+HEIGHT = "document.querySelector('.bd-article')?.getBoundingClientRect().height"
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 400, "height": 900}
+# axe-core spends its time on contrasts. Drawings have tests of their own; of what another theme and
+# a narrow screen can change, a table's first rows stand for those that look like them
+DRAWN = ".drawing svg"
+ALIKE = "tbody tr:nth-child(n + 6):not(:has(.verdict, [style]))"
+CHANGING = ["color-contrast", "scrollable-region-focusable"]
+
+
+def grave(page, excluded: list[str], **options) -> list[str]:
+    """What axe-core calls serious or critical on a page."""
+    result = page.evaluate(
+        "([exclude, options]) => axe.run({exclude}, options)",
+        [
+            [[part] for part in excluded],
+            # without preload it fetches no style sheets of its own
+            {"resultTypes": ["violations"], "preload": False, **options},
+        ],
+    )
+    return [
+        f"{fault['id']}, {len(fault['nodes'])} times, first {fault['nodes'][0]['html'][:90]}"
+        for fault in result["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.fixture(scope="session")
+def seen(visit, site, pages) -> dict[str, dict]:
+    """Page -> what a browser sees of it, opened once: wide and light, then narrow in both themes.
+
+    `index.html` is not among them: that one only leads to book/index.html.
+    """
+    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is absent")
+    axe = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf8")
+    found = {}
+    for path in sorted(set(pages) - {site / "index.html"}):
+        where = path.relative_to(site).as_posix()
+        page = settled(visit(where))
+        page.evaluate(axe)
+        views = {"wide": page.evaluate(LOOK)}
+        height, graves = page.evaluate(HEIGHT), {"light": grave(page, [DRAWN])}
+        page.set_viewport_size(NARROW)
+        charts = {"light": page.evaluate(CHARTS)}
+        page.emulate_media(color_scheme="dark")
+        settled(page).wait_for_timeout(400)  # the theme takes 300 ms to follow a change of width
+        views["narrow"], charts["dark"] = page.evaluate(LOOK), page.evaluate(CHARTS)
+        shown = page.evaluate("document.documentElement.dataset.theme")
+        views["narrow"]["theme"] = "" if shown == "dark" else f"{shown}, not dark"
+        graves["dark"] = grave(page, [DRAWN, ALIKE], runOnly=CHANGING)
+        found[where] = {
+            "views": views,
+            "charts": charts,
+            "height": height,
+            "graves": graves,
+            "complaints": page.complaints,
+        }
+    return found
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width, theme", [(1280, "light"), (400, "dark")])
-def test_no_page_has_a_fault_that_a_browser_sees(visit, site, pages, width, theme):
+@pytest.mark.parametrize("view", ["wide", "narrow"])
+def test_no_page_has_a_fault_that_a_browser_sees(seen, view):
+    """Narrow is dark, too: the reader's system says so while the page is open."""
     faults = {}
-    for path in set(pages) - {site / "index.html"}:  # that one only leads to book/index.html
-        where = path.relative_to(site).as_posix()
-        page = settled(visit(where, width, theme))
-        seen = page.evaluate(LOOK) | {"complaints": page.complaints}
-        if path.parent.name == "book":
-            shown = page.evaluate("document.documentElement.dataset.theme")
-            seen["theme"] = "" if shown == theme else f"{shown}, not {theme}"
-        seen = {kind: fault for kind, fault in seen.items() if fault}
-        if seen:
-            faults[where] = seen
-        page.context.close()
+    for where, of in seen.items():
+        faulty = {kind: fault for kind, fault in of["views"][view].items() if fault}
+        if of["complaints"]:
+            faulty["complaints"] = of["complaints"]
+        if faulty:
+            faults[where] = faulty
     assert not faults
 
 
@@ -298,34 +353,35 @@ SCREEN, SCREENS = 800, 12  # pixels of height, and how many of them a chapter ma
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", [name for name in run.chapters() if name[:2].isdigit()])
-def test_a_chapter_is_read_on_twelve_screens(visit, name):
+def test_a_chapter_is_read_on_twelve_screens(seen, name):
     if not has_appendix(name):
         pytest.skip(f"the published {name} is not yet in the form that parts off its values")
-    page = settled(visit(f"book/{name}.html"))
-    height = page.evaluate("document.querySelector('.bd-article').getBoundingClientRect().height")
+    height = seen[f"book/{name}.html"]["height"]
     assert height <= SCREENS * SCREEN, f"{height / SCREEN:.1f} screens"
-
-
-CHARTS = """() => [...document.querySelectorAll('.drawing')].map(box => {
-  const svg = box.querySelector('svg').getBoundingClientRect();
-  const ink = box.querySelector('[style*="--c262626"]');
-  return {width: svg.width, own: parseFloat(box.querySelector('svg').getAttribute('width')),
-          ink: ink && getComputedStyle(ink).fill};
-})"""
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_charts_are_legible_on_a_narrow_screen_and_in_both_themes(visit, pages, theme):
-    drawn = [path for path in pages if 'class="drawing"' in path.read_text(encoding="utf8")]
+def test_charts_are_legible_on_a_narrow_screen_and_in_both_themes(seen, theme):
+    drawn = {where: of["charts"][theme] for where, of in seen.items() if of["charts"][theme]}
     if not drawn:
         pytest.skip("no published page has a drawing yet")
-    for path in drawn:
-        for chart in visit(f"book/{path.name}", 400, theme).evaluate(CHARTS):
-            assert chart["width"] >= min(540, chart["own"]) - 1, path.name
+    for where, charts in drawn.items():
+        for chart in charts:
+            assert chart["width"] >= min(540, chart["own"]) - 1, where
             if chart["ink"]:
                 light = sum(map(int, re.findall(r"\d+", chart["ink"])[:3])) > 3 * 128
-                assert light == (theme == "dark"), (path.name, chart["ink"])
+                assert light == (theme == "dark"), (where, chart["ink"])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_screen_reader_and_a_keyboard_find_their_way(seen, theme):
+    """axe-core finds nothing serious or critical on any page."""
+    found = {where: of["graves"][theme] for where, of in seen.items() if of["graves"][theme]}
+    number = sum(map(len, found.values()))
+    print(f"{number} serious or critical findings of axe-core on {len(seen)} pages, {theme}")
+    assert not found
 
 
 @pytest.mark.browser
@@ -346,25 +402,10 @@ def test_the_index_opens_and_search_leads_to_a_page_with_the_word(visit):
 
 @pytest.mark.browser
 def test_the_book_can_be_read_from_disk(browser, site):
-    page = browser.new_page()
+    page = browser.new_page(viewport=NARROW, color_scheme="dark")
     page.goto(f"{site.as_uri()}/search.html?q={WORD}")
     page.locator("#search-results li a").first.wait_for()
+    page.goto((site / "book" / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert not page.evaluate(LOOK)["sideways"]
     page.close()
-
-
-@pytest.mark.browser
-def test_a_screen_reader_and_a_keyboard_find_their_way(site, address, browser):
-    """axe-core finds nothing serious or critical on any page."""
-    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is absent")
-    axe = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf8")
-    found, page = [], browser.new_page(viewport={"width": 1280, "height": 800})
-    for path in sorted((site / "book").glob("*.html")):
-        page.goto(f"{address}book/{path.name}")
-        page.evaluate(axe)
-        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        for fault in result["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                found.append(f"{path.stem}: {fault['id']}, {fault['nodes'][0]['html'][:90]}")
-    page.close()
-    print(f"{len(found)} serious or critical findings of axe-core")
-    assert not found
