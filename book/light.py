@@ -15,6 +15,8 @@ from fontTools.ttLib import TTFont
 ICON = re.compile(r"\bfa-[a-z][a-z0-9-]*")
 # a rule of the theme that says which letter of the font an icon is
 LETTER = re.compile(r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"(\\?[^"]*)"\}')
+# where a style sheet spells a letter: as content, or in a variable
+SPELT = re.compile(r'(?:content|--pst-icon-[\w-]+):\s*"(\\?[^"]*)"')
 FONTS = ("fa-solid-900", "fa-regular-400", "fa-brands-400")
 SCRIPT = re.compile(r"<script[^>]*></script>\s*")
 # the theme's fold in the contents has a picture and no name
@@ -58,8 +60,9 @@ def _keep_icons(html: Path, used: set[str]) -> set[str]:
         shorter = LETTER.sub(lambda rule: rule[0] if _icons(rule) & used else "", text)
         if shorter != text:
             sheet.write_text(shorter, encoding="utf8")
-        # the theme's own rules name letters, too: the mark of a list, the arrow of a fold
-        letters |= {_letter(code) for code in re.findall(r'content:"(\\?[^"]*)"', shorter)}
+        # the theme's own rules name letters, too: the mark of a list, the arrow of a fold, and in
+        # variables those of the boxes' titles
+        letters |= {_letter(code) for code in SPELT.findall(shorter)}
     return letters - {""}
 
 

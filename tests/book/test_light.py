@@ -56,6 +56,7 @@ def test_icons_in_use_stay_and_the_others_go(html):
     font = html / "_static/vendor/fontawesome/webfonts/fa-solid-900.woff"
     letters = TTFont(font).getBestCmap()
     assert 0xF0C9 in letters, "fa-bars is on both pages"
+    assert 0xF0F3 in letters, "the bell of a box is named in a variable"
     assert 0xF0F4 not in letters, "a cup of coffee is on none"
     assert ".fa-bars:before" in sheet and ".fa-coffee:before" not in sheet
     assert font.stat().st_size < 20_000 and len(sheet) < 0.85 * _bytes_of_the_theme()

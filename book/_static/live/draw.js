@@ -77,8 +77,9 @@ const liveDraw = (() => {
   }
 
   // Probability of the class along the deletion, for one fill: the map's curve and that of random
-  // pixels. An open point: the network has changed its mind.
-  function curve({ fill, map, random, fraction, label }) {
+  // pixels. An open point: the network has changed its mind. With `soFar`, what lies beyond the
+  // share deleted is not drawn.
+  function curve({ fill, map, random, fraction, label, soFar }) {
     const width = 250, height = 112, left = 36, right = 6, top = 6, bottom = 28;
     const x = (f) => left + (f / 0.9) * (width - left - right);
     const y = (p) => top + (1 - p) * (height - top - bottom);
@@ -95,11 +96,12 @@ const liveDraw = (() => {
     const points = map.probability.map((p, n) =>
       svg("circle", { class: kind(map.kept[n]), cx: x(FRACTIONS[n]), cy: y(p), r: 2.6 }));
     const words = told(fill, map, random, label);
-    return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words },
-      ...rules, ...ticks, text({ x: x(0.45), y: height - 3 }, "middle", "of the pixels deleted"),
-      svg("line", { class: "live-now", ...now }),
+    const seen = svg("svg", { width: soFar ? x(fraction) + 3 : width, height },
       ...(random ? [line("live-random", random.probability)] : []),
       line("live-line", map.probability), ...points);
+    return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words },
+      ...rules, ...ticks, text({ x: x(0.45), y: height - 3 }, "middle", "of the pixels deleted"),
+      svg("line", { class: "live-now", ...now }), seen);
   }
 
   // A curve in words.

@@ -1,4 +1,6 @@
-// The live page: its data, its controls, and its talk with the worker.
+// An explorer: its data, its controls, and its talk with the worker. The live page has every
+// control, and its state is its address. A small explorer in a chapter has some; it begins in the
+// state of its data-state and keeps it in a link to the live page.
 "use strict";
 
 // What the scripts of data hand over: liveData("weights", "cifar10", ...).
@@ -7,11 +9,13 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
 
 (() => {
   const { element, picture: drawPicture, scale } = liveDraw;
-  const { FILLS, METHODS, NETWORKS, REDUCTIONS, readAddress, state, writeAddress } = liveState;
-  const { bar, get } = livePaint;
+  const { FILLS, METHODS, NETWORKS, REDUCTIONS, read, state, written } = liveState;
+  const { bar, get, say } = livePaint;
   const FOLDER = document.currentScript.src.replace(/[^/]*$/, "");
   const SOURCES = { shapes10: "Shapes10, drawn", cifar10: "CIFAR-10 (Krizhevsky 2009)" };
   const SIDE = 32, BYTES = 3 * SIDE * SIDE; // of a picture
+  const root = document.getElementById("live"), link = get("open");
+  const methods = get("grid").dataset.methods?.split(" ") ?? Object.keys(METHODS);
 
   // ---- data: a network is loaded when it is chosen ---------------------------------------------
 
@@ -53,8 +57,17 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
 
   let pictures = null, shown = {}, sent = 0, waiting = false, stale = false;
 
+  // No step of the browser's history.
+  function keepState() {
+    const hash = written();
+    if (link) link.hash = hash;
+    else if (hash !== location.hash) {
+      history.replaceState(null, "", location.pathname + location.search + hash);
+    }
+  }
+
   function ask() {
-    writeAddress();
+    keepState();
     if (waiting) {
       stale = true;
       return;
@@ -62,8 +75,8 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
     const { network, q, method, reduce, fraction, fill, redrawn, own } = state;
     const chosenPlace = pictures.classes.indexOf(state.chosenClass);
     const request = {
-      network, q, method, reduce, fraction, fill, redrawn,
-      number: ++sent, methods: Object.keys(METHODS),
+      network, q, method, reduce, fraction, fill, redrawn, methods,
+      number: ++sent, withCurves: get("curves") !== null,
       target: chosenPlace < 0 ? null : chosenPlace,
       bytes: own?.bytes ?? bytesOf(pictures, place()), pictureName: own?.key ?? `${place()}`,
     };
@@ -91,7 +104,10 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
     }
     if (answer.randomCurves) shown.randomCurves = answer.randomCurves;
     if (answer.curves || answer.randomCurves) livePaint.curves(shown);
-    if (answer.done) get("grid").setAttribute("aria-busy", "false");
+    if (answer.done) {
+      get("grid").setAttribute("aria-busy", "false");
+      if (!shown.withCurves) get("status").textContent = livePaint.mapsSentence(shown);
+    }
     if (answer.first && stale) {
       stale = false;
       ask();
@@ -103,14 +119,17 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
     waiting = false;
     shown = { ...shown, target, probabilities, effect, answered: sent, found: {}, likeness: {} };
     livePaint.classes(shown);
-    livePaint.deletion(shown);
+    livePaint.pictures(shown);
+    const pressed = get("start") && document.activeElement === get("start");
     get("still").hidden = true;
-    document.getElementById("live").hidden = false;
+    root.hidden = false;
+    if (pressed) get("pictures").querySelector(":checked").focus({ preventScroll: true });
   }
 
   function fail(message) {
     waiting = false;
-    document.getElementById("live").hidden = false;
+    root.hidden = false;
+    say("loading", "");
     get("status").textContent = `This page has stopped: ${message}. Load it again.`;
   }
 
@@ -122,21 +141,24 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
   }
 
   // Radio buttons in a box: what arrow keys move through. Entries: [value, text or nodes].
-  function radios(box, name, entries, change) {
-    box.replaceChildren(...entries.map(([value, content]) => {
+  function radios(id, name, entries, change) {
+    get(id)?.replaceChildren(...entries.map(([value, content]) => {
       const input = element("input", { type: "radio", name: `live-${name}`, value });
       input.addEventListener("change", () => change(value));
       return element("label", {}, input, ...[content].flat());
     }));
   }
 
-  function check(box, value) {
-    for (const input of box.querySelectorAll("input")) input.checked = input.value === `${value}`;
+  function check(id, value) {
+    for (const input of get(id)?.querySelectorAll("input") ?? []) {
+      input.checked = input.value === `${value}`;
+    }
   }
 
   // A slider for one name of the state; returns what shows the state on it.
   function slider(id, name, inWords) {
     const input = get(id);
+    if (!input) return () => {};
     input.addEventListener("input", () => set({ [name]: input.valueAsNumber }));
     return () => {
       input.value = state[name];
@@ -147,27 +169,36 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
 
   const showQ = slider("q", "q", (q) => `${q} %`);
   const showFraction = slider("fraction", "fraction", (f) => `${Math.round(100 * f)} %`);
-  const canvas = () => element("canvas", { width: SIDE, height: SIDE, "aria-hidden": "true" });
+  const canvas = (attributes = { "aria-hidden": "true" }) =>
+    element("canvas", { width: SIDE, height: SIDE, ...attributes });
 
   function build() {
-    radios(get("networks"), "net", Object.entries(NETWORKS),
+    radios("networks", "net", Object.entries(NETWORKS),
       (network) => set({ network, number: null, chosenClass: null, redrawn: 0, own: null }));
-    radios(get("reductions"), "reduce", Object.entries(REDUCTIONS), (reduce) => set({ reduce }));
-    radios(get("fills"), "fill", Object.entries(FILLS), (fill) => set({ fill }));
-    get("fills").prepend(element("span", {}, "Filled"));
-    const cells = Object.entries(METHODS).map(([name, [label]]) =>
-      [name, [canvas(), label, element("span", { className: "live-rho" })]]);
-    radios(get("grid"), "map", cells, (method) => set({ method }));
-    get("redraw").addEventListener("click", () => set({ redrawn: state.redrawn + 1 }));
-    get("trained").addEventListener("click", () => set({ redrawn: 0 }));
-    get("own").addEventListener("change", ({ target }) => takeOwn(target.files[0]));
+    radios("reductions", "reduce", Object.entries(REDUCTIONS), (reduce) => set({ reduce }));
+    radios("fills", "fill", Object.entries(FILLS), (fill) => set({ fill }));
+    get("fills")?.prepend(element("span", {}, "Filled"));
+    buildMaps();
+    get("redraw")?.addEventListener("click", () => set({ redrawn: state.redrawn + 1 }));
+    get("trained")?.addEventListener("click", () => set({ redrawn: 0 }));
+    get("own")?.addEventListener("change", ({ target }) => takeOwn(target.files[0]));
+  }
+
+  // To be chosen from where pixels are deleted, else to be looked at.
+  function buildMaps() {
+    const choosing = get("fraction") !== null;
+    const attributes = choosing ? { "aria-hidden": "true" } : { role: "img" };
+    const cells = methods.map((name) => [name, [canvas({ ...attributes, "data-method": name }),
+      METHODS[name][0], element("span", { className: "live-rho" })]]);
+    if (choosing) radios("grid", "map", cells, (method) => set({ method }));
+    else get("grid").replaceChildren(...cells.map(([, content]) => element("div", {}, ...content)));
   }
 
   // Thumbnails and classes of the network that is open.
   function buildPictures() {
     const { numbers, labels, classes } = pictures;
     const thumbs = numbers.map((number) => [number, canvas()]);
-    radios(get("pictures"), "picture", thumbs,
+    radios("pictures", "picture", thumbs,
       (number) => set({ number, chosenClass: null, own: null }));
     get("pictures").querySelectorAll("label").forEach((label, n) => {
       const [input, thumb] = label.children;
@@ -178,10 +209,10 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
     const rows = classes.map((name) => [name, [
       element("span", {}, name), bar(0), element("span", { className: "live-percent" }),
     ]]);
-    radios(get("classes"), "class", rows, (chosenClass) => set({ chosenClass }));
-    get("numbers").textContent = `${SOURCES[state.network]}, test pictures ${numbers.join(", ")}: `
+    radios("classes", "class", rows, (chosenClass) => set({ chosenClass }));
+    say("numbers", `${SOURCES[state.network]}, test pictures ${numbers.join(", ")}: `
       + "the first two of each class that the network gets right, then the first four that it gets "
-      + "wrong.";
+      + "wrong.");
   }
 
   // The reader's picture: its middle square at 32 x 32. It never leaves the page.
@@ -211,27 +242,27 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
   function showControls() {
     showQ();
     showFraction();
-    check(get("reductions"), state.reduce);
-    check(get("fills"), state.fill);
-    check(get("grid"), state.method);
-    check(get("pictures"), state.own ? null : pictures.numbers[place()]);
+    check("reductions", state.reduce);
+    check("fills", state.fill);
+    check("grid", state.method);
+    check("pictures", state.own ? null : pictures.numbers[place()]);
     scale(get("scale"), state.reduce);
-    get("ranked-by").textContent = METHODS[state.method][0];
-    get("trained").disabled = !state.redrawn;
+    say("ranked-by", METHODS[state.method][0]);
+    if (get("trained")) get("trained").disabled = !state.redrawn;
     const { numbers, labels, classes } = pictures;
     get("origin").textContent = state.own ? `Your own: ${state.own.name}`
       : `${NETWORKS[state.network]}, test picture ${numbers[place()]}: ${classes[labels[place()]]}`;
-    get("sanity").textContent = state.redrawn
+    say("sanity", state.redrawn
       ? `Random weights, draw ${state.redrawn}. ρ: rank correlation with the map before.`
-      : "Random weights instead of learnt ones: which maps notice?";
+      : "Random weights instead of learnt ones: which maps notice?");
   }
 
   async function update() {
     const { network } = state;
-    check(get("networks"), network);
+    check("networks", network);
     if (network !== openNetwork) {
-      for (const box of [get("status"), get("loading")]) {
-        box.textContent = `Loading the network for ${NETWORKS[network]} (3 MB) …`;
+      for (const box of ["status", "loading"]) {
+        say(box, `Loading the network for ${NETWORKS[network]} (3 MB) …`);
       }
       try {
         pictures = await open(network);
@@ -250,11 +281,12 @@ const liveData = (kind, name, content) => { liveHeld[`${kind} ${name}`] = conten
 
   let openNetwork = null;
   globalThis.liveShown = () => shown; // what is shown, as numbers: for a console, and for the tests
-  addEventListener("hashchange", () => {
-    readAddress();
+  function enter() {
+    read(root.dataset.state ?? location.hash.slice(1));
     update();
-  });
+  }
+
   build();
-  readAddress();
-  update();
+  enter();
+  if (!link) addEventListener("hashchange", enter);
 })();

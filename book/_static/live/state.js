@@ -1,4 +1,4 @@
-// The state of the live page, which is its address: what may be chosen, and what is.
+// The state of an explorer: what may be chosen, and what is; as text, the live page's address.
 "use strict";
 
 const liveState = (() => {
@@ -48,26 +48,23 @@ const liveState = (() => {
   // beside what the address says, the reader's own picture: { bytes, name, key }
   const state = { own: null };
 
-  // What an address does not say, or not sensibly, is as by default.
-  function readAddress() {
-    const given = new URLSearchParams(location.hash.slice(1));
-    for (const [key, [name, standard, read]] of Object.entries(KEYS)) {
-      state[name] = (given.has(key) ? read(given.get(key)) : undefined) ?? standard;
+  // What a text does not say, or not sensibly, is as by default.
+  function read(text) {
+    const given = new URLSearchParams(text);
+    for (const [key, [name, standard, sensible]] of Object.entries(KEYS)) {
+      state[name] = (given.has(key) ? sensible(given.get(key)) : undefined) ?? standard;
     }
     state.own = null;
   }
 
-  // Only what differs from the defaults, and no step of the browser's history.
-  function writeAddress() {
+  // Only what differs from the defaults, as the part of an address from its # on.
+  function written() {
     const said = new URLSearchParams();
     for (const [key, [name, standard]] of Object.entries(KEYS)) {
       if (state[name] !== standard) said.set(key, state[name]);
     }
-    const hash = `${said}` && `#${said}`;
-    if (hash !== location.hash) {
-      history.replaceState(null, "", location.pathname + location.search + hash);
-    }
+    return `${said}` && `#${said}`;
   }
 
-  return { FILLS, METHODS, NETWORKS, REDUCTIONS, readAddress, state, writeAddress };
+  return { FILLS, METHODS, NETWORKS, REDUCTIONS, read, state, written };
 })();

@@ -88,7 +88,8 @@ function liveWorker(network, { generator }, maps, deletion) {
     // the trained network's prediction, as in the book's sanity check
     const target = asked.target ?? deletion.predicted(trained.explained.logits);
     const request = { ...asked, target };
-    const first = [...new Set([request.method, "rectgrad", "rectgrad_prr"])], found = {};
+    const live = ["rectgrad", "rectgrad_prr"].filter((name) => request.methods.includes(name));
+    const first = [...new Set([request.method, ...live])], found = {};
     for (const name of first) found[name] = yield* mapOf(shown, name, request);
     const ranked = found[request.method].map;
     yield {
@@ -99,13 +100,15 @@ function liveWorker(network, { generator }, maps, deletion) {
     const rest = request.methods.filter((name) => !first.includes(name));
     const quick = rest.filter((name) => !SLOW.includes(name));
     for (const name of quick) yield { found: { [name]: yield* mapOf(shown, name, request) } };
-    yield { curves: yield* curves(shown, ranked, request) };
+    if (request.withCurves) yield { curves: yield* curves(shown, ranked, request) };
     if (request.redrawn) yield* likenesses([...first, ...quick], shown, trained, request);
     for (const name of rest.filter((other) => SLOW.includes(other))) {
       yield { found: { [name]: yield* mapOf(shown, name, request) } };
       if (request.redrawn) yield* likenesses([name], shown, trained, request);
     }
-    yield { randomCurves: yield* once(shown, "random curves", "", () => randomCurves(shown)) };
+    if (request.withCurves) {
+      yield { randomCurves: yield* once(shown, "random curves", "", () => randomCurves(shown)) };
+    }
     yield { done: true };
   }
 
