@@ -146,6 +146,12 @@ def chip(verdict: str) -> str:
     return f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
 
 
+UNMEASURED = (
+    "*Not measured*: on at least one network that the claim names; what was measured is on "
+    "[the claims page](claims.md)."
+)
+
+
 def verdicts(claims: pd.DataFrame | None) -> Markdown:
     """The papers' claims in words with their verdicts, one line a sentence, which leads to its row
     on the page of claims; `claims` as of `study.account.summaries.judged.claims`, None where
@@ -161,6 +167,8 @@ def verdicts(claims: pd.DataFrame | None) -> Markdown:
         link = f"[“{first['quotation']}”](claims.md#claim-{first['id']})"
         where = f"paper {first['paper']}, {section(first['section'])}"
         shown.append(f"- {', '.join(chips)}: {link} ({where})")
+    if (claims["verdict"] == "not measured").any():
+        shown += ["", UNMEASURED]
     return Markdown("\n".join(shown) or NOTHING)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lib.attribution.crosses import label
 
-from .phrases import ends, span
+from .phrases import ends, listed, span
 
 TREATMENTS = {
     "none": "as they are",
@@ -49,18 +49,25 @@ def _patch(table: pd.DataFrame, n: int) -> str:
 
 
 def _variation(table: pd.DataFrame, n: int) -> str:
-    """Who varies least, as a sum and divided by the map's total."""
-    networks = table[table["method"] != "edges"].set_index("method")
-    as_sum, scaled = networks["variation"].idxmin(), networks["scaled"].idxmin()
+    """Which method varies least, as a sum and divided by the map's total, and where the edge
+    detector varies less still."""
+    by = table.set_index("method")
+    of_methods = by.drop(index="edges")
+    as_sum, scaled = of_methods["variation"].idxmin(), of_methods["scaled"].idxmin()
     if as_sum == scaled:
-        return (
-            f"Total variation is least for {label(as_sum)}, as a sum and divided by the map's "
-            f"total (medians, n = {n:,})."
+        least = f"{label(as_sum)} has the least total variation, as a sum and divided by"
+    else:
+        least = f"{label(as_sum)} has the least total variation as a sum, {label(scaled)} over"
+    told = f"Of the methods, {least} the map's total (medians, n = {n:,})."
+    less = [
+        f"{by.loc['edges', column]:{spec}} against {of_methods[column].min():{spec}} {measured}"
+        for column, spec, measured in (
+            ("variation", ".3g", "as a sum"),
+            ("scaled", ".2f", "over the total"),
         )
-    return (
-        f"Total variation is least for {label(as_sum)} as a sum, for {label(scaled)} divided by "
-        f"the map's total (medians, n = {n:,})."
-    )
+        if by.loc["edges", column] < of_methods[column].min()
+    ]
+    return f"{told} The edge detector has less still: {listed(less)}." if less else told
 
 
 def sparsity(table: pd.DataFrame) -> list[str]:

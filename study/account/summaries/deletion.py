@@ -82,7 +82,8 @@ def beaten_by(against: pd.DataFrame) -> list[str]:
 
 
 def agreement(beside: pd.DataFrame | None) -> list[str]:
-    """How many printed areas agree; from `scoreboard.beside_published`."""
+    """How many printed areas agree, and which way others differ; from
+    `scoreboard.beside_published`."""
     if beside is None:
         return ["The papers print no area for what is studied here."]
     agree = (beside["verdict"] == "agree").sum()
@@ -92,10 +93,16 @@ def agreement(beside: pd.DataFrame | None) -> list[str]:
     ]
     off = beside[beside["verdict"] != "agree"]
     for column, part in off.groupby("column", sort=False):
-        below = (part["reproduced"] < part["published"]).sum()
+        smaller = int((part["reproduced"] < part["published"]).sum())
+        if smaller == len(part):
+            way = "smaller than in print"
+        elif smaller == 0:
+            way = "larger than in print"
+        else:
+            way = f"smaller than in print in {smaller} and larger in {len(part) - smaller}"
         sentences.append(
-            f"{column}: {len(part)} of {(beside['column'] == column).sum()} disagree, {below} of "
-            "them because the area here is smaller than in print."
+            f"{column}: {len(part)} of {(beside['column'] == column).sum()} "
+            f"{'disagrees' if len(part) == 1 else 'disagree'}: the area here is {way}."
         )
     return sentences
 

@@ -5,35 +5,48 @@ Tables are those of study.experiments.ladder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from torch import Tensor
 
 from lib.attribution import METHODS
 from lib.attribution.crosses import label
-from study.account.summaries.phrases import ends, listed
+from study.account.summaries.phrases import counted, ends, listed
 from study.experiments.ladder import ORDER, STEPS
 from study.experiments.synthesis import METRICS, SHUFFLED
 
 TOO_FEW = "Too few maps were retrained on by this protocol to compare orders."
 # under which a map is set beside its shuffled one in a picture
 SPARSE = ("black_deletion", "white_deletion", "black_insertion", "outside")
+CONTROLS = {"random": "random pixels", "edges": "the edge detector"}
 EXPECTED = {"roar": ("negative", "positive"), "kar": ("positive", "negative")}
 
 
 def in_short(
-    turns: pd.DataFrame, legibility: pd.DataFrame, shock: pd.DataFrame, maps: int
+    turns: pd.DataFrame,
+    legibility: pd.DataFrame,
+    shock: pd.DataFrame,
+    order: Sequence[str],
+    classes: int,
 ) -> list[str]:
     """Three sentences: how far deletion and ROAR agree, which step turns the order most, and
-    whether shock or legible places go with it. `maps`: how many are ordered."""
+    whether shock or legible places go with it. `order`: the names of what is ordered."""
     if turns.empty:
         return [TOO_FEW]
     whole = turns[turns["step"] == "first to last"].iloc[0]
     return [
-        f"Black deletion and ROAR order {maps} maps with a rank correlation of "
+        f"Black deletion and ROAR order {_named(order)} with a rank correlation of "
         f"{whole['correlation']:+.2f} ({ends(whole['low'], whole['high'], '+.2f')}).",
         largest_turn(turns),
-        *(legible(legibility)[:1] or shocked(shock)[:1]),
+        *(legible(legibility)[:1] or shocked(shock, order, classes)[:1]),
     ]
+
+
+def _named(order: Sequence[str]) -> str:
+    """How many methods these names are, and which controls: "9 methods and random pixels"."""
+    published = counted(sum(name not in CONTROLS for name in order), "method")
+    return listed([published, *(told for name, told in CONTROLS.items() if name in order)])
 
 
 def largest_turn(turns: pd.DataFrame) -> str:
@@ -74,27 +87,29 @@ def _reading(r) -> str:
     return "they merely see more"
 
 
-def shocked(shock: pd.DataFrame) -> list[str]:
+def shocked(shock: pd.DataFrame, order: Sequence[str], classes: int) -> list[str]:
     """At the share where distance explains most: accuracies, and how often the picture that fails
-    has moved farther."""
+    has moved farther. `order`: what they are means over; `classes`: how many there are."""
     known = shock.dropna(subset=["farther"])
     if known.empty:
         return ["Where retrained networks are right, the network as it is fails on too few."]
     r = known.loc[known["farther"].idxmax()]
     return [
         f"At {r['fraction']:.0%} removed the network as it is gets {r['before']:.0%} right, "
-        f"retrained ones {r['retrained']:.0%}.",
+        f"retrained ones {r['retrained']:.0%} (mean over {_named(order)}; chance "
+        f"{1 / classes:.0%}).",
         f"Of two pictures that retrained networks get right, the one on which it fails has moved "
         f"farther with probability {r['farther']:.2f} ({ends(r['low'], r['high'], '.2f')}; chance "
         "0.5).",
     ]
 
 
-def far_and_areas(correlations: pd.DataFrame) -> list[str]:
-    """How far pictures move, against the areas; `correlations` as of `distance_with_areas`."""
+def far_and_areas(correlations: pd.DataFrame, order: Sequence[str]) -> list[str]:
+    """How far pictures move, against the areas; `correlations` as of `distance_with_areas`, over
+    what `order` names."""
     names = {ORDER: "the area without retraining"}
     return [
-        f"Over {r.methods} maps, how far pictures move has a rank correlation of "
+        f"Over {_named(order)}, how far pictures move has a rank correlation of "
         f"{r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')}) with "
         f"{names.get(r.step, 'the area under ROAR')}."
         for r in correlations.itertuples()

@@ -34,7 +34,8 @@ def flat(flattening: pd.DataFrame) -> str:
     active = flattening[flattening["map"] == "active"]
     return (
         f"After half of the pixels, active maps of {span(active['done_50'], '.0%')} of pictures "
-        f"are exhausted; {floor} of {len(flattening)} curves are flat earlier, at their floor."
+        f"have no pixel left to delete. {floor} of {len(flattening)} curves are flat before that, "
+        "the network's answer no longer changing."
     )
 
 

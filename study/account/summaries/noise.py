@@ -27,20 +27,20 @@ def in_short(
         f"a fresh patch changes {1 - found['kept']:.1%} of predictions.",
         f"Layer by layer, firing rates on object and background differ by at most "
         f"{abs(widest['lift']):.3f} ({show(widest['network'])}, n = {widest['n']:,}).",
-        _cause(explained),
+        _cause(explained, show),
     ]
 
 
-def _cause(explained: pd.DataFrame) -> str:
+def _cause(explained: pd.DataFrame, show: Callable) -> str:
     """Whether the cause that the paper proposes shows, on each network and its pictures."""
     linked = int((explained["low"] > LINKED).sum())
-    values = ", ".join(f"{value:.2f}" for value in explained["correlation"])
-    counts = ", ".join(f"{n:,}" for n in explained["n"])
     if len(explained) > 1:
-        return (
-            f"Backgrounds on which more fires are surely brighter in {linked} of {len(explained)} "
-            f"cases: rank correlations {values} (n = {counts})."
-        )
+        each = [
+            f"{show(r.network)}: rank correlation {r.correlation:.2f} (n = {r.n:,})."
+            for r in explained.itertuples()
+        ]
+        first = f"surely brighter in {linked} of {len(explained)} cases."
+        return " ".join([f"Backgrounds on which more fires are {first}", *each])
     one = explained.iloc[0]
     if linked:
         are = "are brighter"
@@ -49,8 +49,8 @@ def _cause(explained: pd.DataFrame) -> str:
     else:
         are = "may or may not be brighter"
     return (
-        f"Backgrounds on which more fires {are}: rank correlation {values} "
-        f"({one['low']:.2f} to {one['high']:.2f}, n = {counts})."
+        f"Backgrounds on which more fires {are}: rank correlation {one['correlation']:.2f} "
+        f"({one['low']:.2f} to {one['high']:.2f}, n = {one['n']:,})."
     )
 
 
@@ -68,14 +68,14 @@ def switching(impact: pd.DataFrame, show: Callable = str) -> list[str]:
 
 
 def filtering(rates: pd.DataFrame, show: Callable = str) -> list[str]:
-    """A sentence a network on where units fire more often, from `firing_rates`."""
+    """A sentence a network on where firing rates surely differ, from `firing_rates`."""
     sentences = []
     for network, part in rates.groupby("network", sort=False):
         on_object = int((part["lift_low"] > 0).sum())
         on_background = int((part["lift_high"] < 0).sum())
         sentences.append(
-            f"{show(network)}: of {len(part)} layers, {on_object} surely fire more often on the "
-            f"object and {on_background} on the background."
+            f"{show(network)}: in {on_object + on_background} of {len(part)} layers the rates "
+            f"surely differ ({on_object} higher on the object, {on_background} on the background)."
         )
     return sentences
 

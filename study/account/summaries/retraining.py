@@ -158,20 +158,27 @@ def told_apart(pairs: pd.DataFrame) -> list[str]:
 
 
 def signed_maps(differences: pd.DataFrame) -> list[str]:
-    """How many of paper Sign's maps have a lower area than the saliency map; nothing where these
-    were not retrained on."""
+    """How many of paper Sign's maps have a lower area than the saliency map, and how many, their
+    intervals overlapping, are not told apart from it; nothing where these were not retrained on."""
     sentences = []
     for mode, part in differences.groupby("mode", sort=False):
-        area = part.set_index("method")["difference"]
-        signed = [m for m in SIGNED if m in area.index]
-        if signed and "saliency" in area.index:
-            lower = [m for m in signed if area[m] < area["saliency"]]
-            which = f" ({methods(lower)})" if lower else ""
-            sentences.append(
-                f"{mode.upper()}: of {counted(len(signed), 'map')} with a sign {len(lower)} "
-                f"{'has' if len(lower) == 1 else 'have'} a lower area than the saliency map{which}."
-            )
+        by = part.set_index("method")
+        signed = by.loc[[m for m in SIGNED if m in by.index]]
+        if signed.empty or "saliency" not in by.index:
+            continue
+        plain = by.loc["saliency"]
+        lower, higher = signed["high"] < plain["low"], signed["low"] > plain["high"]
+        sentences.append(
+            f"{mode.upper()}: of {counted(len(signed), 'map')} with a sign {_some(signed[lower])} "
+            f"{'has' if lower.sum() == 1 else 'have'} a lower area than the saliency map, beyond "
+            f"both intervals; not told apart from it: {_some(signed[~lower & ~higher])}."
+        )
     return sentences
+
+
+def _some(rows: pd.DataFrame) -> str:
+    """How many methods these are, and which: "1 (Positive)"."""
+    return f"{len(rows)} ({methods(rows.index)})" if len(rows) else "0"
 
 
 def holes(alone: pd.DataFrame, correlations: pd.DataFrame, classes: int) -> list[str]:

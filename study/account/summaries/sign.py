@@ -26,8 +26,8 @@ def balance(shares: pd.DataFrame) -> str:
     even = (carried - 0.5).abs().max() <= EVEN
     verdict = "neither sign dominates" if even else "one sign can dominate"
     return (
-        f"Pixels where a brighter value helps most carry {span(carried, '.0%')} of the absolute "
-        f"map's total: {verdict}."
+        f"Pixels whose largest gradient in size, over the channels, is positive carry "
+        f"{span(carried, '.0%')} of the absolute map's total: {verdict}."
     )
 
 

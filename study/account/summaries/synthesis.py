@@ -31,6 +31,12 @@ VERDICTS = {
     "blind": "is blind to it",
     "unknown": "cannot be told",
 }
+SIGHT = {
+    "sees it": "these tell the positive from the negative map",
+    "hardly": "hardly",
+    "blind": "not",
+    "unknown": "cannot be told",
+}
 
 
 def ranked(summary: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
@@ -245,7 +251,7 @@ def _clean(summaries: Tables) -> list[str]:
 
 
 def who_ranks(network: str, summary: pd.DataFrame) -> list[str]:
-    """The winners, and the method whose worst place is the least bad."""
+    """The winners, and the method whose worst place is the least bad of all worst ones."""
     table = ranked(summary)
     best = winners(table)["name"].value_counts()
     published = table[table["name"].isin(attribution.METHODS)]
@@ -254,11 +260,13 @@ def who_ranks(network: str, summary: pd.DataFrame) -> list[str]:
     worst = published.loc[published.groupby("name")["relative"].idxmax()]
     least = worst.sort_values("relative").iloc[0]
     told = listed([f"{label(name)} {count}" for name, count in best.items()])
-    return [
-        f"{network}: first places go to {told}.",
-        f"The least bad worst place is that of {label(least['name'])}: {least['rank']:g} of "
-        f"{least['of']}, under {METRICS[least['metric']].label}.",
-    ]
+    nearest = (
+        f"No method is good everywhere; nearest is {label(least['name'])}, whose worst place is "
+        f"{least['rank']:g} of {least['of']} ({METRICS[least['metric']].label})."
+    )
+    if least["rank"] == 1:
+        nearest = f"{label(least['name'])} is first under every metric."
+    return [f"{network}: first places go to {told}.", nearest]
 
 
 def agree(network: str, table: pd.DataFrame, between: dict) -> list[str]:
@@ -292,14 +300,14 @@ def agree(network: str, table: pd.DataFrame, between: dict) -> list[str]:
 
 
 def sight(network: str, blindness: pd.DataFrame) -> list[str]:
-    """Which metrics tell the positive from the negative map, and which do not."""
+    """Which metrics tell the positive from the negative map, which hardly, and which do not."""
     shown = blindness[~blindness["metric"].str.endswith("_score")]
-    sentences = []
-    for verdict, lead in (("sees it", "see the sign of a map"), ("blind", "are blind to it")):
+    told = []
+    for verdict, lead in SIGHT.items():
         names = [METRICS[m].label for m in shown.loc[shown["verdict"] == verdict, "metric"]]
-        if names:
-            sentences.append(f"{network}: {lead}: {listed(names)}.")
-    return sentences
+        if names or (verdict == "sees it" and len(shown)):
+            told.append(f"{lead}: {listed(names or ['none'])}")
+    return [f"{network}: {'; '.join(told)}."] if told else []
 
 
 def crosses_in_short(verdicts: pd.DataFrame, won: pd.DataFrame, behind: int) -> list[str]:

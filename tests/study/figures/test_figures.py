@@ -178,6 +178,14 @@ def test_sentences_and_intervals():
     assert figures.interval(-1, 2, "+.1f") == "-1.0 to +2.0"
 
 
+def test_what_not_measured_means_is_said_where_a_claim_is_not():
+    told = {"id": ["a", "b"], "paper": "Sign", "section": "4.1", "quotation": ["one", "two"]}
+    claims = pd.DataFrame(told).assign(about="", verdict=["holds", "not measured"])
+    listed, said = figures.verdicts(claims).data.split("\n\n")  # a line apart is no list item
+    assert listed.count("\n- ") == 1 and "on at least one network that the claim names" in said
+    assert "at least one network" not in figures.verdicts(claims[:1]).data
+
+
 def test_digest_prints_rounded_values(capsys):
     figures.digest(maps=torch.tensor([1.0, 2, 3, 4.00001]), flags=torch.tensor([True, False]))
     assert (

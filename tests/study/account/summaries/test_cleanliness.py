@@ -59,14 +59,35 @@ def test_means_and_medians_may_name_different_winners(medians, says):
     assert says in proper(summaries.in_short(LEAST, 0.59, table, 10_000))[1]
 
 
-def test_total_variation_as_a_sum_and_scaled():
-    same = quantities(variation=[1, 2, 0.1], scaled=[1, 2, 0.1])
-    parted = quantities(variation=[1, 2, 0.1], scaled=[2, 1, 0.1])
-    assert (
-        "least for RectGrad PRR, as a sum and divided" in summaries.in_short(LEAST, 0, same, 9)[2]
-    )
-    found = proper(summaries.in_short(LEAST, 0, parted, 9))[2]
-    assert "least for RectGrad PRR as a sum, for DeepLIFT divided" in found
+@pytest.mark.parametrize(
+    "variation, scaled, says",
+    [
+        (
+            [1, 2, 3],
+            [1, 2, 3],
+            ["RectGrad PRR has the least total variation, as a sum and divided"],
+        ),
+        ([1, 2, 3], [2, 1, 3], ["RectGrad PRR has", "as a sum, DeepLIFT over the map's total"]),
+        (
+            [31.3, 200, 180],
+            [2.2, 2.6, 1.4],
+            ["RectGrad PRR has", "edge detector has less still: 1.40 against 2.20 over the total."],
+        ),
+        (
+            [3, 2, 1],
+            [3, 2, 1],
+            ["DeepLIFT has", "still: 1 against 2 as a sum and 1.00 against 2.00 over the total."],
+        ),
+    ],
+)
+def test_the_least_total_variation_of_methods_and_what_the_edge_detector_has(
+    variation, scaled, says
+):
+    table = quantities(variation=variation, scaled=scaled)
+    (found,) = proper(summaries.in_short(LEAST, 0, table, 9)[2:])
+    assert found.startswith(f"Of the methods, {says[0]}")
+    assert all(part in found for part in says)
+    assert ("edge detector" in found) == (scaled[2] < min(scaled[:2]))
 
 
 def test_sparsity_leaves_the_edge_detector_out():

@@ -99,7 +99,14 @@ def beside(*verdicts):
 def test_agreement_counts_and_names_what_disagrees():
     first, second = proper(summaries.agreement(beside("agree", "disagree", "agree")))
     assert first.startswith("2 of 3 printed areas agree")
-    assert second.startswith("CIFAR-10 CNN: 1 of 2 disagree, 1 of them because")
+    assert second == "CIFAR-10 CNN: 1 of 2 disagrees: the area here is smaller than in print."
+    two = beside("disagree", "disagree")
+    for printed, way in (
+        (0.09, "larger than in print."),
+        ([0.09, 0.14], "smaller than in print in 1 and larger in 1."),
+    ):
+        said = proper(summaries.agreement(two.assign(published=printed)))[1]
+        assert said == f"CIFAR-10 CNN: 2 of 2 disagree: the area here is {way}"
     assert proper(summaries.agreement(beside("agree"))) == [
         "1 of 1 printed areas agree: they lie within 0.02, or half an interval if that is wider."
     ]

@@ -9,6 +9,8 @@ import pandas as pd
 from study.account.summaries import ladder as told
 from study.experiments.ladder import ORDER, ROAR
 
+ORDERED = ["random", *(f"method {k}" for k in range(9))]
+
 
 def turns(correlations=(0.1, 0.5, 0.9, 0.6), whole=-0.3) -> pd.DataFrame:
     steps = ["mean colour", "paper Noise's order", "right class", "retrained (ROAR)"]
@@ -38,13 +40,14 @@ def shock() -> pd.DataFrame:
 
 
 def test_in_short():
-    whole, turn, places = told.in_short(turns(), legibility(), shock(), 10)
-    assert "order 10 maps with a rank correlation of -0.30 (-0.40 to -0.20)" in whole
+    whole, turn, places = told.in_short(turns(), legibility(), shock(), ORDERED, 10)
+    assert "order 9 methods and random pixels with a rank correlation of -0.30 (-0.40 to" in whole
     assert "“black deletion” to “mean colour”" in turn and "25% of resamples" in turn
     assert "mistakes are repeated" in places
     assert max(len(s.split()) for s in (whole, turn, places)) <= 25
-    assert told.in_short(turns()[:0], legibility(), shock(), 0) == [told.TOO_FEW]
-    assert "gets 20% right" in told.in_short(turns(), legibility()[:0], shock(), 10)[2]
+    assert told.in_short(turns()[:0], legibility(), shock(), [], 10) == [told.TOO_FEW]
+    short = told.in_short(turns(), legibility()[:0], shock(), ["edges", *ORDERED[1:4]], 10)
+    assert "order 3 methods and the edge detector with" in short[0] and "gets 20% right" in short[2]
 
 
 def test_the_largest_turn_is_the_smallest_correlation():
@@ -64,10 +67,11 @@ def test_a_correlation_is_read_by_mode_and_interval():
 
 
 def test_shock_where_distance_explains_most():
-    accuracies, farther = told.shocked(shock())
+    accuracies, farther = told.shocked(shock(), ORDERED, 4)
     assert accuracies.startswith("At 70% removed") and "20% right, retrained ones 62%" in accuracies
+    assert accuracies.endswith("(mean over 9 methods and random pixels; chance 25%).")
     assert "0.60 (0.59 to 0.63" in farther
-    (said,) = told.shocked(shock().assign(farther=math.nan))
+    (said,) = told.shocked(shock().assign(farther=math.nan), ORDERED, 4)
     assert "too few" in said
 
 
@@ -81,7 +85,8 @@ def test_distance_and_areas():
             "high": 0.2,
         }
     )
-    (said,) = told.far_and_areas(table)
+    (said,) = told.far_and_areas(table, ["random", "edges", "positive"])
+    assert said.startswith("Over 1 method, random pixels and the edge detector, how far")
     assert "-0.50 (-0.90 to +0.20) with the area without retraining" in said
 
 

@@ -45,7 +45,7 @@ def test_pixels_kept_over_networks():
 
 def test_curves_at_their_floor_are_counted():
     (sentence,) = proper([summaries.flat(flattening([True, False, True, False]))])
-    assert "active maps of 30% of pictures" in sentence and "2 of 4 curves" in sentence
+    assert "active maps of 30% of pictures have no pixel left to delete. 2 of 4 curv" in sentence
 
 
 def test_the_printed_equation_is_worse_only_beyond_both_intervals():

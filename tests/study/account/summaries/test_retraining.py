@@ -98,9 +98,14 @@ def test_pairs_that_differ():
 
 
 def test_maps_with_a_sign():
-    found = told.signed_maps(differences(ROWS))
-    assert "of 1 map with a sign 1 has a lower area" in found[0]
-    assert "0 have a lower area than the saliency map." in found[1]
+    """An area that is lower, but with an interval that overlaps, is not told apart."""
+    near = [("active", "roar", 0.03), ("negative", "roar", 0.05), ("inactive", "roar", 0.07)]
+    roar, kar = told.signed_maps(differences([*ROWS, *near]))
+    assert roar.startswith("ROAR: of 4 maps with a sign 1 (Positive) has a lower area")
+    assert roar.endswith("not told apart from it: 2 (Negative and Active).")
+    assert "of 1 map with a sign 0 have a lower area" in kar  # 0.02 higher, half-widths 0.01
+    (one_seed,) = told.signed_maps(differences(ROWS[:4], seeds=1, half=math.nan))
+    assert "sign 0 have" in one_seed and one_seed.endswith("from it: 1 (Positive).")
     assert told.signed_maps(differences([r for r in ROWS if r[0] != "saliency"])) == []
 
 

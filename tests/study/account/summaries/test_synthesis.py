@@ -113,7 +113,9 @@ def test_who_ranks_where():
     first, least = told.who_ranks(NET, summary())
     assert "Positive 2" in first and "RectGrad 2" in first and "Negative 1" in first
     # the saliency map is 2 of 2 under ROAR, the last; the positive map 3 of 4 at worst
-    assert "that of Positive: 3 of 4" in least
+    assert "nearest is Positive, whose worst place is 3 of 4 (white deletion)" in least
+    alone = summary().query("name == 'rectgrad' and metric == 'outside'")
+    assert told.who_ranks(NET, alone)[1] == "RectGrad is first under every metric."
 
 
 def pair(first, second, correlation, p):
@@ -162,9 +164,14 @@ def blindness():
 
 
 def test_sight_of_the_sign():
-    sees, blind = told.sight(NET, blindness())
-    assert sees.endswith("see the sign of a map: black deletion.")
-    assert blind.endswith("are blind to it: in the patch.")
+    (said,) = told.sight(NET, blindness())
+    assert said == (
+        f"{NET}: these tell the positive from the negative map: black deletion; hardly: ROAR; "
+        "not: in the patch."
+    )
+    (unsure,) = told.sight(NET, blindness()[3:].assign(verdict="unknown"))
+    assert unsure.endswith("negative map: none; cannot be told: ROAR.")
+    assert told.sight(NET, blindness()[:0]) == []
     assert told.sight_shown(blindness())["it"].tolist()[-1] == "hardly sees it"
 
 
