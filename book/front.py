@@ -227,7 +227,9 @@ def _sign_chart(axis) -> None:
     )
     axis.set(yticks=[-y for y in range(len(names))], ylim=(-len(names) + 0.5, 0.8))
     axis.set_yticklabels([label(name) for name in names])
-    axis.set_xlabel("area under unchanged predictions\n(filled: turned black, open: white)")
+    axis.set_xlabel(
+        "area under unchanged predictions\n(filled: turned black, open: white)", loc="right"
+    )
 
 
 def _outside_chart(axis) -> None:
@@ -238,7 +240,7 @@ def _outside_chart(axis) -> None:
         axis.errorbar(r.mean, y, xerr=reach, fmt="o", color=figures.colour(r.Index), markersize=6)
     axis.set(yticks=range(len(rows)))
     axis.set_yticklabels([label(m) for m in rows.index])
-    axis.set_xlabel("share on the background, at\nequal sparsity (less is better)")
+    axis.set_xlabel("share on the background, at\nequal sparsity (less is better)", loc="right")
 
 
 def _response_chart(axis) -> None:
@@ -254,7 +256,9 @@ def _response_chart(axis) -> None:
     axis.axvline(0, color="#999999", linewidth=1)
     axis.set(yticks=range(len(names)))
     axis.set_yticklabels([label(m) for m in names])
-    axis.set_xlabel("response to a new output layer\n(more is better; open: SqueezeNet)")
+    axis.set_xlabel(
+        "response to a new output layer\n(more is better; open: SqueezeNet)", loc="right"
+    )
 
 
 def _places_chart(axis) -> None:
@@ -269,7 +273,9 @@ def _places_chart(axis) -> None:
         axis.plot(ranks, [y] * len(ranks), "o", color=figures.colour(name), markersize=4)
     axis.set(yticks=range(len(order)), xticks=[1, 4, 7, 10, 14])
     axis.set_yticklabels([label(m) for m in order])
-    axis.set_xlabel(f"places among {len(order)} methods under\n{table['metric'].nunique()} metrics")
+    axis.set_xlabel(
+        f"places among {len(order)} methods under\n{table['metric'].nunique()} metrics", loc="right"
+    )
 
 
 CHARTS = {
