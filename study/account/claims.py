@@ -599,8 +599,8 @@ def noise_modified_rule_fails(studied):
     studied = cleanliness.correct(studied)
 
     def inside(rule):
-        maps = deletion.over_batches(
-            studied, lambda x: cleanliness.channel_sums(studied, "rectgrad", x, rule=rule), 250
+        maps = studied.over_batches(
+            lambda x: cleanliness.channel_sums(studied, "rectgrad", x, rule=rule), 250
         )
         return 1 - metrics.attribution_outside(maps, studied.pictures.masks, True)
 

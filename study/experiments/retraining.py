@@ -526,10 +526,10 @@ def check_fractions(fractions: Sequence[float]) -> None:
         )
 
 
-def left_of(training: Subject, methods: Sequence[str], fraction: float) -> dict[str, Tensor]:
+def left_of(train: Subject, methods: Sequence[str], fraction: float) -> dict[str, Tensor]:
     """What is left of the first eight pictures under every method and mode, black where pixels are
     gone, [8,C,H,W]: what training magnifies nothing of, for those who compare reruns."""
-    few = training.take(slice(0, 8))
+    few = train.take(slice(0, 8))
     images = few.pictures.images.float()
     left = {}
     for method in methods:
