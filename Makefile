@@ -22,7 +22,7 @@ NBVAL := --nbval-lax
 endif
 
 # tests run in a process a core, no more than four: each holds PyTorch
-SPREAD := -n auto --maxprocesses 4 --dist
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
 
 # a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -93,10 +93,10 @@ check: env
 	$(PY) -m ruff format --check $(CHECKED)
 	$(PY) -m ruff check $(CHECKED)
 	$(PY) -m mypy
-	$(PY) -m pytest -q $(SPREAD) worksteal --doctest-modules lib tests/test_imports.py tests/lib
+	$(PY) -m pytest -q --doctest-modules lib tests/test_imports.py tests/lib
 
 test: check
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) loadfile --ignore tests/lib --ignore tests/test_imports.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --ignore tests/lib --ignore tests/test_imports.py
 	OMP_NUM_THREADS=2 $(PY) -m pytest $(NBVAL) --ignore notebooks/anywhere notebooks
 
 results: env
