@@ -8,12 +8,12 @@ import json
 import tokenize
 from pathlib import Path
 
+from . import colab
+
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = ROOT / "book" / "seconds.json"  # written by notebooks/run.py --refresh
-COLAB = (
-    "https://colab.research.google.com/github/{slug}/blob/HEAD/notebooks/anywhere/"
-    "your_picture.ipynb"
-)
+COLAB = "https://colab.research.google.com/github/{slug}/blob/"
+PICTURE = "HEAD/notebooks/anywhere/your_picture.ipynb"
 BINDER = "https://mybinder.org/v2/gh/{slug}/HEAD?labpath=notebooks/{name}.ipynb"
 GITHUB = "https://github.com/"
 
@@ -56,9 +56,11 @@ def buttons(name: str, repository: str | None) -> str:
     if not repository or not repository.startswith(GITHUB):
         return ""
     slug = repository.removeprefix(GITHUB).strip("/").removesuffix(".git")
-    chapter = BINDER.format(slug=slug, name=name)
-    alone = COLAB.format(slug=slug)
-    return f"Elsewhere: [this chapter on Binder]({chapter}), [your picture on Colab]({alone})."
+    binder, on_colab = BINDER.format(slug=slug, name=name), COLAB.format(slug=slug)
+    return (
+        f"Elsewhere: this chapter [on Binder]({binder}) or [on Colab]"
+        f"({on_colab}{colab.BRANCH}/{name}.ipynb), your picture [on Colab]({on_colab}{PICTURE})."
+    )
 
 
 def box(name: str, source: str, repository: str | None = None) -> str:

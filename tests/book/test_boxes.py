@@ -8,7 +8,7 @@ import shlex
 import nbformat
 import pytest
 
-from book import boxes
+from book import boxes, colab
 from notebooks import run
 
 SOURCE = """profile = "quick"  # a label
@@ -49,7 +49,25 @@ def test_buttons_lead_to_the_repository_that_the_book_is_published_from():
     told = boxes.buttons("05_x", "https://github.com/someone/sign-noise.git")
     assert "mybinder.org/v2/gh/someone/sign-noise/HEAD?labpath=notebooks/05_x.ipynb" in told
     assert "colab.research.google.com/github/someone/sign-noise/blob/HEAD/" in told
+    assert f"someone/sign-noise/blob/{colab.BRANCH}/05_x.ipynb" in told
     assert boxes.buttons("05_x", "https://example.org/somewhere") == ""
+
+
+def test_what_colab_opens_is_the_chapter_behind_a_cell_that_fetches_it(monkeypatch, tmp_path):
+    address = "https://github.com/someone/sign-noise"
+    monkeypatch.setenv("SIGN_NOISE_REPOSITORY", address)
+    assert colab.main(tmp_path) == 0
+    for source in run.chapters().values():
+        fetch, *cells = nbformat.read(tmp_path / source.name, as_version=4).cells
+        assert f"git clone --quiet --depth 1 {address} " in fetch.source
+        assert [c.source for c in cells] == [c.source for c in nbformat.read(source, 4).cells]
+
+
+def test_without_an_address_nothing_is_prepared_for_colab(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("SIGN_NOISE_REPOSITORY", raising=False)
+    assert colab.main(tmp_path / "none") == 1
+    assert "SIGN_NOISE_REPOSITORY is not set" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", run.chapters())
