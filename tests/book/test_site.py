@@ -388,6 +388,8 @@ def test_a_screen_reader_and_a_keyboard_find_their_way(seen, theme):
 def test_the_index_opens_and_search_leads_to_a_page_with_the_word(visit):
     page = visit("index.html")
     page.wait_for_url("**/book/index.html")
+    answers = page.locator(".answers").bounding_box()
+    assert answers["y"] + answers["height"] < SCREEN, "the three answers stand on one screen"
     page.keyboard.press("Control+k")
     page.keyboard.type(WORD)
     page.keyboard.press("Enter")
