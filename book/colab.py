@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from notebooks.run import chapters, write  # noqa: E402  found only through the path of the line above
+from notebooks.run import chapters, write  # noqa: E402  found through the path above
 
 BRANCH = "colab"
 FETCH = """# fetches the code and the weights that this chapter needs

@@ -349,7 +349,7 @@ def _trick(
 
     has_interior = out.shape[-2] > 2 * rows and out.shape[-1] > 2 * columns
     if out.requires_grad and (rows or columns) and has_interior:
-        out.register_hook(without_border)  # type: ignore[no-untyped-call]  # torch has no types here
+        out.register_hook(without_border)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -291,7 +291,9 @@ def _is_zero(value: object, beside: Tensor | None = None) -> bool:
         if value.requires_grad or beside is None:
             return False
         try:
-            wide = torch.broadcast_shapes(beside.shape, value.shape)  # type: ignore[no-untyped-call]
+            wide = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+                beside.shape, value.shape
+            )
         except RuntimeError:
             return False
         return wide == beside.shape and not bool(value.any())

@@ -57,35 +57,14 @@ class Activation(NamedTuple):
             return torch.autograd.grad(self.function(z).sum(), z)[0]
 
     def gated(self, g: Tensor) -> Tensor:
-        """The plain gradient's rule.
-
-        Parameters
-        ----------
-        g : Tensor
-            The gradient at the output.
-
-        Returns
-        -------
-        Tensor
-            g f'(z).
-        """
+        """The plain gradient's rule, g f'(z), for the gradient `g` at the output."""
         if self.function is not None:
             return g * self.slope
         return _where_above(self.ungated(g), self.z, 0.0)
 
     def ungated(self, g: Tensor) -> Tensor:
-        """What a rule that replaces ReLU's own gate still multiplies by.
-
-        Parameters
-        ----------
-        g : Tensor
-            The gradient at the output.
-
-        Returns
-        -------
-        Tensor
-            g times 1, 0 above a bound, f'(z) where f is smooth.
-        """
+        """What is left to a rule that replaces ReLU's own gate: `g`, the gradient at the output,
+        times 1, 0 above a bound, f'(z) where f is smooth."""
         if self.function is not None:
             return g * self.slope
         return g if math.isinf(self.upper) else torch.where(self.z < self.upper, g, 0)

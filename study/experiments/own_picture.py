@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib import attribution, metrics
 from lib.attribution import label
+from lib.attribution.graph import whole_number
 from study.experiments.cleanliness import channel_sums
 from study.subjects.subject import Subject
 
@@ -56,8 +57,7 @@ def maps(
     `rivals`: the classes that active and inactive pixels are to beat. ValueError where no method is
     left, or for a `batch_size` that is no whole number from 1.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number of at least 1.")
+    batch_size = whole_number("batch_size", batch_size)  # refused at once, not as a method is
     noise = torch.Generator().manual_seed(seed)
     options = {
         "smoothgrad": {"batch_size": batch_size, "generator": noise},
