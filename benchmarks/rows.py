@@ -90,13 +90,14 @@ def _ratios(setting: Setting, method: str, keys: list[dict], seconds: float) -> 
     given = case(setting, method)
     if method in STEPPED:
         given = replace(given, batch_size=_best_batch(given, method))
-    mine = peers.ours(given, method)
-    runs, found = {"ours": mine}, {}
+    runs: dict[str, Run] = {}
+    found = {}
     for key in keys:
         against = key["against"]
         compared = {"result": "floor"} if against == "floor" else _compared(given, method, against)
         if compared["result"] in ("floor", "agrees"):
             run, layout = _in_its_layout(given, method, against)
+            runs[_ours(layout)] = peers.ours(given.laid_out(layout), method)
             runs[against], compared = run, {**compared, "layout": layout}
         found[against] = compared
     taken = measure.alternating(runs, seconds)
@@ -106,7 +107,16 @@ def _ratios(setting: Setting, method: str, keys: list[dict], seconds: float) -> 
         "steps": given.steps if method in STEPPED else "",
         "batch": given.batch_size if method in STEPPED else "",
     }
-    return [{**key, **shared, **found[key["against"]], **_judged(key, taken, runs)} for key in keys]
+    return [
+        {**key, **shared, **found[key["against"]]}
+        | _judged(key, taken, runs, _ours(found[key["against"]].get("layout", "")))
+        for key in keys
+    ]
+
+
+def _ours(layout: str) -> str:
+    """Our run in a layout of memory: what is compared has the same."""
+    return f"ours {layout}"
 
 
 def _best_batch(given: Case, method: str) -> int:
@@ -150,7 +160,9 @@ def _in_its_layout(given: Case, method: str, against: str) -> tuple[Run, str]:
     return runs[layout], layout
 
 
-def _judged(key: dict, taken: dict[str, list[float]], runs: dict[str, Run]) -> dict:
+def _judged(
+    key: dict, taken: dict[str, list[float]], runs: dict[str, Run], ours: str = "ours"
+) -> dict:
     """The ratio, its quartiles, whether the aim is met and, where it is not, what takes the time.
 
     Nothing where the peer was not timed, since its result is another.
@@ -158,18 +170,18 @@ def _judged(key: dict, taken: dict[str, list[float]], runs: dict[str, Run]) -> d
     against = key["against"]
     if against not in taken:
         return {"why": ""}
-    middle, low, high = measure.ratio(taken["ours"], taken[against])
+    middle, low, high = measure.ratio(taken[ours], taken[against])
     aim = table.aim(key["method"], key["network"], against)
     met = aim is None or middle <= aim
     return {
         "value": f"{middle:.3f}",
         "low": f"{low:.3f}",
         "high": f"{high:.3f}",
-        "rounds": len(taken["ours"]),
-        "milliseconds": f"{measure.spread(taken['ours']).median * 1e3:.1f}",
+        "rounds": len(taken[ours]),
+        "milliseconds": f"{measure.spread(taken[ours]).median * 1e3:.1f}",
         "aim": "" if aim is None else aim,
         "met": "" if aim is None else ("yes" if met else "no"),
-        "why": "" if met else measure.explained(runs["ours"], runs[against]),
+        "why": "" if met else measure.explained(runs[ours], runs[against]),
     }
 
 

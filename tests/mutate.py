@@ -229,8 +229,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     (
         "batch size is ignored",
         GRADIENTS,
-        "    targets = as_targets(torch.cat(found), target)\n",
-        "    targets, batch_size = as_targets(torch.cat(found), target), 10**6\n",
+        "math.ceil(count / batch_size)",
+        "1",
     ),
     (
         "RectGrad without the final threshold",
@@ -343,8 +343,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     (
         "the quotient never falls back",
         RULES,
-        "still = change_in.abs() <= 10 * torch.finfo(change_in.dtype).eps * size",
-        "still = change_in != change_in",
+        "still = change.abs() <= 10 * torch.finfo(z.dtype).eps * size",
+        "still = change != change",
+    ),
+    (
+        "0 / 0 of a ReLU stays",
+        RULES,
+        "        still = change == 0\n",
+        "        still = change != change\n",
     ),
     ("rescaled maximum at the image's place alone", RULES, "torch.where(y >= y0, at, at0)", "at"),
     (
@@ -621,7 +627,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     (
         "Rescale is the plain gradient",
         RULES,
-        "return g * _ratio(unit.a - a0, z - z0, size, unit.slope)",
+        "return g * torch.where(still, unit.slope, (unit.a - a0).div_(change))",
         "return g * unit.slope",
     ),
     (
@@ -631,6 +637,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "if engine.activation and not engine.activations:",
     ),
     ("a hidden relu is let through", ENGINE, "if engine.activation and overlooked:", "if False:"),
+    ("heavy weights are turned", GRAPH, "return turned > _HEAVY", "return turned > 1e9 * _HEAVY"),
+    (
+        "contiguous once, contiguous ever",
+        GRAPH,
+        "    if not heavy:\n        _remember",
+        "    if True:\n        _remember",
+    ),
     ("strides go unnoticed", GRAPH, "if not watch.asked:", "if True:"),
     ("images that mix are let through", GRAPH, "if first[1:].any():", "if False:"),
     ("one logit stays one", GRAPH, "if found.shape[1] == 1:", "if False:"),

@@ -24,6 +24,7 @@ from .graph import (
     input_gradient,
     input_graph,
     logits,
+    target_tensor,
     whole_number,
 )
 
@@ -464,25 +465,30 @@ def _mean_gradient(
 ) -> Tensor:
     """Mean of the gradients at `steps` points for each image, [N,C,H,W].
 
-    Never more than `batch_size` points are in memory. `points(start, stop)` are so many of them,
-    [stop-start,C,H,W], image after image, asked for in order; the target is that of the image
-    itself.
+    Never more than `batch_size` points are in memory, in batches of much the same size.
+    `points(start, stop)` are so many of them, [stop-start,C,H,W], image after image, asked for in
+    order; the target is that of the image itself.
     """
-    found = [logits(model, batch) for batch in torch.split(images, batch_size)]
-    targets = as_targets(torch.cat(found), target)
+    targets = target_tensor(target, len(images))
+    if targets is None:
+        found = [logits(model, batch) for batch in torch.split(images, batch_size)]
+        targets = as_targets(torch.cat(found), None)
+    targets = targets.to(images.device)
     total = torch.zeros_like(images, requires_grad=False)
-    count = len(images) * steps
     owners = torch.arange(len(images), device=images.device).repeat_interleave(steps)
-    for start in range(0, count, batch_size):
-        owner = owners[start : start + batch_size]
-        some = points(start, min(start + batch_size, count))
+    count = len(owners)
+    parts = max(math.ceil(count / batch_size), 1)
+    size = max(math.ceil(count / parts), 1)
+    for start in range(0, count, size):
+        owner = owners[start : start + size]
+        some = points(start, start + len(owner))
         gradient = _gradient(model, some, targets[owner], check_batch=start == 0)
         total.index_add_(0, owner, gradient)
     return total.div_(steps)
 
 
 # points that are taken together on a processor: at most so many, of at most so many pixels
-_POINTS, _PIXELS = 96, 2**19
+_POINTS, _PIXELS = 64, 2**19
 
 
 def _batch_size(images: Tensor, given: int | None) -> int:

@@ -50,6 +50,8 @@ class Activation(NamedTuple):
     @property
     def slope(self) -> Tensor:
         """The derivative f'(z)."""
+        if self.function is None and math.isinf(self.upper):
+            return self.a.sign()  # of a ReLU: several times faster than a comparison
         if self.function is None:
             return ((self.z > 0) & (self.z < self.upper)).to(self.z.dtype)
         with torch.enable_grad():
@@ -364,18 +366,6 @@ def epsilon_lrp(g: Tensor, unit: Activation, *, epsilon: float = 1e-4) -> Tensor
     return g * unit.a / torch.where(unit.z >= 0, unit.z + epsilon, unit.z - epsilon)
 
 
-def _ratio(
-    change_out: Tensor, change_in: Tensor, size: Tensor, otherwise: Tensor | float
-) -> Tensor:
-    """Quotient of differences.
-
-    Where the input differs from the baseline's by no more than rounding, the derivative
-    (`otherwise`) in its place.
-    """
-    still = change_in.abs() <= 10 * torch.finfo(change_in.dtype).eps * size
-    return torch.where(still, otherwise, change_out / torch.where(still, 1, change_in))
-
-
 def rescale(g: Tensor, unit: Activation) -> Tensor:
     """DeepLIFT's Rescale rule, R_in = R (a - a0) / (z - z0) (Shrikumar et al. 2017).
 
@@ -405,8 +395,14 @@ def rescale(g: Tensor, unit: Activation) -> Tensor:
     0.75
     """
     z, z0, a0 = unit.z, *_of_baseline(unit)
-    size = torch.maximum(z.abs(), z0.abs())
-    return g * _ratio(unit.a - a0, z - z0, size, unit.slope)
+    change = z - z0
+    if unit.function is None:
+        # differences of a ReLU are as exact as its input's, so the quotient is, but for 0 / 0
+        still = change == 0
+    else:
+        size = torch.maximum(z.abs(), z0.abs())
+        still = change.abs() <= 10 * torch.finfo(z.dtype).eps * size  # no more than rounding
+    return g * torch.where(still, unit.slope, (unit.a - a0).div_(change))
 
 
 def _of_baseline(unit: Activation) -> tuple[Tensor, Tensor]:
@@ -455,7 +451,7 @@ def rescale_max_pool(g: Tensor, pool: Pool) -> Tensor:
     y0, at0 = pool._replace(x=x0).maxima
     change, place = y - y0, torch.where(y >= y0, at, at0).flatten(-pool.dims)
     at_place = (x - x0).flatten(-pool.dims).gather(-1, place).view_as(y)
-    shares = g * _ratio(change, at_place, torch.zeros_like(at_place), 1.0)
+    shares = g * torch.where(at_place == 0, 1.0, change / at_place)
     back = torch.zeros_like(x.flatten(-pool.dims))
     return back.scatter_add_(-1, place, shares.flatten(-pool.dims)).view_as(x)
 

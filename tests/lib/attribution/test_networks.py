@@ -320,6 +320,19 @@ def test_networks_that_can_take_them_get_pictures_in_channels_last(images):
     assert seen and all(seen)
 
 
+def test_few_pixels_under_heavy_weights_stay_contiguous():
+    net = nn.Sequential(nn.Conv2d(3, 128, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    seen = []
+    net[0].register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    images = torch.rand(4, 3, 4, 4)
+    saliency(net, images[:1], 1)  # 3,456 weights for 16 pixels
+    saliency(net, images, 1)
+    saliency(net.to(memory_format=torch.channels_last), images[:1], 1)
+    assert seen == [False, True, True]
+
+
 def test_an_error_of_the_network_is_its_own(images):
     def way(net, x):
         calls.append(1)
