@@ -86,9 +86,15 @@ def spread_boxes(table: pd.DataFrame, share: bool, xlabel: str) -> Figure:
 
 def _printed(axis, part: pd.DataFrame, share: bool) -> None:
     """Median and mean as numbers, in two columns at the right of the panel."""
-    spec = ".1%" if share else ".3g"
     for x, name in ((1.09, "median"), (1.21, "mean")):
         axis.text(x, 1.0, name, transform=axis.transAxes, ha="right", va="bottom", fontsize=8)
         for y, value in enumerate(part[name]):
             place = axis.get_yaxis_transform()
-            axis.text(x, y, f"{value:{spec}}", transform=place, ha="right", va="center", fontsize=8)
+            axis.text(
+                x, y, _written(value, share), transform=place, ha="right", va="center", fontsize=8
+            )
+
+
+def _written(value: float, share: bool) -> str:
+    """A share in percent; else three digits, without an exponent below a million."""
+    return f"{value:.1%}" if share else f"{float(f'{value:.3g}'):,g}"

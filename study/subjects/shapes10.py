@@ -18,6 +18,7 @@ import torch
 from study.subjects.pictures import DataError, Dataset
 
 SPLITS = {"train": 20_000, "test": 2_000}  # default counts; the order fixes the random streams
+SIZE = 32  # default width and height in pixels
 SIDE = (0.32, 0.46)  # square root of the object's area
 TURN = 30  # degrees, either way
 CONTRAST = 0.18  # least luminance step between object and clutter
@@ -206,7 +207,7 @@ def _block(
     return np.floor(image * 255 + 0.5).astype(np.uint8), labels, covered >= 0.5
 
 
-def draw(split: str, size: int = 32, count: int | None = None, seed: int = 0) -> Dataset:
+def draw(split: str, size: int = SIZE, count: int | None = None, seed: int = 0) -> Dataset:
     """The first `count` pictures of a split, size x size pixels; 20,000 train, 2,000 test if None.
 
     A mask is True where at least half of the pixel is on the object. Picture n depends on split,
@@ -226,4 +227,22 @@ def draw(split: str, size: int = 32, count: int | None = None, seed: int = 0) ->
     images, labels, masks = (
         torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*blocks, strict=True)
     )
+    return _dataset(split, images, labels, masks, seed)
+
+
+def _dataset(split, images, labels, masks, seed) -> Dataset:
     return Dataset("shapes10", split, images, labels, CLASSES, f"drawn, seed {seed}", masks)
+
+
+def rows(split: str) -> np.ndarray:
+    """A whole split at its default size, a row of bytes a picture: pixels, mask, label."""
+    drawn = draw(split)
+    parts = (drawn.images.flatten(1), drawn.masks.flatten(1), drawn.labels[:, None])
+    return torch.cat([part.to(torch.uint8) for part in parts], dim=1).numpy()
+
+
+def from_rows(kept: np.ndarray, split: str) -> Dataset:
+    """What `rows` was made of, as `draw` gives it."""
+    pixels, masks, labels = torch.from_numpy(kept).split([3 * SIZE**2, SIZE**2, 1], dim=1)
+    images = pixels.reshape(-1, 3, SIZE, SIZE).contiguous()
+    return _dataset(split, images, labels[:, 0].long(), masks.reshape(-1, SIZE, SIZE).bool(), 0)

@@ -205,9 +205,18 @@ def _cifar10_rest(split: str, size: int | None) -> Dataset:
 
 
 def _shapes10(split: str, size: int | None) -> Dataset:
+    """Drawn; at its usual size kept under data/cache by the code that draws, for it takes seconds
+    and is wanted by every chapter."""
     from study.subjects import shapes10
 
-    return shapes10.draw(split, size or 32)
+    if size not in (None, shapes10.SIZE):
+        return shapes10.draw(split, size)
+    code = hashlib.sha256(Path(shapes10.__file__).read_bytes()).hexdigest()[:12]
+    path = CACHE / f"shapes10-{split}-{code}.npy"
+    try:
+        return shapes10.from_rows(kept_array(path, lambda: shapes10.rows(split)), split)
+    except OSError:  # nothing can be kept here; drawing needs no disk
+        return shapes10.draw(split)
 
 
 # of paper Noise, and the sub-folders of rectgrad_samples

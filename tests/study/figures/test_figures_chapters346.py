@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,3 +153,13 @@ def test_boxes_show_median_and_mean_and_keep_zeros_on_the_axis():
     written = [t.get_text() for t in axis.texts]
     assert written[:4] == ["median", "4.0%", "0.5%", "0.0%"] and "50.0%" in written
     assert len(drawn(figures.spread_boxes(amounts(MEDIANS, MEANS), False, "sum")).axes) == 1
+
+
+def test_numbers_beside_boxes_do_not_touch():
+    large = pd.DataFrame(amounts(MEDIANS, MEANS)).assign(median=0.0123, mean=0.0234)
+    large.loc[large["method"] == "saliency", ["median", "mean"]] = [1364.2, 123456.7]
+    (axis,) = drawn(figures.spread_boxes(large, False, "sum")).axes
+    written = [t.get_text() for t in axis.texts]
+    assert {"1,360", "123,000", "0.0123"} <= set(written)
+    boxes = [t.get_window_extent() for t in axis.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))

@@ -265,3 +265,25 @@ def test_load_goes_through_data(test_split):
     loaded = sources.load("shapes10", "test", count=100)
     assert len(loaded) == 100 and loaded.masks.shape == (100, 32, 32)
     assert loaded.fingerprint == test_split.sample(100).fingerprint
+
+
+def test_a_split_is_drawn_once_and_kept(test_split, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CACHE", tmp_path)
+    first = sources.load("shapes10", "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(shapes10, "draw", lambda *_: pytest.fail("it is kept"))
+        again = sources.load("shapes10", "test")
+    for loaded in (first, again):
+        for name in ("images", "labels", "masks"):
+            kept, drawn = getattr(loaded, name), getattr(test_split, name)
+            assert torch.equal(kept, drawn) and kept.dtype == drawn.dtype and kept.is_contiguous()
+        assert loaded.fingerprint == test_split.fingerprint
+        assert (loaded.source, loaded.classes) == (test_split.source, test_split.classes)
+    assert sources.load("shapes10", "test", size=16, count=10).images.shape[2:] == (16, 16)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_a_place_to_keep_it_a_split_is_drawn(test_split, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "file")
+    assert sources.load("shapes10", "test").fingerprint == test_split.fingerprint
