@@ -212,7 +212,7 @@ def _shapes10(split: str, size: int | None) -> Dataset:
     if size not in (None, shapes10.SIZE):
         return shapes10.draw(split, size)
     code = hashlib.sha256(Path(shapes10.__file__).read_bytes()).hexdigest()[:12]
-    path = CACHE / f"shapes10-{split}-{code}.npy"
+    path = CACHE / f"shapes10-{split}-{shapes10.SPLITS[split]}-{code}.npy"
     try:
         return shapes10.from_rows(kept_array(path, lambda: shapes10.rows(split)), split)
     except OSError:  # nothing can be kept here; drawing needs no disk
