@@ -205,6 +205,7 @@ def put_chapters(
         parts.tables_as_csv(notebook, folder / "_static" / "tables")
         parts.commits(notebook, repository)
         parts.lines_into_captions(notebook)
+        parts.results_into_alts(notebook)
         boxes.insert(notebook, name, repository)
         small.insert(notebook, name)
         for stem, page in parts.divided(notebook, name).items():
@@ -265,8 +266,8 @@ def finish(html: Path) -> None:
     from book import drawings, light, meta
 
     for page in (html / "book").glob("*.html"):
-        text = page.read_text(encoding="utf8")
-        page.write_text(drawings.lazy(drawings.inlined(text, page.parent)), encoding="utf8")
+        text = drawings.inlined(page.read_text(encoding="utf8"), page.parent)
+        page.write_text(drawings.boxed(drawings.lazy(text)), encoding="utf8")
     meta.write(html, os.environ.get("SIGN_NOISE_ADDRESS", ""))
     light.lighten(html)
 

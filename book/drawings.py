@@ -2,7 +2,8 @@
 
 A page's colours are those of the file. On the dark theme greys are turned around, from ink to
 background, and colours too dark to be seen there are lightened; what colour itself says something,
-heat maps and pictures, stays as it is.
+heat maps and pictures, stays as it is. Charts and pictures with words in them scroll where a page
+is too narrow for the words to be read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ CONTRAST = 5  # of a colour with the dark paper, at least
 FIXED = ("QuadMesh", "image")  # groups whose colours stay
 COLOUR = re.compile(r"#[0-9a-f]{6}\b", re.I)
 CHART = re.compile(r'<img\b[^>]*?\bsrc="(?P<src>[^"]+\.svg)"[^>]*>')
+# a picture as large as it was drawn, in three parts: up to its style, its width, the rest
+PICTURE = re.compile(
+    r'(<img\b[^>]*?\bsrc="[^"]*_images/[^">]*\.png"[^>]*?\bstyle=")(?=width: (\d+px))([^>]*>)'
+)
 
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
@@ -64,9 +69,21 @@ def drawing(drawn: str, alt: str, prefix: str, used: dict[str, str]) -> str:
     root.set("style", f"--own-width: {width:.0f}px")
     root.set("role", "img")
     root.set("aria-label", alt)
-    text = ElementTree.tostring(root, encoding="unicode")
-    # a box that scrolls can be reached by keyboard
-    return f'<span class="drawing" tabindex="0">{text}</span>'
+    return _boxed(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _boxed(shown: str) -> str:
+    """A chart or picture in a box in which it scrolls where the page is narrow.
+
+    A box that scrolls can be reached by keyboard.
+    """
+    return f'<span class="drawing" tabindex="0">{shown}</span>'
+
+
+def boxed(page: str) -> str:
+    """A page whose pictures with a width of their own, made of maps and words, scroll as charts
+    do."""
+    return PICTURE.sub(lambda found: _boxed(f"{found[1]}--own-width: {found[2]}; {found[3]}"), page)
 
 
 def _colours(element, used: dict[str, str]) -> None:

@@ -17,13 +17,15 @@ from lib import attribution
 from study import figures
 from study.account import claims as listed
 from study.account import published, scoreboard, table1, verdicts
+from study.account.summaries.judged import QUANTITIES, score_anchor, slug
 from study.subjects import names
 
 ROOT = Path(__file__).resolve().parent.parent
-# where a kind of claim is shown, or one claim: a chapter's file and the heading there
+HERE_ALONE = ("", "measured for this page alone")  # in no chapter
+# where a kind of claim is shown, or one claim: a chapter's file and the heading or the table there
 SHOWN = {
-    "deletion": ("05_deletion_benchmark", "Which maps beat random pixels?"),
-    "scores": ("05_deletion_benchmark", "Small steps keep the promise"),
+    "deletion": ("05_deletion_benchmark", "tab-deletion-areas"),
+    "scores": ("05_deletion_benchmark", "tab-deletion-scores"),
     "total_variation": ("06_noise_benchmark", "Total variation"),
     "outside_mask": ("06_noise_benchmark", "Three quantities, three treatments"),
     "patch": ("06_noise_benchmark", "In the patch"),
@@ -36,45 +38,58 @@ SHOWN = {
     "adversarial": ("04_rectgrad", "Does the map listen to the class?"),
     "sanity": ("04_rectgrad", "Does the map listen to the class?"),
     "accumulation": ("04_rectgrad", "Does noise build up?"),
-    "coherence": ("04_rectgrad", "In short"),
-    "rules": ("04_rectgrad", "In short"),
-    "padding": ("04_rectgrad", "In short"),
-    "prr": ("04_rectgrad", "In short"),
-    "roar_kar": ("07_roar_kar", "Whose pixels are missed"),
+    "coherence": HERE_ALONE,
+    "rules": ("04_rectgrad", "tab-rectgrad-rules"),
+    "padding": ("04_rectgrad", "tab-rectgrad-padding"),
+    "noise-border-not-faint": HERE_ALONE,
+    "prr": ("04_rectgrad", "tab-rectgrad-prr"),
+    "roar_kar": ("07_roar_kar", "tab-roar-areas"),
     "noise-patch-saliency-nonzero": ("03_noise_hypothesis", "A patch that tells nothing"),
     "noise-patch-untruthful": ("03_noise_hypothesis", "A patch that tells nothing"),
-    "Sign Table 1": ("00_data_and_models", "In short"),
-    "Sign Table 2": ("05_deletion_benchmark", "Printed and reproduced"),
-    "Sign Table 3": ("05_deletion_benchmark", "Printed and reproduced"),
-    "Noise Appendix F": ("00_data_and_models", "In short"),
-    "Noise Table 1": ("07_roar_kar", "Beside the printed table"),
+    "Sign Table 1": ("00_data_and_models", "tab-data-printed"),
+    "Sign Table 2": ("05_deletion_benchmark", "tab-deletion-printed"),
+    "Sign Table 3": ("05_deletion_benchmark", "tab-deletion-printed"),
+    "Noise Appendix F": ("03_noise_hypothesis", "tab-noise-printed"),
+    "Noise Table 1": ("07_roar_kar", "tab-roar-printed"),
 }
 
 
 @cache
-def _headings(stem: str) -> set[str]:
-    """The headings that a chapter has both as published and in its source."""
+def _places(stem: str) -> set[str]:
+    """The headings and tables that a chapter has both as published and in its source."""
     found = []
     for path in (ROOT / "book" / f"{stem}.ipynb", ROOT / "notebooks" / f"{stem}.ipynb"):
         cells = json.loads(path.read_text(encoding="utf8"))["cells"] if path.exists() else []
-        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-        found.append(set(re.findall(r"^## (.+)$", "\n".join(texts), re.M)))
-    return found[0] & found[1]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+        found.append(set(re.findall(r"^## (.+)$|\"(tab-[\w-]+)\"", text, re.M)))
+    return {place for pair in found[0] & found[1] for place in pair if place}
 
 
 def chapter(kind: str) -> str:
-    """A link to the section of a chapter that shows this kind of claim or printed table; to the
-    whole chapter where it has no such section, and "" where there is no such chapter."""
-    stem, heading = SHOWN[kind]
+    """A link to the section or table of a chapter that shows this kind of claim or printed table;
+    to the whole chapter where it has no such place, and "" where there is no such chapter."""
+    stem, place = SHOWN[kind]
+    if not stem:
+        return place
     if not (ROOT / "book" / f"{stem}.ipynb").exists():
         return ""
-    anchor = f"#{slug(heading)}" if heading in _headings(stem) else ""
-    return f"[chapter {int(stem[:2])}]({stem}.ipynb{anchor})"
+    if place in _places(stem):  # a table may lie on the appendix page: its name leads there
+        where = place if place.startswith("tab-") else f"{stem}.ipynb#{slug(place)}"
+    else:
+        where = f"{stem}.ipynb"
+    return f"[chapter {int(stem[:2])}]({where})"
 
 
-def slug(heading: str) -> str:
-    """The id that a heading has on its page."""
-    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+@cache
+def errata() -> dict[str, list[str]]:
+    """Id of a claim -> the entries of the errata that link to it, as links."""
+    text = (ROOT / "book" / "errata.md").read_text(encoding="utf8")
+    found: dict[str, list[str]] = {}
+    for entry in re.split(r"^(?=\[\]\{#)", text, flags=re.M)[1:]:
+        name = entry[len("[]{#") : entry.index("}")]
+        for claim in re.findall(r"\(claims\.md#claim-([\w-]+)\)", entry):
+            found.setdefault(claim, []).append(f"[erratum](errata.md#{name})")
+    return found
 
 
 def table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
@@ -156,9 +171,8 @@ def _row(r) -> dict:
     computed = pd.notna(r.reproduced)
     verdict = r.verdict if isinstance(r.verdict, str) else verdicts.WAITS
     at_zero = " at 0, too" if r.verdict_at_zero == "agree" else ""
-    anchor = slug(f"score {r.paper} {r.table} {r.row} {r.column}")
     return {
-        "Verdict": f"[]{{#{anchor}}}{figures.chip(verdict)}{at_zero}",
+        "Verdict": f"[]{{#{score_anchor(r)}}}{figures.chip(verdict)}{at_zero}",
         "Row": r.row,
         "Network": verdicts.printed_network(r.column),
         "Printed": published.shown(r.paper, r.table, r.published),
@@ -245,11 +259,13 @@ def _sentence(parts: list[pd.DataFrame]) -> dict:
         chip = figures.chip(verdicts.of_claim(part))
         chips.append(f"[]{{#claim-{claim.id}}}{chip} {about}".rstrip())
         head = f"*{about}*, " if about else ""
-        measured.append(f"{head}holds if {verdicts.condition(claim.holds_if)}:")
+        condition = f"holds if {verdicts.condition(claim.holds_if)}"
+        measured.append(f"{head}{figures.escaped(QUANTITIES[claim.id])}: {condition}.")
         measured += [figures.escaped(line) for line in verdicts.told(part)]
         how.append(plain(named(claim.statistic)))
     where = chapter(first.id if first.id in SHOWN else first.experiment)
-    source = ", ".join(filter(None, (figures.section(first.section), where)))
+    entries = dict.fromkeys(e for part in parts for e in errata().get(part["id"].iloc[0], []))
+    source = ", ".join(filter(None, (figures.section(first.section), where, *entries)))
     statistic = f"<details><summary>how it is measured</summary>{'<br>'.join(how)}</details>"
     return {
         "Verdict": "<br>".join(chips),

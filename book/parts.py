@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import itertools
 import re
 from pathlib import Path
 
@@ -112,6 +113,55 @@ def lines_into_captions(notebook) -> None:
         cell.outputs = [output for output in cell.outputs if output not in lines]
         texts = [line["data"]["text/markdown"] for line in lines]
         figure["caption"] = "\n\n".join([figure["caption"], *texts])
+
+
+def results_into_alts(notebook) -> None:
+    """Let the description of each figure end with what the figure shows.
+
+    That is the first sentence with a number in the list after it or, if there is none, before it;
+    where neither is beside the figure, the chapter's first sentence *In short*.
+    """
+    starts = [n for n, cell in enumerate(notebook.cells) if "## In short" in cell.source]
+    in_short = _first_result(_beside(notebook.cells[starts[0] + 1 :])) if starts else ""
+    for place, cell in enumerate(notebook.cells):
+        described = cell.metadata.get("mystnb", {})
+        if not (described.get("figure") and described.get("image", {}).get("alt")):
+            continue
+        after, before = notebook.cells[place + 1 :], notebook.cells[:place][::-1]
+        beside = _first_result(_beside(after)) or _first_result(_beside(before))
+        if beside or in_short:
+            result = f"Result: {beside}" if beside else f"The chapter in short: {in_short}"
+            described["image"]["alt"] = f"{described['image']['alt']} {result}"
+
+
+def _beside(cells: list) -> list:
+    """The first of these cells, up to the next prose or figure."""
+
+    def ends(cell) -> bool:
+        return cell.cell_type == "markdown" or "figure" in cell.metadata.get("mystnb", {})
+
+    return list(itertools.takewhile(lambda cell: not ends(cell), cells))
+
+
+def _first_result(cells: list) -> str:
+    """The first sentence with a number in the lists among these cells' outputs, or "".
+
+    A verdict on a quotation is no such sentence.
+    """
+    texts = [o.get("data", {}).get("text/markdown", "") for cell in cells for o in cell.outputs]
+    items = [item for text in texts for item in re.findall(r"^- (.+)$", text, flags=re.M)]
+    for item in items:
+        if not item.startswith('<span class="verdict') and re.search(r"\d", item):
+            return plain(item)
+    return ""
+
+
+def plain(text: str) -> str:
+    """A line of Markdown as it is read: without tags, links, emphasis and escapes."""
+    text = re.sub(r"</?[a-z][^<>]*>", "", text)
+    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"(?<!\\)[*`$]", "", text)
+    return re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", text).strip()
 
 
 def _is_line(output) -> bool:

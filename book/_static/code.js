@@ -24,7 +24,17 @@ function letScrollersBeReached() {
   for (const box of document.querySelectorAll(".bd-article :is(table, .drawing)")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
+    if (box.matches(".drawing")) sayWhereMoreIs(box);
   }
 }
+
+// On which sides of a drawing more can be scrolled to: custom.css shades them.
+function sayWhereMoreIs(box) {
+  const hidden = box.scrollWidth - box.clientWidth, from = box.scrollLeft;
+  box.dataset.more = [from > 1 && "left", from < hidden - 1 && "right"].filter(Boolean).join(" ");
+}
+addEventListener("scroll", (event) => {
+  if (event.target.matches?.(".drawing")) sayWhereMoreIs(event.target);
+}, { capture: true, passive: true });
 addEventListener("load", letScrollersBeReached);
 addEventListener("resize", letScrollersBeReached);

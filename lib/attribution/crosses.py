@@ -198,8 +198,10 @@ def integrated_part(
     steps = whole_number("steps", steps)
     targets = as_targets(logits(model, images), target)
     images = images.detach()
-    total = sum(class_gradients(model, k / steps * images)[1] for k in range(1, steps + 1))
-    gained = images[:, None] * total / steps
+    wide = torch.promote_types(images.dtype, torch.float32)
+    points = (k / steps * images for k in range(1, steps + 1))
+    total = sum(class_gradients(model, point)[1].to(wide) for point in points)
+    gained = (images[:, None] * total / steps).to(images.dtype)
     classes = torch.arange(gained.shape[1], device=images.device)
     own = gained[torch.arange(len(images), device=images.device), targets]
     rival = (classes != targets[:, None])[:, :, None, None, None]

@@ -540,6 +540,13 @@ _NOT_COMPLETE = (
 )
 
 
+_UNSEEN = (
+    "{} cannot see every {} of this network: one is called inside a function of PyTorch's own (as "
+    "lp_pool2d), or one that is scripted, compiled or written in C++; write that function out in "
+    "plain Python."
+)
+
+
 def _refuse_the_unseen(method: str, engine: Engine, path: Path) -> None:
     for name in path.names:
         if name in _SWALLOWED:
@@ -549,12 +556,6 @@ def _refuse_the_unseen(method: str, engine: Engine, path: Path) -> None:
             )
         overlooked = name in _OVERLOOKED or (engine.smooth and name in _OVERLOOKED_SMOOTH)
         if engine.activation and overlooked:
-            raise ValueError(
-                f"{method} cannot see every {in_words(name)} of this network: one is called inside "
-                "a function that is scripted, compiled or written in C++; give it in plain Python."
-            )
+            raise ValueError(_UNSEEN.format(method, in_words(name)))
         if engine.max_pool and name in POOLING:
-            raise ValueError(
-                f"{method} cannot see every {in_words(name)} of this network: one is called inside "
-                "a function that is scripted, compiled or written in C++; give it in plain Python."
-            )
+            raise ValueError(_UNSEEN.format(method, in_words(name)))

@@ -17,13 +17,16 @@ from .graph import (
     Mixed,
     Model,
     Target,
-    _check_images,
     _class_list,
     as_targets,
+    check_generator,
+    check_images,
     in_parts,
     input_gradient,
     input_graph,
     logits,
+    real_number,
+    refuse_nan,
     target_tensor,
     whole_number,
 )
@@ -82,6 +85,7 @@ def class_gradients(
         gradients = images.new_empty(len(images), len(chosen), *images.shape[1:])
         for k, c in enumerate(chosen):
             gradients[:, k] = input_gradient(found[:, c], leaf, keep=k + 1 < len(chosen))
+        refuse_nan(images, found, gradients)
         return found.detach(), gradients
 
 
@@ -146,6 +150,7 @@ def _against_rivals(
             largest[rows], smallest[rows] = mine_large, mine_small  # a class is no rival of itself
         if outside.any():
             own[outside] = input_gradient(found.gather(1, targets[:, None]), leaf)[outside]
+        refuse_nan(images, found, own, largest)
         return own, largest, smallest
 
 
@@ -204,7 +209,7 @@ def signed_maps(
     >>> maps.original.tolist(), maps.positive.tolist(), maps.active.tolist()
     ([[[2.0, 1.0]]], [[[2.0, 0.0]]], [[[2.0, 0.0]]])
     """
-    _check_images(images)
+    check_images(images)
     parts = [_signed_maps(model, *part, classes) for part in _parts(images, target)]
     if len(parts) == 1:
         return parts[0]
@@ -260,13 +265,18 @@ def saliency(model: Model, images: Tensor, target: Target = None) -> Tensor:
     >>> saliency(lambda x: 3 * x.sum((2, 3)), torch.ones(1, 2, 1, 1), 1).flatten().tolist()
     [0.0, 3.0]
     """
-    return _gradient(model, images, target)
+    gradient, found = _gradient(model, images, target)
+    refuse_nan(images, found, gradient)
+    return gradient
 
 
-def _gradient(model: Model, images: Tensor, target: Target, check_batch: bool = True) -> Tensor:
+def _gradient(
+    model: Model, images: Tensor, target: Target, check_batch: bool = True
+) -> tuple[Tensor, Tensor]:
+    """The gradient of the target's logit, and the logits."""
     with input_graph(model, images, check_batch=check_batch) as (leaf, found):
         own = found.gather(1, as_targets(found, target)[:, None])
-        return input_gradient(own, leaf).contiguous()
+        return input_gradient(own, leaf).contiguous(), found.detach()
 
 
 def positive(model: Model, images: Tensor, target: Target = None) -> Tensor:
@@ -418,7 +428,7 @@ def _own_where(
 
     The three are those of `against_rivals`.
     """
-    _check_images(images)
+    check_images(images)
 
     def part(some: Tensor, of: Target) -> Tensor:
         rivals = against_rivals(model, some, of, classes)
@@ -463,7 +473,7 @@ def _mean_gradient(
     points: Callable[[int, int], Tensor],
     batch_size: int,
 ) -> Tensor:
-    """Mean of the gradients at `steps` points for each image, [N,C,H,W].
+    """Mean of the gradients at `steps` points for each image, [N,C,H,W], added up in float32.
 
     Never more than `batch_size` points are in memory, in batches of much the same size.
     `points(start, stop)` are so many of them, [stop-start,C,H,W], image after image, asked for in
@@ -471,10 +481,12 @@ def _mean_gradient(
     """
     targets = target_tensor(target, len(images))
     if targets is None:
-        found = [logits(model, batch) for batch in torch.split(images, batch_size)]
-        targets = as_targets(torch.cat(found), None)
+        predicted = [logits(model, batch) for batch in torch.split(images, batch_size)]
+        targets = as_targets(torch.cat(predicted), None)
     targets = targets.to(images.device)
-    total = torch.zeros_like(images, requires_grad=False)
+    wide = torch.promote_types(images.dtype, torch.float32)
+    total = torch.zeros_like(images, dtype=wide, requires_grad=False)
+    sums = []
     owners = torch.arange(len(images), device=images.device).repeat_interleave(steps)
     count = len(owners)
     parts = max(math.ceil(count / batch_size), 1)
@@ -482,9 +494,12 @@ def _mean_gradient(
     for start in range(0, count, size):
         owner = owners[start : start + size]
         some = points(start, start + len(owner))
-        gradient = _gradient(model, some, targets[owner], check_batch=start == 0)
-        total.index_add_(0, owner, gradient)
-    return total.div_(steps)
+        gradient, found = _gradient(model, some, targets[owner], check_batch=start == 0)
+        total.index_add_(0, owner, gradient.to(wide))
+        sums.append(found.sum())
+    if sums:
+        refuse_nan(images, torch.stack(sums), total)
+    return total.div_(steps).to(images.dtype)
 
 
 # points that are taken together on a processor: at most so many, of at most so many pixels
@@ -537,7 +552,7 @@ def smoothgrad(
     Raises
     ------
     ValueError
-        For a number of steps or a batch size below 1, and as in `saliency`.
+        For a number of steps or a batch size below 1, a noise level below 0, and as in `saliency`.
 
     References
     ----------
@@ -549,8 +564,10 @@ def smoothgrad(
     >>> smoothgrad(lambda x: 3 * x.sum((2, 3)), torch.ones(1, 2, 1, 1), 1, steps=4).flatten()
     tensor([0., 3.])
     """
-    _check_images(images)
+    check_images(images)
     steps, batch_size = whole_number("steps", steps), _batch_size(images, batch_size)
+    noise_level = real_number("noise_level", noise_level)
+    check_generator(generator)
     images = images.detach()
     reach = noise_level * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
     stream = generator or torch.Generator()
@@ -602,6 +619,8 @@ def _baseline(images: Tensor, baseline: Baseline) -> Tensor:
         ).detach()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"baseline is {baseline!r}; {accepted}.") from None
+    if not start.isfinite().all():
+        raise ValueError(f"baseline holds NaN or infinity; {accepted}, all finite.")
     shape = tuple(start.shape)
     if start.ndim == 1 and len(start) in (1, images.shape[1]):
         start = start[:, None, None]
@@ -662,7 +681,7 @@ def integrated_gradients(
     >>> integrated_gradients(lambda x: x.flatten(1) ** 2, images, 1, steps=4).item()
     5.0
     """
-    _check_images(images)
+    check_images(images)
     steps, batch_size = whole_number("steps", steps), _batch_size(images, batch_size)
     images = images.detach()
     start = _baseline(images, baseline).expand_as(images)

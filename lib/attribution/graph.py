@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .engine import Engine, alone, judge, opaque_parts, replaced
-from .path import Path, find_path
+from .path import Path, find_path, warn
 
 # a network: a module, or a function from images to what `logits` can read
 Model = Callable[..., Any]
@@ -122,7 +122,7 @@ def _modules_of(model: Model) -> list[nn.Module]:
 _LAYOUTS: WeakKeyDictionary[Model, torch.memory_format] = WeakKeyDictionary()
 _OF_STRIDES = {
     *(torch.as_strided, Tensor.as_strided, Tensor.as_strided_, Tensor.stride, Tensor.storage),
-    *(Tensor.untyped_storage, Tensor.data_ptr),
+    *(Tensor.untyped_storage, Tensor.data_ptr, Tensor.is_contiguous),
 }
 _T = TypeVar("_T")
 
@@ -135,9 +135,11 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
     ) -> Any:
-        if func in _OF_STRIDES:
+        kwargs = kwargs or {}
+        # who asks for channels_last knows of it
+        if func in _OF_STRIDES and torch.channels_last not in (*args[1:], *kwargs.values()):
             self.asked = True
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 # weights for each pixel of a batch from which on contiguous pictures are faster on a processor
@@ -166,7 +168,7 @@ def _in_its_layout(model: Model, images: Tensor, run: Callable[[torch.memory_for
     Convolutions are faster in channels_last, but for few pixels under heavy weights; a network that
     flattens with `view`, or reads strides, needs the usual layout.
     """
-    known, heavy = _known_layout(model), _too_heavy(model, images)
+    known, heavy = _recall(_LAYOUTS, model), _too_heavy(model, images)
     if known is not torch.contiguous_format and not heavy:
         try:
             if known is not None or opaque_parts(model):
@@ -175,14 +177,14 @@ def _in_its_layout(model: Model, images: Tensor, run: Callable[[torch.memory_for
             with watch:
                 result = run(torch.channels_last)
             if not watch.asked:
-                _remember(model, torch.channels_last)
+                _remember(_LAYOUTS, model, torch.channels_last)
                 return result
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
             if not _is_about_layout(error):
                 raise
     result = run(torch.contiguous_format)
     if not heavy:
-        _remember(model, torch.contiguous_format)
+        _remember(_LAYOUTS, model, torch.contiguous_format)
     return result
 
 
@@ -195,18 +197,65 @@ def _is_about_layout(error: Exception) -> bool:
     )
 
 
-def _known_layout(model: Model) -> torch.memory_format | None:
+def _recall(memory: WeakKeyDictionary[Model, _T], model: Model) -> _T | None:
     try:
-        return _LAYOUTS.get(model)
+        return memory.get(model)
     except TypeError:  # a model that cannot be hashed or referred to weakly
         return None
 
 
-def _remember(model: Model, layout: torch.memory_format) -> None:
-    try:
-        _LAYOUTS[model] = layout
-    except TypeError:
-        return
+def _remember(memory: WeakKeyDictionary[Model, _T], model: Model, what: _T) -> None:
+    with suppress(TypeError):
+        memory[model] = what
+
+
+# --- what autograd cannot follow ------------------------------------------------------------------
+
+# does a network go on with numbers that autograd does not follow? known once it was watched
+_CUTTING: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+_TO_NUMBERS = {
+    *(Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.__bool__),
+}
+_DETACHED = {Tensor.detach, Tensor.detach_, torch.detach, torch.detach_}
+_DETACHED.add(Tensor.data.__get__)  # type: ignore[attr-defined]  # a property to PyTorch alone
+_COMPARED = {
+    getattr(holder, name)
+    for holder in (torch, Tensor)
+    for name in ("gt", "lt", "ge", "le", "greater", "less", "greater_equal", "less_equal")
+}
+
+
+class _Cuts(TorchFunctionMode):
+    """Notes whether numbers of the picture leave autograd, as detached statistics do.
+
+    Through them an image may change another's logits unseen by any gradient.
+    """
+
+    seen = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
+    ) -> Any:
+        self.seen = self.seen or _is_cut(func, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _is_cut(func: Any, args: Any) -> bool:
+    if func is torch._C._set_grad_enabled:
+        return not args[0]
+    if func in _DETACHED:
+        return getattr(args[0], "grad_fn", None) is not None
+    if func in _COMPARED and len(args) > 1:
+        return getattr(args[1], "grad_fn", None) is not None
+    return func in _TO_NUMBERS
+
+
+def _random_state(images: Tensor) -> list[Tensor]:
+    """Where PyTorch's own streams of random numbers stand."""
+    streams = [torch.default_generator]
+    if images.is_cuda:
+        streams.append(torch.cuda.default_generators[images.get_device()])
+    return [stream.get_state() for stream in streams]
 
 
 # --- the call and its answer ----------------------------------------------------------------------
@@ -241,6 +290,29 @@ _REMEDIES = {
         "torch.compile cannot follow this network here; give the plain module or function."
     ),
     "cannot follow torch.utils.checkpoint": "",
+    "Unable to call ExportedProgram directly": (
+        "an ExportedProgram cannot be called; give its module(), exported with a dynamic batch."
+    ),
+    "channels, but got": (
+        "the network takes images of another number of channels; give images as it was trained on, "
+        "such as images.mean(1, keepdim=True) where it takes grey ones."
+    ),
+    "is a view and is being modified inplace": (
+        "the network writes in place into one of several views (of chunk, split or unbind); write "
+        "that operation out of place."
+    ),
+    "functions with out=... arguments": (
+        "the network writes a result with out=, through which no gradient goes; assign what the "
+        "function returns."
+    ),
+    **dict.fromkeys(
+        (
+            *("should be the same", "must have the same dtype", "have the same dtype, but got"),
+            *("mixed dtype", "expected scalar type", "same device"),
+        ),
+        "the network and the images are of different number types or on different devices; convert "
+        "one of them, as images.to(next(model.parameters())) does.",
+    ),
 }
 
 
@@ -256,7 +328,23 @@ def _remedied() -> Iterator[None]:
         raise
 
 
-def _check_images(images: object) -> None:
+def check_images(images: object) -> None:
+    """Refuse what is no batch of images.
+
+    Parameters
+    ----------
+    images : Tensor
+        [N,C,H,W], floating point.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> check_images(torch.ones(1, 3, 4, 4))
+    """
     if isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point():
         return
     what = type(images).__name__
@@ -265,7 +353,37 @@ def _check_images(images: object) -> None:
     raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
 
 
+def check_maps(maps: object) -> None:
+    """Refuse what is no batch of maps.
+
+    Parameters
+    ----------
+    maps : Tensor
+        [N,H,W].
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> check_maps(torch.ones(1, 4, 4))
+    """
+    if not isinstance(maps, Tensor):
+        raise ValueError(
+            f"maps must be a tensor [N,H,W]; got {type(maps).__name__}, of which torch.as_tensor "
+            "makes one."
+        )
+    if maps.ndim != 3:
+        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+
+
 def _check_model(model: object, count: int) -> None:
+    if isinstance(model, type):
+        raise ValueError(
+            f"model is the class {model.__name__}; give an instance of it, with its weights."
+        )
     if not callable(model):
         raise ValueError(
             "model must be a torch.nn.Module, or a function from images [N,C,H,W] to logits [N,K]; "
@@ -309,6 +427,10 @@ def _read(answer: object, count: int) -> Tensor:
         raise ValueError(
             "the model must return logits [N,K] as floating-point numbers, one a class; it "
             f"returned {found.dtype} of shape {tuple(found.shape)}."
+        )
+    if found.layout != torch.strided:
+        raise ValueError(
+            "the model must return logits [N,K] as a dense tensor; end it in to_dense()."
         )
     if found.shape[1] == 1:
         return torch.cat([torch.zeros_like(found), found], 1)
@@ -358,9 +480,9 @@ def logits(model: Model, images: Tensor) -> Tensor:
     >>> logits(lambda images: images.mean((1, 2, 3))[:, None], torch.ones(1, 3, 4, 4))
     tensor([[0., 1.]])
     """
-    _check_images(images)
+    check_images(images)
     _check_model(model, len(images))
-    images = images.detach()
+    images = images.detach().as_subclass(Tensor)
 
     def run(layout: torch.memory_format) -> Any:
         # the copy lets a model begin with an in-place operation
@@ -416,25 +538,40 @@ def input_graph(
     ...     tuple(leaf.shape), found.tolist()
     ((1, 2, 1, 1), [[1.0, 1.0]])
     """
-    _check_images(images)
+    check_images(images)
     _check_model(model, len(images))
-    images = images.detach()
+    images = images.detach().as_subclass(Tensor)
+    known = _recall(_CUTTING, model)
+    watch = _Cuts() if known is None and not opaque_parts(model) else nullcontext()
 
     def run(layout: torch.memory_format) -> tuple[Tensor, Any]:
         leaf = images.clone(memory_format=layout).requires_grad_()
-        with replaced(model, method, engine) if engine else alone():
+        # inside, so that it does not see what the engine does
+        with replaced(model, method, engine) if engine else alone(), watch:
             # the copy lets a model begin with an in-place operation
             return leaf, model(leaf.clone())
 
     if engine:
         engine.images = len(images)
+    state = _random_state(images)
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         with _remedied():
             leaf, answer = _in_its_layout(model, images, run)
             found = _read(answer, len(images))
+        if isinstance(watch, _Cuts):
+            known = watch.seen
+            _remember(_CUTTING, model, known)
         if engine or check_batch:
             path = find_path(found, leaf)
-            _check_path(path, engine, len(images))
+            _check_path(path, len(images))
+            drawn = not all(map(torch.equal, state, _random_state(images)))
+            by_image = engine is not None and engine.by_image and not path.apart
+            if check_batch and drawn:
+                _check_repeats(model, images, path)
+            elif check_batch and (known or by_image):
+                check_alone(model, images, found.detach())
+            if by_image:
+                raise Mixed
             if check_batch and not path.apart:
                 _check_batch(model, path, found, leaf)
             if engine:
@@ -443,33 +580,73 @@ def input_graph(
         yield leaf, found
 
 
-def _check_path(path: Path, engine: Engine | None, count: int) -> None:
+def _check_path(path: Path, count: int) -> None:
     """Refuse a network through which no gradient comes back, or that mixes a batch."""
     if not path.reached:
         raise ValueError(
             "no gradient comes back to the picture: the network computes under torch.no_grad(), "
             "detaches, rounds or runs quantised on the way; let it compute with gradients, in "
-            "floating point."
+            "floating point, and round as z + (z.round() - z).detach()."
         )
     if path.batch_statistics and count > 1:
         raise ValueError(_MIXED.format("a batch norm takes the statistics of the batch"))
-    if engine and engine.by_image and not path.apart:
-        raise Mixed
+
+
+def _asked(count: int) -> list[int]:
+    """The images that are asked whether others change them.
+
+    The middle one, for what runs along the batch may reach one of its ends alone; of two, both.
+    """
+    return [0, 1] if count == 2 else [count // 2]
 
 
 def _check_batch(model: Model, path: Path, found: Tensor, leaf: Tensor) -> None:
-    """Refuse a network in which the first image's logits depend on another image."""
+    """Refuse a network in which an image's logits depend on another image."""
     if "CompiledFunction" in path.names:
         check_alone(model, leaf.detach(), found.detach())
         return
-    with _remedied():
-        first = torch.autograd.grad(found[0].sum(), leaf, retain_graph=True)[0]
-    if first[1:].any():
-        raise ValueError(_MIXED.format("they are mixed along the first dimension"))
+    # unequal weights, for the sum of all logits may be constant
+    weights = torch.linspace(1, 2, found.shape[1], dtype=found.dtype, device=found.device)
+    for k in _asked(len(found)):
+        with _remedied():
+            own = torch.autograd.grad((found[k] * weights).sum(), leaf, retain_graph=True)[0]
+        others = torch.cat([own[:k], own[k + 1 :]])
+        if others.nan_to_num(0).any():
+            raise ValueError(_MIXED.format("they are mixed along the first dimension"))
+
+
+def _check_repeats(model: Model, images: Tensor, path: Path | None = None) -> None:
+    """Refuse a network whose logits are others in a second pass; warn where pooling draws them."""
+    some = images[len(images) // 2 :][:1]
+    first = logits(model, some)
+    if not _differ(first, logits(model, some), first):
+        return
+    if path is None or not any(name.startswith("FractionalMaxPool") for name in path.names):
+        raise ValueError(_RANDOM)
+    warn(
+        "fractional max pooling draws its windows anew in every pass of this network, and the "
+        "result is that of one draw."
+    )
+
+
+def _differ(some: Tensor, others: Tensor, among: Tensor) -> bool:
+    """Do logits [N,K] differ by more than rounding `among` so large ones?"""
+    if not some.numel():
+        return False
+    coarse = torch.finfo(among.dtype).bits < 32 or torch.is_autocast_enabled(among.device.type)
+    return bool((some - others).abs().max() > (0.1 if coarse else 1e-3) * among.abs().max())
+
+
+_RANDOM = (
+    "the network draws random numbers, so that its logits are others in every pass; switch that "
+    "off, as F.dropout(..., training=self.training) does."
+)
 
 
 def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
-    """Refuse a network that gives the first image other logits alone than in its batch.
+    """Refuse a network that gives an image other logits alone than in its batch.
+
+    The middle image is asked, of two both.
 
     Parameters
     ----------
@@ -485,11 +662,10 @@ def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
     """
     if len(images) < 2:
         return
-    alone = logits(model, images[:1])
-    coarse = torch.finfo(found.dtype).bits < 32 or torch.is_autocast_enabled(images.device.type)
-    apart = (alone - found[:1]).abs().max()
-    if apart > (0.1 if coarse else 1e-3) * found.abs().max():
-        raise ValueError(_MIXED.format("or it draws random numbers"))
+    for k in _asked(len(images)):
+        if _differ(logits(model, images[k : k + 1]), found[k : k + 1], found):
+            _check_repeats(model, images)
+            raise ValueError(_MIXED.format("alone they have others"))
 
 
 def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
@@ -522,6 +698,48 @@ def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
     """
     with _remedied():
         return torch.autograd.grad(scores.sum(), leaf, retain_graph=keep)[0]
+
+
+def refuse_nan(images: Tensor, logits: Tensor, *results: Tensor) -> None:
+    """Refuse results with NaN, and those of images or logits with NaN.
+
+    Of ordinary ones it asks for one number.
+
+    Parameters
+    ----------
+    images : Tensor
+        [N,C,H,W].
+    logits : Tensor
+        Theirs, or sums of them.
+    *results : Tensor
+        Gradients, of any shape.
+
+    Raises
+    ------
+    ValueError
+        Where any of them holds NaN.
+
+    Examples
+    --------
+    >>> refuse_nan(torch.ones(1, 1, 1, 1), torch.ones(1, 2), torch.ones(1, 1, 1, 1))
+    """
+    total = logits.detach().sum().to(images.device)
+    for result in results:
+        total = total + result.sum()
+    if not bool(total.isnan()):
+        return
+    if images.isnan().any():
+        raise ValueError("images contain NaN; an image needs a number for every pixel.")
+    if logits.isnan().any():
+        raise ValueError(
+            "the network returns NaN for some of the images; check their range, or compute in "
+            "float32."
+        )
+    if any(bool(result.isnan().any()) for result in results):  # not inf - inf in the sum
+        raise ValueError(
+            "the network's gradient is NaN for some of the images, as where it divides 0 by 0; "
+            "check their range, or compute in float32."
+        )
 
 
 # --- what may be asked of it ----------------------------------------------------------------------
@@ -558,7 +776,7 @@ def target_tensor(target: Target, count: int) -> Tensor | None:
         given = target.detach()
     else:
         try:
-            given = torch.as_tensor(np.asarray(target))
+            given = torch.as_tensor(np.array(target))  # a copy: another's may be read-only
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(f"{wanted}; got {target!r}.") from None
     if given.dtype == torch.bool or given.is_floating_point() or given.is_complex():
@@ -683,6 +901,66 @@ def whole_number(name: str, value: object) -> int:
     if isinstance(value, (bool, np.bool_)) or number < 1:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1.")
     return number
+
+
+def real_number(name: str, value: object, *, above: bool = False) -> float:
+    """A finite number of at least 0, also one of NumPy's or a tensor of one.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : float
+        The number.
+    above : bool
+        Whether it must be greater than 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> real_number("noise_level", np.float32(0.5))
+    0.5
+    """
+    number = np.nan
+    if not isinstance(value, (str, bytes, bool)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            number = float(value)  # type: ignore[arg-type]  # what it is there to find out
+    if not 0 <= number < np.inf or (above and number == 0):
+        bound = "greater than" if above else "of at least"
+        raise ValueError(f"{name} is {value!r}; it must be a finite number {bound} 0.")
+    return number
+
+
+def check_generator(generator: object) -> None:
+    """Refuse what random numbers cannot be drawn from.
+
+    Parameters
+    ----------
+    generator : torch.Generator or None
+        What a caller gives.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> check_generator(torch.Generator())
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(
+            f"generator is {generator!r}; it must be None or a torch.Generator, such as "
+            "torch.Generator().manual_seed(0)."
+        )
 
 
 def numbers_of(maps: Tensor, infinite: bool = True) -> Tensor:

@@ -35,7 +35,7 @@ _MOVES = _set(
     "PixelShuffle PixelUnshuffle ChannelShuffle Diagonal Tril Triu MaskedFill MaskedScatter "
     "MaskedSelect MaxUnpool2D MaxUnpool3D ConstantPadNd ReflectionPad1D ReflectionPad2D "
     "ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ViewAsReal ViewAsComplex "
-    "Real Imag ViewDtype ValuesView Zero Fill SafeZeros"
+    "Real Imag ViewDtype ValuesView Zero Fill SafeZeros BackwardHookFunction"
 )
 _SUMS = _set(
     "Add Sub Rsub Neg Mean Sum Cumsum Trace Convolution SlowConv2D MkldnnConvolution "
@@ -65,7 +65,7 @@ _ELEMENTWISE = _set(
     "Relu Hardtanh Threshold Clamp ClampMin ClampMax Gelu Silu Mish Hardswish Elu Selu Celu "
     "Softplus LeakyRelu PreluKernel RreluWithNoise Sigmoid Hardsigmoid Tanh LogSigmoid Exp Log "
     "Sqrt Rsqrt Abs Neg Square Reciprocal Erf Sin Cos Clone ToCopy Copy Alias Identity "
-    "NativeDropout"
+    "NativeDropout BackwardHookFunction"
 ) | {RULED_ACTIVATION}
 # each image by itself where the first dimension is made of images
 _SPATIAL = _set(
@@ -78,6 +78,8 @@ _SPATIAL = _set(
 _BROADCASTING = _set("Add Sub Rsub Mul Div Pow Addcmul Addcdiv Maximum Minimum Where")
 # what stands for an operation that has no gradient, such as a quantised one
 _WITHOUT_GRADIENT = _set("WarnNotImplemented NotImplemented")
+# constant but for steps: autograd goes through them, with gradients of 0
+_STEPS = _set("Round Floor Ceil Trunc Sign Sgn")
 _BATCH_NORMS = _set("NativeBatchNorm CudnnBatchNorm MiopenBatchNorm")
 
 
@@ -87,7 +89,7 @@ class Path(NamedTuple):
     Attributes
     ----------
     reached : bool
-        Whether a gradient comes back.
+        Whether a gradient comes back, by a way on which nothing is rounded.
     names : tuple of str
         The operations, each once, without "Backward0".
     products : tuple of str
@@ -192,12 +194,17 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
             of_batch = of_batch or _shapes(node)[0][0] > 1
             of_picture = of_picture or _shapes(node)[0][0] == 1
         apart = apart and _keeps_apart(node, name, sources, nodes, len(leaf))
-    return Path(True, tuple(names), tuple(products), frozenset(rules), apart, of_batch, of_picture)
+    reached = _STEPS.isdisjoint(names) or bool(_between(logits, leaf, _WITHOUT_GRADIENT | _STEPS))
+    return Path(
+        reached, tuple(names), tuple(products), frozenset(rules), apart, of_batch, of_picture
+    )
 
 
-def _between(logits: Tensor, leaf: Tensor) -> dict[_Node, list[int]]:
+def _between(
+    logits: Tensor, leaf: Tensor, closed: frozenset[str] = _WITHOUT_GRADIENT
+) -> dict[_Node, list[int]]:
     """The nodes from which the leaf is reached, the logits' first, each with the inputs that lead
-    there."""
+    there; nothing leads through those that are `closed`."""
     if logits.grad_fn is None:
         return {}
     end = torch.autograd.graph.get_gradient_edge(leaf).node
@@ -209,7 +216,7 @@ def _between(logits: Tensor, leaf: Tensor) -> dict[_Node, list[int]]:
         if left:
             leads[node] = any(leads.get(n, False) for n, _ in node.next_functions if n is not None)
             order.append(node)
-        elif node not in leads and _name(node) in _WITHOUT_GRADIENT:
+        elif node not in leads and _name(node) in closed:
             leads[node] = False
         elif node not in leads:
             leads[node] = False  # until all before it are known
@@ -228,6 +235,8 @@ def _name(node: _Node) -> str:
         low = getattr(node, "_saved_min_val", getattr(node, "_saved_min", None))
         if not isinstance(low, Tensor) and low == 0:
             return "Relu"  # by another name
+    if name == "Div" and getattr(node, "_saved_rounding_mode", None):
+        return "Floor"
     return name
 
 

@@ -18,7 +18,7 @@ from .gradients import (
     saliency,
     smoothgrad,
 )
-from .graph import numbers_of
+from .graph import check_maps, numbers_of
 from .ruled import deconvolution, deeplift, epsilon_lrp, guided_backprop, rectgrad, rectgrad_prr
 
 
@@ -91,7 +91,7 @@ def to_map(attributions: Tensor, reduce: str) -> Tensor:
     Raises
     ------
     ValueError
-        For another `reduce` and for what is no [N,C,H,W].
+        For another `reduce`, for what is no [N,C,H,W], and for NaN.
 
     Examples
     --------
@@ -102,9 +102,17 @@ def to_map(attributions: Tensor, reduce: str) -> Tensor:
     """
     if reduce not in _REDUCERS:
         raise ValueError(f"unknown reduce {reduce!r}; accepted are {', '.join(_REDUCERS)}.")
+    if not isinstance(attributions, Tensor):
+        raise ValueError(
+            f"attributions must be a tensor [N,C,H,W]; got {type(attributions).__name__}, of which "
+            "torch.as_tensor makes one."
+        )
     if attributions.ndim != 4:
         raise ValueError(f"attributions must be [N,C,H,W]; got shape {tuple(attributions.shape)}.")
-    return _REDUCERS[reduce](attributions)
+    maps = _REDUCERS[reduce](attributions)
+    if maps.isnan().any():
+        raise ValueError("attributions contain NaN; a map needs a number for every pixel.")
+    return maps
 
 
 def normalize(maps: Tensor) -> Tensor:
@@ -133,8 +141,7 @@ def normalize(maps: Tensor) -> Tensor:
     >>> normalize(torch.tensor([[[1.0, 3.0], [2.0, 5.0]]])).tolist()
     [[[0.0, 0.5], [0.25, 1.0]]]
     """
-    if maps.ndim != 3:
-        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    check_maps(maps)
     values = numbers_of(maps, infinite=False)
     low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     width = torch.where(high > low, high - low, 1)

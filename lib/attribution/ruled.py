@@ -19,11 +19,13 @@ from .graph import (
     Mixed,
     Model,
     Target,
-    _check_images,
     as_targets,
+    check_images,
     in_parts,
     input_gradient,
     input_graph,
+    real_number,
+    refuse_nan,
 )
 from .path import MAXIMA, warn
 
@@ -53,7 +55,7 @@ def ruled_gradient(
         For a network in which an operation cannot be seen or none has another rule, and as in
         `saliency`.
     """
-    _check_images(images)
+    check_images(images)
     try:
         return _ruled_gradient(model, images, target, method, engine)
     except Mixed:
@@ -69,7 +71,9 @@ def _ruled_gradient(
 ) -> Tensor:
     with input_graph(model, images, method, engine) as (leaf, found):
         own = found.gather(1, as_targets(found, target)[:, None])
-        return input_gradient(own, leaf).contiguous()
+        gradient = input_gradient(own, leaf).contiguous()
+        refuse_nan(images, found, gradient)
+        return gradient
 
 
 def deconvolution(model: Model, images: Tensor, target: Target = None) -> Tensor:
@@ -287,8 +291,7 @@ def epsilon_lrp(
     >>> epsilon_lrp(net, torch.tensor([[[[3.0, 1.0]]]]), 0, epsilon=1.0).tolist()
     [[[[2.25, 0.0]]]]
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon is {epsilon!r}; it must be greater than 0.")
+    epsilon = real_number("epsilon", epsilon, above=True)
     rule = partial(rules.epsilon_lrp, epsilon=epsilon)
     engine = Engine(rule, smooth=True, from_output=True)
     gradient = ruled_gradient(model, images, target, "epsilon-LRP", engine)
@@ -350,7 +353,7 @@ def deeplift(
     """
     if max_pool not in ("gradient", "rescale"):
         raise ValueError(f"unknown max_pool {max_pool!r}; accepted are gradient and rescale.")
-    _check_images(images)
+    check_images(images)
     images = images.detach()
     start = _baseline(images, baseline)
     try:
@@ -382,6 +385,8 @@ def _deeplift(model: Model, images: Tensor, target: Target, start: Tensor, max_p
     reference = Engine(smooth=True, elementwise=True, max_pool=through_pools, record=seen)
     with input_graph(model, start, "DeepLIFT", reference, check_batch=False) as (_, at_start):
         before = at_start.detach()
+    if before.isnan().any():
+        raise ValueError("the network returns NaN for the baseline; give another baseline.")
     engine = Engine(
         rules.rescale, smooth=True, elementwise=True, max_pool=through_pools, reference=seen
     )
@@ -392,6 +397,7 @@ def _deeplift(model: Model, images: Tensor, target: Target, start: Tensor, max_p
         own = found.gather(1, targets)
         multipliers = input_gradient(own, leaf)
         contributions = ((images - start) * multipliers).contiguous()
+        refuse_nan(images, found, contributions)
         through_maxima = engine.path and not MAXIMA.isdisjoint(engine.path.names)
         if max_pool == "rescale" or not through_maxima:
             change = own.detach() - before.expand_as(found).gather(1, targets)
@@ -405,7 +411,8 @@ def _warn_where_apart(contributions: Tensor, change: Tensor) -> None:
         contributions.device.type
     )
     share = 0.1 if coarse else 0.01
-    size = contributions.abs().sum((1, 2, 3))
-    gap = (contributions.sum((1, 2, 3)) - change).abs()
+    wide = torch.promote_types(contributions.dtype, torch.float32)
+    size = contributions.abs().sum((1, 2, 3), dtype=wide)
+    gap = (contributions.sum((1, 2, 3), dtype=wide) - change).abs()
     if bool((gap > share * torch.maximum(change.abs(), share * size)).any()):
         warn(_APART.format(round(100 * share)))

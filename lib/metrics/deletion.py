@@ -11,7 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..attribution.graph import Model, check_alone, logits, numbers_of, whole_number
+from ..attribution.graph import (
+    Model,
+    check_alone,
+    check_generator,
+    check_images,
+    check_maps,
+    logits,
+    numbers_of,
+    refuse_nan,
+    whole_number,
+)
 
 Fill = Tensor | float | Sequence[float]
 
@@ -22,15 +32,15 @@ def _check(
     images: Tensor, maps: Tensor, fractions: Sequence[float], fill: Fill
 ) -> tuple[Tensor, Tensor]:
     """Maps, and the fill [1,C|1,1,1], as tensors; ValueError for what does not fit together."""
-    if images.ndim != 4:
-        raise ValueError(f"images must be [N,C,H,W]; got shape {tuple(images.shape)}.")
+    check_images(images)
+    check_maps(maps)
     expected = (images.shape[0], *images.shape[2:])
     if tuple(maps.shape) != expected:
         raise ValueError(
             f"maps have shape {tuple(maps.shape)}; for these images they must be {expected}."
         )
     maps = numbers_of(maps)
-    values = [float(f) for f in fractions]
+    values = _numbers(fractions)
     within = all(0 <= v <= 1 for v in values)  # NaN is not
     if not values or not within or values != sorted(values):
         raise ValueError(f"fractions must ascend within 0 and 1; got {tuple(fractions)}.")
@@ -38,11 +48,20 @@ def _check(
         fill = torch.as_tensor(fill, dtype=images.dtype, device=images.device)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"fill is {fill!r}; {_fill_must(images)}.") from None
-    if fill.ndim > 1 or (fill.ndim == 1 and len(fill) != images.shape[1]):
+    if tuple(fill.shape) not in ((), (images.shape[1],), (images.shape[1], 1, 1)):
         raise ValueError(f"fill has shape {tuple(fill.shape)}; {_fill_must(images)}.")
     if not fill.isfinite().all():
         raise ValueError(f"fill is {fill.tolist()}; {_fill_must(images)}, all finite.")
     return maps, fill.reshape(1, -1, 1, 1)
+
+
+def _numbers(fractions: Sequence[float]) -> list[float]:
+    try:
+        return [float(f) for f in fractions]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"fractions must be several numbers that ascend within 0 and 1; got {fractions!r}."
+        ) from None
 
 
 def _fill_must(images: Tensor) -> str:
@@ -99,7 +118,8 @@ def delete(
     fraction : float
         Share of the pixels, from 0 to 1.
     fill : float, sequence of float or Tensor
-        What deleted pixels become, in the units of the images: one value, or one a channel.
+        What deleted pixels become, in the units of the images: one value, or one a channel
+        ([C] or [C,1,1]).
     strength : float
         Below 1 a pixel moves only that share of the way to the fill.
 
@@ -154,7 +174,8 @@ def altered_logits(
     maps : Tensor
         [N,H,W], in any unit; no NaN.
     fill : float, sequence of float or Tensor
-        What deleted pixels become, in the units of the images: one value, or one a channel.
+        What deleted pixels become, in the units of the images: one value, or one a channel
+        ([C] or [C,1,1]).
     fractions : sequence of float
         Shares of the pixels, ascending within 0 and 1.
     insert : bool
@@ -210,11 +231,7 @@ def _curve(
     At return the model's mode and the caller's grad mode are back.
     """
     original = current = logits(model, batch)
-    if original.isnan().any():
-        raise ValueError(
-            "the network returns NaN for some of the images; check their range, or compute in "
-            "float32."
-        )
+    refuse_nan(batch, original)
     rows = []
     # pixels chosen so far: a canvas is always new, an untouched image is not
     before: Tensor | int = -1 if insert else 0
@@ -265,7 +282,9 @@ def allegiance(
     >>> allegiance(net, images, maps, fill=0.0, fractions=(0, 0.5, 1)).flatten().tolist()
     [True, False, False]
     """
-    out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
+    check_images(images)
+    count = len(_numbers(fractions))
+    out = torch.empty(count, len(images), dtype=torch.bool, device=images.device)
     for place, original, altered in altered_logits(
         model,
         images,
@@ -310,7 +329,9 @@ def class_scores(
     >>> logit.flatten().tolist()
     [1.0, 0.0, -1.0]
     """
-    probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
+    check_images(images)
+    count = len(_numbers(fractions))
+    probability = torch.empty(count, len(images), dtype=images.dtype, device=images.device)
     logit = torch.empty_like(probability)
     for place, original, altered in altered_logits(
         model,
@@ -346,7 +367,7 @@ def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
     Raises
     ------
     ValueError
-        For values of another shape, and fractions that do not ascend.
+        For values of another shape, NaN among them, and fractions that do not ascend.
 
     Examples
     --------
@@ -354,14 +375,16 @@ def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
     >>> auc((0, 0.5, 1), torch.tensor([1.0, 0.0, 0.0]))
     0.25
     """
-    values = torch.as_tensor(values)
+    values, fractions = torch.as_tensor(values), _numbers(fractions)
     if values.ndim not in (1, 2) or len(values) != len(fractions):
         raise ValueError(
             f"values have shape {tuple(values.shape)}; they must be [F] or [F,N] with "
             f"F = {len(fractions)} fractions."
         )
-    if sorted(fractions) != list(fractions):
+    if sorted(fractions) != fractions or np.isnan(fractions).any():
         raise ValueError(f"fractions must ascend; got {tuple(fractions)}.")
+    if values.isnan().any():
+        raise ValueError("values contain NaN, and a curve with a gap has no area; leave it out.")
     values = values if values.is_floating_point() else values.double()
     places = torch.as_tensor(fractions, dtype=values.dtype, device=values.device)
     area = torch.trapezoid(values, places, dim=0)
@@ -405,10 +428,10 @@ def pixel_order(
     >>> pixel_order(torch.tensor([[[1e-9, 3e-9], [2e-9, 4e-9]]])).tolist()
     [[[3, 1], [2, 0]]]
     """
-    if maps.ndim != 3:
-        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    check_maps(maps)
     if noise is not None and not 0 < noise < torch.inf:
         raise ValueError(f"noise is {noise!r}; it must be None or a number above 0.")
+    check_generator(generator)
     values = numbers_of(maps).flatten(1)
     generator = generator or torch.Generator().manual_seed(0)
     drawn = torch.randn(maps.shape, generator=generator, device=generator.device)
@@ -443,7 +466,8 @@ def occlude_pixels(
     fraction : float
         Share of the pixels, from 0 to 1.
     fill : float, sequence of float or Tensor
-        What occluded pixels become, in the units of the images: one value, or one a channel.
+        What occluded pixels become, in the units of the images: one value, or one a channel
+        ([C] or [C,1,1]).
     keep : bool
         The pixels keep their own values and all others take the fill (KAR).
     generator, noise

@@ -279,7 +279,7 @@ def median_interval(values: Tensor) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        Of no values.
+        Of no values, and of NaN.
 
     References
     ----------
@@ -291,6 +291,8 @@ def median_interval(values: Tensor) -> tuple[float, float]:
     (6.0, 15.0)
     """
     ordered = np.sort(_some(values))
+    if np.isnan(ordered).any():
+        raise ValueError("values contain NaN, which has no rank; leave it out.")
     low, high = binom.ppf(ENDS, len(ordered), 0.5).astype(int)
     return float(ordered[max(low - 1, 0)]), float(ordered[min(high, len(ordered) - 1)])
 

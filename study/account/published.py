@@ -91,11 +91,6 @@ def shown(paper: str, table: str, value: float) -> str:
     return f"{value:.{DIGITS[paper, table]}f}"
 
 
-def network(table: str, column: str) -> str:
-    """Which network a printed column means; the appendix of paper Noise names only the pictures."""
-    return f"{column}, paper Noise" if table == "Appendix F" else column
-
-
 def tolerance(number: Number) -> float:
     """How far apart two values may be and still agree, whatever their intervals."""
     if number.row == "Accuracy":

@@ -30,6 +30,8 @@ BLACK, MEAN, ORDER, RIGHT, ROAR = (
     "retrained (ROAR)",
 )
 STEPS = (BLACK, MEAN, ORDER, RIGHT, ROAR)
+# rows of `turns` that are no step: with controls and without
+WHOLE, METHODS_ALONE = "first to last", "first to last, methods alone"
 
 
 def check_pictures(this: Study, found: Retrained, known: int | None) -> None:
@@ -120,7 +122,8 @@ def steps(
 
 
 def turns(walk: dict[str, dict[str, Tensor]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`ranking.rungs`, and below its second table the row "first to last", which has no least.
+    """`ranking.rungs`, and below its second table the rows `WHOLE` and, where controls were left
+    out, `METHODS_ALONE`, which have no least.
 
     Both tables are empty for fewer than three methods, which have no order to speak of.
     """
@@ -128,9 +131,15 @@ def turns(walk: dict[str, dict[str, Tensor]]) -> tuple[pd.DataFrame, pd.DataFram
         nothing = pd.DataFrame(columns=["step", "name", "value", "rank"])
         return nothing, pd.DataFrame(columns=["step", "correlation", "low", "high", "least"])
     ladder, of_steps = ranking.rungs(walk)
-    ends = {step: walk[step] for step in (BLACK, ROAR)}
-    whole = ranking.rungs(ends)[1].assign(step="first to last", least=np.nan)
-    return ladder, pd.concat([of_steps, whole], ignore_index=True)
+    names = {WHOLE: list(walk[ROAR])}
+    alone = [name for name in walk[ROAR] if name in attribution.METHODS]
+    if 2 < len(alone) < len(walk[ROAR]):
+        names[METHODS_ALONE] = alone
+    tables = [of_steps]
+    for row, kept in names.items():
+        ends = {step: {name: walk[step][name] for name in kept} for step in (BLACK, ROAR)}
+        tables.append(ranking.rungs(ends)[1].assign(step=row, least=np.nan))
+    return ladder, pd.concat(tables, ignore_index=True)
 
 
 def shock(this: Study, found: Retrained, shifts: dict[str, dict[str, Tensor]]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.attribution.crosses import label
 
-from .labelled import spread
+from .labelled import LEADER, spread
 from .pictures import as_rgb, draw_picture
 from .style import HIGHLIGHTED, MODES, colour, ink
 
@@ -70,7 +70,7 @@ def retraining_lines(found: pd.DataFrame) -> Figure:
     the lines; bands from the lowest to the highest seed.
 
     `found` as of study.experiments.retraining.tidy. Random pixels are dashed, a dotted line is
-    networks that saw whole pictures; methods that the text speaks of least are grey.
+    networks that saw whole pictures; lines of methods that the text speaks of least are thin.
     """
     whole = found[found["method"] == "none"]["accuracy"].mean()
     kept = found[found["method"] != "none"]
@@ -86,10 +86,6 @@ def retraining_lines(found: pd.DataFrame) -> Figure:
     return figure
 
 
-def _shade(method: str) -> str:
-    return HIGHLIGHTED.get(method, GREY)
-
-
 def _line(axis: Axes, part: pd.DataFrame, method: str) -> float:
     """Draw one method's curve; returns its height at the end."""
     by = part.groupby("fraction")["accuracy"]
@@ -98,13 +94,13 @@ def _line(axis: Axes, part: pd.DataFrame, method: str) -> float:
     axis.plot(
         middle.index,
         middle,
-        color=_shade(method),
+        color=colour(method),
         linestyle="--" if method == "random" else "-",
         linewidth=1.8 if strong else 1,
         zorder=3 if strong else 2,
     )
     axis.fill_between(
-        middle.index, by.min(), by.max(), color=_shade(method), alpha=0.15, linewidth=0
+        middle.index, by.min(), by.max(), color=colour(method), alpha=0.15, linewidth=0
     )
     return float(middle.iloc[-1])
 
@@ -122,9 +118,9 @@ def _name_at_ends(axis: Axes, ends: dict[str, float], x: float) -> None:
             textcoords="axes fraction",
             fontsize=7.5,
             va="center",
-            color=ink(_shade(method)),
+            color=ink(colour(method)),
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _shade(method), "linewidth": 0.5},
+            arrowprops={**LEADER, "color": colour(method)},
         )
 
 

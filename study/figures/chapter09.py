@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from lib.attribution.crosses import label
 
-from .labelled import spread
-from .style import HIGHLIGHTED, MODES, ink, short
+from .labelled import LEADER, spread
+from .style import HIGHLIGHTED, MODES, colour, ink, short
 
 
 def step_ladder(table: pd.DataFrame) -> Figure:
@@ -25,7 +25,7 @@ def step_ladder(table: pd.DataFrame) -> Figure:
         axis.plot(
             range(len(stages)),
             rank.loc[name],
-            color=HIGHLIGHTED.get(name, "#b8b8b8"),
+            color=colour(name),
             marker="o",
             markersize=4.5,
             linewidth=2 if strong else 1.1,
@@ -34,7 +34,7 @@ def step_ladder(table: pd.DataFrame) -> Figure:
     last = len(stages) - 1
     for stage, x, side in ((stages[0], -0.1, "right"), (stages[-1], last + 0.1, "left")):
         for name, y in rank[stage].rank(method="first").items():
-            shade = ink(HIGHLIGHTED.get(name, "#666666"))
+            shade = ink(colour(name))
             axis.text(x, y, label(name), ha=side, va="center", fontsize=8, color=shade)
     axis.set(xlim=(-1.5, last + 1.5), ylim=(len(rank) + 0.6, 0.4), yticks=[], ylabel="best above")
     shown = [stage.replace(" ", "\n", 1) for stage in stages]
@@ -57,7 +57,7 @@ def shuffled_maps(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, ((metric, better), part) in zip(axes[0], panels, strict=True):
         for r in part[part["name"] != "random"].itertuples():
-            y, shade = order.index(r.name), HIGHLIGHTED.get(r.name, "#888888")
+            y, shade = order.index(r.name), colour(r.name)
             axis.plot([r.value, r.shuffled], [y, y], color=shade, linewidth=1.4, zorder=2)
             axis.scatter(r.value, y, s=26, color=shade, zorder=4)
             axis.scatter(r.shuffled, y, s=26, facecolor="white", edgecolor=shade, zorder=3)
@@ -81,11 +81,10 @@ def shock_panels(table: pd.DataFrame) -> Figure:
     moved farther. `table` as of study.experiments.ladder.shock."""
     figure, axes = plt.subplots(1, 3, figsize=(6.9, 2.7))
     share = table["fraction"]
-    for column, shade, name in (
-        ("retrained", "#0072B2", "retrained"),
-        ("before", "#D55E00", "as it is"),
-    ):
-        axes[0].plot(share, table[column], marker="o", markersize=4, color=shade, label=name)
+    for column, line, name in (("retrained", "-", "retrained"), ("before", "--", "as it is")):
+        axes[0].plot(
+            share, table[column], line, marker="o", markersize=4, color="#333333", label=name
+        )
     axes[0].set(title="Test accuracy", ylim=(0, None))
     axes[0].legend(fontsize=8)
     axes[1].plot(share, table["moved"], marker="o", markersize=4, color="#333333")
@@ -114,7 +113,7 @@ def legible_places(points: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(modes), figsize=(6.9, 3.4), squeeze=False)
     for axis, mode in zip(axes[0], modes, strict=True):
         part = points[points["mode"] == mode].sort_values("area")
-        shades = [HIGHLIGHTED.get(m, "#888888") for m in part["method"]]
+        shades = [colour(m) for m in part["method"]]
         axis.scatter(part["wrong"], part["area"], color=shades, s=30, zorder=3)
         axis.margins(x=0.08, y=0.08)
         low, high = axis.get_ylim()
@@ -129,10 +128,12 @@ def legible_places(points: pd.DataFrame) -> Figure:
                 va="center",
                 color=ink(shade),
                 annotation_clip=False,
-                arrowprops={"arrowstyle": "-", "color": shade, "linewidth": 0.4},
+                arrowprops={**LEADER, "color": shade},
             )
         axis.set_title(f"{mode.upper()} (lower area is better)", fontsize=9)
-        axis.set_xlabel("accuracy where the\nexplained network is wrong", fontsize=8.5)
+        axis.set_xlabel(
+            "accuracy where the explained network\nis wrong, mean over shares", fontsize=8.5
+        )
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=4)
     axes[0, 0].set_ylabel("area", fontsize=8.5)

@@ -82,7 +82,8 @@ def promise(soft: dict[str, pd.DataFrame], maps: dict[str, Sequence[str]]) -> Fi
 
 
 def at_work(table: pd.DataFrame) -> Figure:
-    """One picture as its pixels go, black deletion left and white deletion right, a row a map.
+    """One picture as its pixels go, black deletion left and white deletion right, a row a map; of
+    three fractions there are six columns.
 
     A red frame: the prediction has changed. `table` as of
     `study.experiments.deletion.one_by_one`.
@@ -91,7 +92,7 @@ def at_work(table: pd.DataFrame) -> Figure:
     blocks = list(dict.fromkeys(zip(table["fill"], table["map"], strict=True)))
     lines, width = len(blocks) // 2, len(fractions)
     figure, axes = plt.subplots(
-        lines, 2 * width + 1, figsize=(6.9, 2.75), width_ratios=[1] * width + [0.4] + [1] * width
+        lines, 2 * width + 1, figsize=(6.0, 2.75), width_ratios=[1] * width + [0.4] + [1] * width
     )
     for axis in axes.flat:
         axis.axis("off")

@@ -16,6 +16,8 @@ from lib.attribution.crosses import label
 from .style import DASHES, LABELS, colour, ink, verbatim
 
 SMALL = 8  # points, of the names at the ends of lines
+# from a point to its name, whose left edge it ends at, so that it crosses no other
+LEADER = {"arrowstyle": "-", "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 1}
 
 
 def named(name: str) -> str:

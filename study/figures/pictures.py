@@ -161,7 +161,7 @@ def feature_maps(
         len(layers) + 1, count, figsize=(0.86 * count, 0.92 * (len(layers) + 1)), squeeze=False
     )
     draw_picture(axes[0, 0], image.permute(1, 2, 0).numpy(), "Picture")
-    draw_map(axes[0, 1], saliency, "Saliency")
+    draw_map(axes[0, 1], saliency, "Saliency map")
     for axis in axes[0, 2:]:
         axis.axis("off")
     for number, (row, channels) in enumerate(zip(axes[1:], layers, strict=True), 1):

@@ -12,8 +12,10 @@ import pandas as pd
 import PIL.Image
 import seaborn as sns
 from IPython.display import Image
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import Colormap, to_hex, to_rgb
 from matplotlib.figure import Figure
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from lib import attribution
@@ -109,17 +111,35 @@ def signed(figure: Figure, text: str, profile: str) -> Figure:
 def compact(figure: Figure, dpi: int = 76, colours: int = 128, density: int = 1) -> Image:
     """The figure as a PNG of few colours: pictures full of speckles are several times smaller so.
 
-    It has `density` pixels for each that it takes on a page. It is closed and shown once.
+    A third of the colours are even steps of a colour bar, so that it is drawn without blocks. The
+    figure has `density` pixels for each that it takes on a page. It is closed and shown once.
     """
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi)
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    scales = [mesh.get_cmap() for axes in bars for mesh in axes.findobj(QuadMesh)]
     plt.close(figure)
     full = PIL.Image.open(raw).convert("RGB")
-    reduced = full.quantize(colours, dither=PIL.Image.Dither.NONE)
+    reduced = _of_few_colours(full, colours, scales)
     small = io.BytesIO()
     reduced.save(small, format="png", optimize=True)
     width = full.width // density if density > 1 else None
     return Image(small.getvalue(), format="png", width=width)
+
+
+def _of_few_colours(full: PIL.Image.Image, colours: int, scales: list[Colormap]) -> PIL.Image.Image:
+    """The picture with each pixel in the nearest colour of a palette: steps of the first of the
+    colour scales, if there is one, and what the picture has most."""
+    if not scales:
+        return full.quantize(colours, dither=PIL.Image.Dither.NONE)
+    steps = colours // 3 | 1  # odd, so that the middle of the scale is one of them
+    scale = (255 * scales[0](np.linspace(0, 1, steps))[:, :3]).round()
+    own = full.quantize(colours - steps, dither=PIL.Image.Dither.NONE).getpalette()
+    palette = np.concatenate([scale, np.reshape(own, (-1, 3))[: colours - steps]]).astype("uint8")
+    nearest = KDTree(palette).query(np.asarray(full).reshape(-1, 3))[1]
+    reduced = PIL.Image.fromarray(nearest.astype("uint8").reshape(full.height, full.width))
+    reduced.putpalette(palette.tobytes())
+    return reduced
 
 
 def give_or_take(value: float, low: float, high: float, spec: str = ".3f") -> str:
@@ -151,16 +171,15 @@ MODES = {"roar": "removed", "kar": "kept"}
 
 
 SHORT = {
-    "guided_backprop": "Guided BP",
-    "integrated_gradients": "IntegGrad",
-    "input_x_gradient": "Grad * input",
-    "saliency": "Saliency",
+    "guided_backprop": "Guided\nbackprop.",
+    "integrated_gradients": "Integrated\ngradients",
+    "input_x_gradient": "Gradient\n* input",
     "rectgrad_prr": "RectGrad\nPRR",
 }
 
 
 def short(method: str) -> str:
-    """A method's name as paper Noise abbreviates it, for narrow columns."""
+    """A method's name for narrow columns, over two lines where it is long."""
     return SHORT.get(method, label(method))
 
 
@@ -188,7 +207,7 @@ GROUPS = {
 }
 
 
-# those that the text speaks of; the others are grey and named at their ends
+# those that the text speaks of, whose lines are the stronger ones
 HIGHLIGHTED = {
     m: COLOURS[m]
     for m in (

@@ -102,3 +102,12 @@ def test_pictures_below_the_first_wait_until_they_are_near():
         False,
     ]
     assert drawings.lazy(built) == built
+
+
+def test_a_picture_with_a_width_of_its_own_scrolls_as_a_chart_does():
+    image = '<img alt="a" src="../_images/a.png" style="width: 662px;" />'
+    others = '<img src="../_images/b.png" /><img src="../_static/c.png" style="width: 9px;" />'
+    assert drawings.boxed(image + others) == (
+        '<span class="drawing" tabindex="0"><img alt="a" src="../_images/a.png" '
+        f'style="--own-width: 662px; width: 662px;" /></span>{others}'
+    )

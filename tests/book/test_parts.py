@@ -95,6 +95,43 @@ def test_the_line_under_a_figure_becomes_part_of_it():
     assert cell.metadata.mystnb.figure.caption == f'Dots.\n\n<small class="made">{MADE}</small>'
 
 
+def described(name: str):
+    return shows(
+        {"image/svg+xml": "<svg/>"},
+        mystnb={"figure": {"caption": "Dots.", "name": name}, "image": {"alt": "A dot."}},
+    )
+
+
+def test_the_description_of_a_figure_ends_with_the_result_beside_it():
+    verdict = '<span class="verdict holds">holds</span>: [“a”](claims.md#a) (section 4.2)'
+    after = f"- {verdict}\n- no number\n- *Positive* [maps](a.md) \\*win\\*, p < 0.1 > 0.\n- Not 4."
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# Title"),
+            new_markdown_cell("## In short"),
+            shows({"text/markdown": "- First 1.\n- Second 2."}),
+            described("before"),
+            shows({"text/markdown": f"- {verdict}"}),
+            new_markdown_cell("## Other"),
+            described("after"),
+            new_code_cell("hidden"),
+            shows({"text/markdown": after}),
+            new_markdown_cell("# All values"),
+            described("alone"),
+        ]
+    )
+    parts.results_into_alts(notebook)
+    alts = [c.metadata.mystnb.image.alt for c in notebook.cells if "mystnb" in c.metadata]
+    assert alts == [
+        "A dot. Result: First 1.",
+        "A dot. Result: Positive maps *win*, p < 0.1 > 0.",
+        "A dot. The chapter in short: First 1.",
+    ]
+    bare = new_notebook(cells=[described("bare")])
+    parts.results_into_alts(bare)
+    assert bare.cells[0].metadata.mystnb.image.alt == "A dot."
+
+
 def test_a_commit_is_a_link_only_where_the_repository_is_known():
     for repository in (None, "https://example.org/x"):
         cell = shows({"text/markdown": MADE})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import http.server
+import math
 import re
 import threading
 from html.parser import HTMLParser
@@ -29,7 +30,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path):
         super().__init__()
         self.anchors, self.links, self.resources = set(), set(), set()
-        self.silent, self.prose = [], []
+        self.silent, self.prose, self.described = [], [], []
         self.feed(path.read_text(encoding="utf8"))
 
     def handle_starttag(self, tag, pairs):
@@ -41,6 +42,10 @@ class Page(HTMLParser):
             self.resources.add(given["href"])
         elif given.get("src"):
             self.resources.add(given["src"])
+        if tag == "img" and "_images/" in given.get("src", ""):
+            self.described.append(given.get("alt", ""))
+        if tag == "svg" and given.get("role") == "img":
+            self.described.append(given.get("aria-label", ""))
         if tag == "img" and not given.get("alt"):
             self.silent.append(given.get("src"))
         if tag == "svg" and given.get("role") == "img" and not given.get("aria-label"):
@@ -132,6 +137,15 @@ def test_nothing_is_loaded_from_elsewhere(site, pages):
 
 def test_every_picture_has_alt_text(pages):
     assert not {path.name: page.silent for path, page in pages.items() if page.silent}
+
+
+def test_the_description_of_a_chapters_figure_says_what_it_shows(pages):
+    """With a number: the sentence beside the figure, or the chapter's first."""
+    figures = {path.stem: page.described for path, page in pages.items() if parts.number(path.stem)}
+    assert sum(map(len, figures.values())) > len(run.chapters())
+    for name, described in figures.items():
+        for text in described:
+            assert re.search(r" (Result|The chapter in short): .*\d", text), (name, text)
 
 
 def test_no_page_shows_the_name_of_an_object(pages):
@@ -268,13 +282,50 @@ LOOK = """() => ({
   wrong: [...document.querySelectorAll('mjx-merror')].map(m => m.textContent.slice(0, 60)),
   sideways: Math.max(
     0, document.documentElement.scrollWidth - document.documentElement.clientWidth - 2),
+  cut: [...document.querySelectorAll(
+      '.bd-article :is(caption, table.claims td, table:has([id^="score-"]) td)')]
+    .filter(c => c.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+    .map(c => c.textContent.slice(0, 60)),
 })"""
-CHARTS = """() => [...document.querySelectorAll('.drawing')].map(box => {
-  const svg = box.querySelector('svg').getBoundingClientRect();
-  const ink = box.querySelector('[style*="--c262626"]');
-  return {width: svg.width, own: parseFloat(box.querySelector('svg').getAttribute('width')),
-          ink: ink && getComputedStyle(ink).fill};
-})"""
+# code that a reader sees without unfolding it, and sees cut
+CODE = """() => [...document.querySelectorAll('.bd-article .cell_input pre')]
+  .filter(c => c.checkVisibility({contentVisibilityAuto: true}) && c.scrollWidth > c.clientWidth)
+  .map(c => c.textContent.slice(0, 60))"""
+# words outside folded boxes, charts and formulae
+SHOWN = """() => {
+  const aside = 'script, style, svg, .math, details:not([open])';
+  const texts = document.createTreeWalker(
+    document.querySelector('.bd-article') || document.body, NodeFilter.SHOW_TEXT);
+  let count = 0;
+  while (texts.nextNode()) {
+    const inside = texts.currentNode.parentElement;
+    if (inside.closest(aside) || !inside.checkVisibility()) continue;
+    count += (texts.currentNode.data.match(/[^\\s]*[\\p{L}\\p{N}][^\\s]*/gu) || []).length;
+  }
+  return count;
+}"""
+# The letters of a chart are shapes of 100 units, put into groups that say their size in points; in
+# a picture they cannot be measured, but are POINTS at least, as the tests of the figures hold.
+POINTS, LEGIBLE = 7, 7  # the second in CSS pixels
+DRAWINGS = """async () => {
+  // two frames: one to lay out, one for the scripts that follow a change of width
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  return [...document.querySelectorAll('.drawing')].map(box => {
+    const shown = box.firstElementChild, width = shown.getBoundingClientRect().width;
+    const own = parseFloat(getComputedStyle(shown).getPropertyValue('--own-width'));
+    const written = [...box.querySelectorAll('g:has(> use)')]
+      .map(g => /scale\\(([\\d.]+) -\\1\\)/.exec(g.getAttribute('transform'))).filter(Boolean);
+    const points = shown.tagName === 'IMG' ? [POINTS] : written.map(found => 100 * found[1]);
+    const ink = box.querySelector('[style*="--c262626"]');
+    return {
+      letters: Math.min(...points) * 96 / 72 * width / own,
+      scrolls: box.scrollWidth > box.clientWidth,
+      more: box.dataset.more,
+      shade: getComputedStyle(box, '::after').backgroundImage,
+      ink: ink && getComputedStyle(ink).fill,
+    };
+  });
+}""".replace("POINTS", str(POINTS))
 HEIGHT = "document.querySelector('.bd-article')?.getBoundingClientRect().height"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 400, "height": 900}
 # axe-core spends its time on contrasts. Drawings have tests of their own; of what another theme and
@@ -314,20 +365,22 @@ def seen(visit, site, pages) -> dict[str, dict]:
         where = path.relative_to(site).as_posix()
         page = settled(visit(where))
         page.evaluate(axe)
-        views = {"wide": page.evaluate(LOOK)}
-        height, graves = page.evaluate(HEIGHT), {"light": grave(page, [DRAWN])}
+        views = {"wide": page.evaluate(LOOK) | {"cut code": page.evaluate(CODE)}}
+        height, words = page.evaluate(HEIGHT), page.evaluate(SHOWN)
+        graves = {"light": grave(page, [DRAWN])}
         page.set_viewport_size(NARROW)
-        charts = {"light": page.evaluate(CHARTS)}
+        drawn = {"light": page.evaluate(DRAWINGS)}
         page.emulate_media(color_scheme="dark")
         settled(page).wait_for_timeout(400)  # the theme takes 300 ms to follow a change of width
-        views["narrow"], charts["dark"] = page.evaluate(LOOK), page.evaluate(CHARTS)
+        views["narrow"], drawn["dark"] = page.evaluate(LOOK), page.evaluate(DRAWINGS)
         shown = page.evaluate("document.documentElement.dataset.theme")
         views["narrow"]["theme"] = "" if shown == "dark" else f"{shown}, not dark"
         graves["dark"] = grave(page, [DRAWN, ALIKE], runOnly=CHANGING)
         found[where] = {
             "views": views,
-            "charts": charts,
+            "drawn": drawn,
             "height": height,
+            "words": words,
             "graves": graves,
             "complaints": page.complaints,
         }
@@ -356,22 +409,42 @@ SCREEN, SCREENS = 800, 12  # pixels of height, and how many of them a chapter ma
 def test_a_chapter_is_read_on_twelve_screens(seen, name):
     if not has_appendix(name):
         pytest.skip(f"the published {name} is not yet in the form that parts off its values")
-    height = seen[f"book/{name}.html"]["height"]
+    height, words = (seen[f"book/{name}.html"][what] for what in ("height", "words"))
+    print(f"{name}: {words} words outside folded boxes, {height / SCREEN:.1f} screens")
+    assert words
     assert height <= SCREENS * SCREEN, f"{height / SCREEN:.1f} screens"
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_charts_are_legible_on_a_narrow_screen_and_in_both_themes(seen, theme):
-    drawn = {where: of["charts"][theme] for where, of in seen.items() if of["charts"][theme]}
-    if not drawn:
-        pytest.skip("no published page has a drawing yet")
-    for where, charts in drawn.items():
-        for chart in charts:
-            assert chart["width"] >= min(540, chart["own"]) - 1, where
-            if chart["ink"]:
-                light = sum(map(int, re.findall(r"\d+", chart["ink"])[:3])) > 3 * 128
-                assert light == (theme == "dark"), (where, chart["ink"])
+def test_charts_and_pictures_are_legible_on_a_narrow_screen_and_in_both_themes(seen, theme):
+    """Letters are large enough, and what scrolls for it is shaded where more is hidden."""
+    drawn = [(where, one) for where, of in seen.items() for one in of["drawn"][theme]]
+    assert any(one["scrolls"] for _, one in drawn)
+    for where, one in drawn:
+        assert LEGIBLE <= one["letters"] < math.inf, (where, one)
+        assert one["more"] == ("right" if one["scrolls"] else ""), (where, one)
+        assert ("gradient" in one["shade"]) == one["scrolls"], (where, one)
+        if one["ink"]:
+            light = sum(map(int, re.findall(r"\d+", one["ink"])[:3])) > 3 * 128
+            assert light == (theme == "dark"), (where, one["ink"])
+
+
+@pytest.mark.browser
+def test_what_scrolls_is_shaded_where_more_is_hidden_and_a_caption_stays(visit):
+    page = visit("book/05_deletion_benchmark.html")
+    page.set_viewport_size(NARROW)
+    box = page.locator(".drawing[data-more=right]").first
+    box.evaluate("box => { box.scrollLeft = 30; }")
+    page.locator('.drawing[data-more="left right"]').wait_for()
+    page.locator('.drawing[data-more="left right"]').evaluate("box => { box.scrollLeft = 9999; }")
+    page.locator(".drawing[data-more=left]").wait_for()
+    left = page.locator("table:has(caption)[tabindex]").first.evaluate("""table => {
+      const at = () => table.caption.getBoundingClientRect().left, first = at();
+      table.scrollLeft = 40;
+      return [table.scrollLeft, first - at()];
+    }""")
+    assert left == [40, 0]
 
 
 @pytest.mark.browser

@@ -14,7 +14,7 @@ const liveState = (() => {
     inactive: ["Inactive", "Inactive"],
     smoothgrad: ["SmoothGrad", "SmoothGrad"],
     deconvolution: ["Deconvolution", "Deconvolution"],
-    guided_backprop: ["Guided BP", "Guided backpropagation"],
+    guided_backprop: ["Guided backprop.", "Guided backpropagation"],
     rectgrad: ["RectGrad", "RectGrad"],
     rectgrad_prr: ["RectGrad PRR", "RectGrad PRR"],
     input_x_gradient: ["Grad × input", "Gradient × input"],

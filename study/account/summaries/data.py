@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
+from torch import Tensor
 
 from study.account import plan, published, scoreboard, variants
 from study.experiments import deletion
 from study.subjects import names, networks
+from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject
 
-from .phrases import ends
+from .phrases import counted, ends
 
 # of study.account.variants: a network with its data
 _TRAINED = {"resnet18 CIFAR-10": "ResNet-18"}
@@ -44,6 +46,11 @@ def accuracies(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame
             }
         )
     return pd.DataFrame(rows)
+
+
+def object_shares(pictures: Dataset) -> Tensor:
+    """Share of every picture that its object takes, float64 [N]; the pictures have masks."""
+    return pictures.masks.flatten(1).double().mean(1)
 
 
 def _printed(who: Subject) -> float:
@@ -103,6 +110,37 @@ def in_short(table: pd.DataFrame, beside: pd.DataFrame | None) -> list[str]:
     return [recognised(table), agreeing(beside), overfitting(table)]
 
 
+def judged_elsewhere(beside: pd.DataFrame | None) -> list[str]:
+    """That no sentence is judged in this chapter, and how its printed accuracies are judged, from
+    `scoreboard.beside_published`; Markdown."""
+    sentences = ["No sentence of the papers is judged in this chapter."]
+    if beside is not None:
+        told = ", ".join(
+            f"{word} {count}" for word, count in beside["verdict"].value_counts().items()
+        )
+        number = counted(len(beside), "printed accuracy", "printed accuracies")
+        sentences.append(f"[The scoreboard](scoreboard.md) judges {number} shown here: {told}.")
+    return sentences
+
+
+def trained(studied: list[Subject]) -> list[str]:
+    """Those of the networks that were trained here, for the line under their curves: accuracies of
+    all training and all test pictures, whatever part of them is studied."""
+    shown = [who for who in studied if _card(who)]
+    return [f"{who.label}, all training and test pictures" for who in shown]
+
+
+def trainings_of(table: pd.DataFrame, what: pd.DataFrame | None = None) -> list[str]:
+    """The networks of single trainings and how many there are of each, for the line under them;
+    from `variants.trainings`, of the models in `what` alone where that is given."""
+    if what is not None:
+        table = table[table["model"].isin(what["model"])]
+    return [
+        f"{network(model)}, CIFAR-10 test, {counted(len(part), 'training')}"
+        for model, part in table.groupby("model", sort=False)
+    ]
+
+
 def moved(effects: pd.DataFrame | None) -> list[str]:
     """Which settings move an accuracy by more than luck; from `variants.effects`, None where no
     results are read."""
@@ -155,14 +193,18 @@ def same_seed(trainings: pd.DataFrame | None) -> list[str]:
 def cards(studied: list[Subject]) -> dict[str, dict[str, dict]]:
     """Dataset -> network -> card, of those studied networks that were trained here."""
     found: dict[str, dict[str, dict]] = {}
-    trained = {(model, dataset, tag) for model, dataset, tag, _ in plan.TRAINED}
     for who in studied:
-        key = who.model_name, who.pictures.name, who.weights
-        card = networks.card(who.model_name, who.weights) if key in trained else None
-        if card:
+        if card := _card(who):
             title = names.dataset(who.pictures.name)
             found.setdefault(title, {})[names.network(who.model_name)] = card
     return found
+
+
+def _card(who: Subject) -> dict | None:
+    """The card of a network that was trained here on these pictures; None for any other."""
+    key = who.model_name, who.pictures.name, who.weights
+    known = {(model, dataset, tag) for model, dataset, tag, _ in plan.TRAINED}
+    return networks.card(who.model_name, who.weights) if key in known else None
 
 
 def architectures(studied: list[Subject]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lib.attribution.crosses import CONTROLS, label
-from study.account import plan, published, scoreboard
+from study.account import plan, published, scoreboard, verdicts
 from study.experiments.deletion import FILLS, MAPS, MATCHED
 from study.subjects.subject import Subject
 from study.subjects.subject import subject as loaded
@@ -27,6 +27,28 @@ def _pictures(table: pd.DataFrame) -> str:
     """How many pictures the rows rest on."""
     least, most = table["n"].min(), table["n"].max()
     return f"n = {least:,}" if least == most else f"n = {least:,} to {most:,}"
+
+
+def controls_on(table: pd.DataFrame) -> str:
+    """On how many pictures the controls are measured, for the line under a figure that shows them
+    beside maps; columns map and n, as of `areas` or of joined curves."""
+    return f"controls: {_pictures(table[table['map'].isin(CONTROLS)])}"
+
+
+def measured_on(beside: pd.DataFrame | None) -> list[str]:
+    """The networks and pictures of numbers computed here, for the line under a figure; from
+    `scoreboard.beside_published` or `scoreboard.stand_ins`."""
+    if beside is None or not len(beside):
+        return ["nothing measured"]
+    return [
+        f"{verdicts.printed_network(r.column)} test, n = {r.n:,}"
+        for r in beside.drop_duplicates(["column", "n"]).itertuples()
+    ]
+
+
+def of_rows(studied: list[Subject], labels: pd.Series) -> list[Subject | str]:
+    """Those of the subjects that a table has rows of, for the line under it."""
+    return [who for who in studied if who.label in set(labels)] or ["nothing measured"]
 
 
 def gained(gains: pd.DataFrame) -> str:
@@ -93,6 +115,7 @@ def agreement(beside: pd.DataFrame | None) -> list[str]:
     ]
     off = beside[beside["verdict"] != "agree"]
     for column, part in off.groupby("column", sort=False):
+        shown, total = verdicts.printed_network(column), (beside["column"] == column).sum()
         smaller = int((part["reproduced"] < part["published"]).sum())
         if smaller == len(part):
             way = "smaller than in print"
@@ -101,8 +124,8 @@ def agreement(beside: pd.DataFrame | None) -> list[str]:
         else:
             way = f"smaller than in print in {smaller} and larger in {len(part) - smaller}"
         sentences.append(
-            f"{column}: {len(part)} of {(beside['column'] == column).sum()} "
-            f"{'disagrees' if len(part) == 1 else 'disagree'}: the area here is {way}."
+            f"{shown}: {len(part)} of {total} {'disagrees' if len(part) == 1 else 'disagree'}: "
+            f"the area here is {way}."
         )
     return sentences
 
@@ -249,7 +272,7 @@ def printed(beside: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame([{"number": "none is printed for what is studied here"}])
     rows = [
         (
-            f"{published.network(r.table, r.column)}, {r.table}, {r.row}",
+            f"{verdicts.printed_network(r.column)}, {r.table}, {r.row}",
             published.shown(r.paper, r.table, r.published),
             f"{r.reproduced:.3f}",
             ends(r.low, r.high),
@@ -270,7 +293,7 @@ def protocols(beside: pd.DataFrame | None) -> list[str]:
     for r in first.itertuples():
         dataset = scoreboard.COLUMNS[r.column][0]
         pixels = r.data.removeprefix(f"{dataset} test, ")
-        sentences.append(f"{published.network(r.table, r.column)}: {pixels}; {r.protocol}.")
+        sentences.append(f"{verdicts.printed_network(r.column)}: {pixels}; {r.protocol}.")
     return sentences
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from lib.attribution import METHODS
 from lib.attribution.crosses import label
 from study.account.summaries.phrases import counted, ends, listed
-from study.experiments.ladder import ORDER, STEPS
+from study.experiments.ladder import METHODS_ALONE, ORDER, ROAR, STEPS, WHOLE
 from study.experiments.synthesis import METRICS, SHUFFLED
 
 TOO_FEW = "Too few maps were retrained on by this protocol to compare orders."
@@ -34,10 +34,11 @@ def in_short(
     whether shock or legible places go with it. `order`: the names of what is ordered."""
     if turns.empty:
         return [TOO_FEW]
-    whole = turns[turns["step"] == "first to last"].iloc[0]
+    whole = turns[turns["step"] == WHOLE].iloc[0]
     return [
         f"Black deletion and ROAR order {_named(order)} with a rank correlation of "
-        f"{whole['correlation']:+.2f} ({ends(whole['low'], whole['high'], '+.2f')}).",
+        f"{whole['correlation']:+.2f} ({ends(whole['low'], whole['high'], '+.2f')})"
+        f"{_methods_alone(turns)}.",
         largest_turn(turns),
         *(legible(legibility)[:1] or shocked(shock, order, classes)[:1]),
     ]
@@ -49,17 +50,28 @@ def _named(order: Sequence[str]) -> str:
     return listed([published, *(told for name, told in CONTROLS.items() if name in order)])
 
 
+def _methods_alone(turns: pd.DataFrame) -> str:
+    """The same correlation without controls, as the claim counts it; "" for too few methods."""
+    alone = turns.loc[turns["step"] == METHODS_ALONE, "correlation"]
+    return "" if alone.empty else f", {alone.iloc[0]:+.2f} without the controls, as the claim asks"
+
+
 def largest_turn(turns: pd.DataFrame) -> str:
-    """Between which steps the order changes most, and how surely."""
-    single = turns[turns["step"] != "first to last"].reset_index(drop=True)
+    """Between which steps the order changes most, how surely, and whether it is the step that
+    retrains."""
+    single = turns[turns["least"].notna()].reset_index(drop=True)
     at = int(single["correlation"].argmin())
     turn = single.iloc[at]
     before = STEPS[STEPS.index(turn["step"]) - 1]
-    return (
+    said = (
         f"The order turns most from “{before}” to “{turn['step']}”: rank correlation "
-        f"{turn['correlation']:+.2f}, the smallest of {len(single)} in {turn['least']:.0%} of "
-        "resamples."
+        f"{turn['correlation']:+.2f}, the smallest of {len(single)} steps in {turn['least']:.0%} "
+        "of resamples"
     )
+    if turn["step"] == ROAR:
+        return f"{said}; this is the step that retrains."
+    retrains = single.loc[single["step"] == ROAR, "correlation"].iloc[0]
+    return f"{said}. Nothing is retrained in it; the step that retrains has {retrains:+.2f}."
 
 
 def legible(legibility: pd.DataFrame) -> list[str]:
@@ -71,8 +83,9 @@ def legible(legibility: pd.DataFrame) -> list[str]:
             sentences.append(f"{head}areas or accuracies are all alike, which orders nothing.")
             continue
         sentences.append(
-            f"{head}accuracy where the explained network is wrong and the area correlate by "
-            f"{r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')}); {_reading(r)}."
+            f"{head}accuracy where the explained network is wrong (mean over shares) and the "
+            f"area correlate by {r.correlation:+.2f} ({ends(r.low, r.high, '+.2f')}); "
+            f"{_reading(r)}."
         )
     return sentences
 
@@ -81,9 +94,9 @@ def _reading(r) -> str:
     """What the sign of a legibility's correlation says, if its interval leaves out zero."""
     repeats = EXPECTED[r.mode][0] == "negative"
     if r.low <= 0 <= r.high or pd.isna(r.low):
-        return "no sign is sure"
+        return "whether they read the places stays open"
     if (r.high < 0) == repeats:
-        return "mistakes are repeated"
+        return "mistakes are repeated, so they read the places"
     return "they merely see more"
 
 

@@ -9,8 +9,7 @@ import pandas as pd
 
 from study.experiments.deletion import MAPS
 
-from .phrases import ends, give_or_take
-from .sign import span
+from .phrases import ends, give_or_take, span
 
 
 def chance(classes: int, channels: int = 3) -> float:
@@ -26,6 +25,12 @@ def keeps(kept: pd.DataFrame, classes: int) -> str:
         f"Active maps keep {span(active, '.0%')} of the pixels ({chance(classes):.0%} by chance) "
         f"and positive ones {span(positive, '.0%')} (n = {span(kept['n'], ',')})."
     )
+
+
+def kept_on(kept: pd.DataFrame) -> str:
+    """On how many pictures the shares of pixels kept are measured, for the line under a figure that
+    shows them beside curves; from `kept`."""
+    return f"pixels kept: n = {span(kept['n'], ',')}"
 
 
 def flat(flattening: pd.DataFrame) -> str:

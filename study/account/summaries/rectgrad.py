@@ -32,10 +32,12 @@ def in_short(
     on_object: pd.DataFrame,
     thresholds: pd.DataFrame,
     checked: pd.DataFrame,
+    masked: str,
     *,
     show: Callable = str,
 ) -> list[str]:
-    """Three sentences, from `on_object`, `thresholds` and `sanity`."""
+    """Three sentences, from `on_object` of the network and pictures `masked`, `thresholds` and
+    `sanity`."""
     median = on_object.set_index("map")["median"]
     first = on_object.iloc[0]
     network, at = _first_network(thresholds)
@@ -43,7 +45,7 @@ def in_short(
     return [
         f"RectGrad puts {median['PR1']:.0%} of its attribution on the object, saliency "
         f"{median['saliency']:.0%}; the object covers {first['covered']:.0%} "
-        f"(medians, n = {first['n']:,}).",
+        f"({show(masked)}; medians, n = {first['n']:,}).",
         f"Said to stay alike, maps at q = 20 and 80 have rank correlation {at[80]:.2f}; at 98, "
         f"{at[98]:.2f} ({show(network)}, n = {thresholds['n'].iloc[0]:,}).",
         f"With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of "
@@ -67,15 +69,18 @@ def _output_redrawn(checked: pd.DataFrame) -> pd.Series:
 def threshold(
     thresholds: pd.DataFrame, layers: dict[str, pd.DataFrame], show: Callable = str
 ) -> list[str]:
-    """A sentence a network on what q changes, and on the paper's reason why it should not."""
+    """What q changes, and the paper's reason why it should not: two sentences a network."""
     sentences = []
     for network, part in thresholds.groupby("network", sort=False):
         at = part.set_index("q")["like20"]
-        silent = layers[network].groupby("layer")["silent"].mean()
+        of_network = layers[network]
+        silent = of_network.groupby("layer")["silent"].mean()
+        tau = of_network[of_network["q"] == 20]["tau"]
         sentences.append(
             f"{show(network)}: beside the map at q = 20, rank correlations of {at[40]:.2f} at 40, "
-            f"{at[80]:.2f} at 80, {at[98]:.2f} at 98; by layer, {silent.min():.0%} to "
-            f"{silent.max():.0%} of units are 0."
+            f"{at[80]:.2f} at 80, {at[98]:.2f} at 98. By layer, {silent.min():.0%} to "
+            f"{silent.max():.0%} of units are 0: at q = 20 they pass in {(tau < 0).sum()} of "
+            f"{len(tau)}, where τ is below 0 (means)."
         )
     return sentences
 
@@ -92,8 +97,18 @@ def product(bias: pd.DataFrame) -> list[str]:
         f"{_times(none['bright'])}.",
         f"Of the strongest 5 %, {grey['overlap']:.0%} stay when the product goes; on the "
         f"object lie {grey['on_object']:.0%} of the attribution with it and "
-        f"{none['on_object']:.0%} without (means).",
+        f"{none['on_object']:.0%} without (means). {_owed_to(grey, none)}",
     ]
+
+
+def _owed_to(product: pd.Series, none: pd.Series) -> str:
+    """What puts the map on the object: the rule, or also the product with the picture."""
+    gain = product["on_object"] - none["on_object"]
+    if product["on_object_low"] > none["on_object_high"]:
+        return f"So the product adds {100 * gain:.0f} points to what the rule puts there."
+    if product["on_object_high"] < none["on_object_low"]:
+        return f"So the rule puts the map there, and the product takes {-100 * gain:.0f} points."
+    return "So the rule puts the map there, not the product: the intervals overlap."
 
 
 def _times(share: float) -> str:
@@ -186,7 +201,7 @@ def identities_table(identities: pd.DataFrame) -> pd.DataFrame:
     """`identities` to be read."""
     return pd.DataFrame(
         {
-            "claim": identities["claim"],
+            "claim": identities["claim"].str.replace("Backprop", "backprop"),
             "network": identities["network"],
             "n": identities["n"],
             "largest value": [f"{v:.2g}" for v in identities["largest"]],

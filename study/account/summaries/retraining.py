@@ -7,6 +7,7 @@ Tables are those of study.experiments.retraining_tables: `differences` (areas le
 from __future__ import annotations
 
 import pandas as pd
+from torch import Tensor
 
 from lib.attribution.crosses import label
 from study.account import published, table1
@@ -83,10 +84,10 @@ def repeating(sides: pd.DataFrame, classes: int) -> list[str]:
 
 
 def trainings(
-    accuracies: pd.DataFrame, protocol: Protocol, explained: float, known: float | None
+    accuracies: pd.DataFrame, protocol: Protocol, explained: Tensor, known: float | None
 ) -> list[str]:
-    """How networks were trained, and how well on whole pictures; `explained` and `known`: accuracy
-    of the explained network on test and training pictures."""
+    """How networks were trained, and how well on whole pictures; `explained`: which test pictures
+    the explained network gets right, bool [N]; `known`: its accuracy on training pictures."""
     whole = accuracies[accuracies["method"] == "none"]["accuracy"]
     precision = ", bfloat16" if protocol.bfloat16 else ""
     seeds = f", from {whole.min():.1%} to {whole.max():.1%} over {len(whole)} seeds"
@@ -96,7 +97,7 @@ def trainings(
         f"{protocol.batch_size}, learning rate {protocol.lr:g}, {protocol.schedule}{precision}.",
         f"Retrained on whole pictures: {whole.mean():.1%} of the test pictures right"
         f"{seeds if len(whole) > 1 else ''}.",
-        f"The explained network: {explained:.1%}{train}.",
+        f"The explained network: {explained.double().mean():.1%}{train}.",
     ]
 
 
@@ -116,30 +117,35 @@ def unmeasured(seeds: pd.DataFrame, asked: int, protocol: str) -> list[str]:
 
 
 def lowest(differences: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    """Of each mode: the method with the lowest area, out of how many, and which methods cannot be
-    told apart from it."""
+    """Of each mode: the method with the lowest area less that of random pixels, out of how many,
+    and which methods cannot be told apart from it."""
     sentences = []
     for mode, part in differences[differences["method"] != "random"].groupby("mode", sort=False):
         best = part.loc[part["difference"].idxmin()]
         head = (
             f"{mode.upper()}: of these {len(part)} maps {label(best['method'])} has the lowest "
-            f"area, {best['difference']:+.3f} from random"
+            f"area less random's, {best['difference']:+.3f}"
         )
         if not pd.isna(best["low"]):
             head += f" ({ends(best['low'], best['high'], '+.3f')})"
-        like = _alike(pairs[pairs["mode"] == mode], best["method"])
+        like = _alike(pairs[pairs["mode"] == mode], part, best)
         tail = f"; not told apart from it: {methods(like)}" if like else ""
         sentences.append(f"{head}{tail}.")
     return sentences
 
 
-def _alike(pairs: pd.DataFrame, method: str) -> list[str]:
-    """The methods, random left out, whose difference from `method` may be chance."""
-    level = pairs[pairs["p_corrected"] >= 0.05]
-    own = level[(level["first"] == method) | (level["second"] == method)]
-    return [
-        m for m in dict.fromkeys([*own["first"], *own["second"]]) if m not in (method, "random")
-    ]
+def _alike(pairs: pd.DataFrame, part: pd.DataFrame, best: pd.Series) -> list[str]:
+    """The methods, random left out, whose difference from the best one may be chance: by the test
+    of `pairs`, and where one of the two lacks seeds for it, by intervals that overlap."""
+    method = best["method"]
+    own = pairs[(pairs["first"] == method) | (pairs["second"] == method)]
+    tested = {*own["first"], *own["second"]}
+    level = own[own["p_corrected"] >= 0.05]
+    alike = {*level["first"], *level["second"]}
+    others = part[part["method"] != method]
+    near = (others["low"] <= best["high"]) & (others["high"] >= best["low"])
+    untested = near & ~others["method"].isin(tested)
+    return others.loc[others["method"].isin(alike) | untested, "method"].tolist()
 
 
 def told_apart(pairs: pd.DataFrame) -> list[str]:
@@ -148,9 +154,11 @@ def told_apart(pairs: pd.DataFrame) -> list[str]:
     for mode, part in pairs.groupby("mode", sort=False):
         if part["p"].notna().any():
             sure = int((part["p_corrected"] < 0.05).sum())
+            among = len({*part["first"], *part["second"]} - {"random"})
             sentences.append(
-                f"{mode.upper()}: {sure} of {len(part)} pairs, random included, differ in mean "
-                "accuracy after correction for their number."
+                f"{mode.upper()}: {sure} of {len(part)} pairs among the {among} maps that have "
+                "every seed and random pixels differ in mean accuracy after correction for their "
+                "number."
             )
         else:
             sentences.append(f"{mode.upper()}: one seed cannot tell which pairs differ by chance.")
@@ -158,8 +166,8 @@ def told_apart(pairs: pd.DataFrame) -> list[str]:
 
 
 def signed_maps(differences: pd.DataFrame) -> list[str]:
-    """How many of paper Sign's maps have a lower area than the saliency map, and how many, their
-    intervals overlapping, are not told apart from it; nothing where these were not retrained on."""
+    """Which of paper Sign's maps have a lower area than the saliency map, which a higher one, and
+    which, their intervals overlapping, neither; nothing where these were not retrained on."""
     sentences = []
     for mode, part in differences.groupby("mode", sort=False):
         by = part.set_index("method")
@@ -169,16 +177,16 @@ def signed_maps(differences: pd.DataFrame) -> list[str]:
         plain = by.loc["saliency"]
         lower, higher = signed["high"] < plain["low"], signed["low"] > plain["high"]
         sentences.append(
-            f"{mode.upper()}: of {counted(len(signed), 'map')} with a sign {_some(signed[lower])} "
-            f"{'has' if lower.sum() == 1 else 'have'} a lower area than the saliency map, beyond "
-            f"both intervals; not told apart from it: {_some(signed[~lower & ~higher])}."
+            f"{mode.upper()}, paper Sign's maps beside the saliency map: a lower area beyond both "
+            f"intervals has {_some(signed[lower])}, a higher one {_some(signed[higher])}; not told "
+            f"apart: {_some(signed[~lower & ~higher])}."
         )
     return sentences
 
 
 def _some(rows: pd.DataFrame) -> str:
-    """How many methods these are, and which: "1 (Positive)"."""
-    return f"{len(rows)} ({methods(rows.index)})" if len(rows) else "0"
+    """Which methods these are, or "none"."""
+    return methods(rows.index) if len(rows) else "none"
 
 
 def holes(alone: pd.DataFrame, correlations: pd.DataFrame, classes: int) -> list[str]:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .phrases import ends, give_or_take, span
+from study.account import claims, verdicts
+
+from . import judged
+from .phrases import counted, ends, give_or_take, span
 
 EVEN = 0.05  # how far a share may lie from one half for neither sign to dominate
 
@@ -49,14 +52,27 @@ def in_short(greys: pd.DataFrame, shares: pd.DataFrame, on_object: pd.DataFrame)
     return [zero(greys), balance(shares), contrast(on_object)]
 
 
+def judged_elsewhere(stored: bool) -> list[str]:
+    """That no sentence is judged in this chapter, and how those of paper Sign are judged, where
+    results are `stored`; Markdown."""
+    sentences = ["No sentence of the papers is judged in this chapter."]
+    if stored:
+        every = judged.claims(*claims.listed()["experiment"])
+        found = every.loc[every["paper"] == "Sign", "verdict"].value_counts()
+        told = ", ".join(f"{word} {found[word]}" for word in verdicts.WORDS if word in found)
+        number = counted(int(found.sum()), "claim")
+        sentences.append(f"[The claims page](claims.md) judges {number} of paper *Sign*: {told}.")
+    return sentences
+
+
 def ranges(greys: pd.DataFrame) -> list[str]:
     """How far the grey of zero varies, and how much of a picture it fills; from `zero_greys`."""
-    most = ": most of the map is that grey" if greys["small"].min() > 0.5 else ""
+    most = ": most of the map" if greys["small"].min() > 0.5 else ""
     return [
         f"In 90 % of the pictures zero lies between {greys['p5'].min():.2f} and "
         f"{greys['p95'].max():.2f}.",
-        f"Within a tenth of the largest gradient of it lie {span(greys['small'], '.0%')} of the "
-        f"pixels{most}.",
+        f"{span(greys['small'], '.0%')} of the pixels have a gradient under a tenth of the "
+        f"picture's largest, drawn nearly as zero{most}.",
     ]
 
 

@@ -591,16 +591,21 @@ def test_the_largest_lift_of_a_layer_either_way(monkeypatch):
     assert statistic("noise-firing-alike")(None) == pytest.approx((0.2, 0.2, 0.2))
 
 
-def test_the_least_layer_is_taken_within_each_resample_of_occlusion(monkeypatch):
-    lost = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.0, 1.0, 0.0, 1.0], [9.0, 9.0, 9.0, 9.0]])
+def test_the_least_layer_decides_on_occlusion(monkeypatch):
+    table = pd.DataFrame(
+        [
+            {"layer": k, "region": region, "margin": m, "low": m - 0.1, "high": m + 0.1}
+            for k, m in ((1, 0.5), (2, -0.3), (3, 0.9))
+            for region in ("object", "difference")
+        ]
+    )
+    table.loc[table["region"] == "object", "margin"] = -9
     monkeypatch.setattr(cleanliness, "correct", lambda who: who)
     monkeypatch.setattr(cleanliness, "per_class", lambda who, count: who)
-    kept = SimpleNamespace(content=lambda who: {"rows": [], "lost": lost.double()})
-    monkeypatch.setattr(hypothesis, "occlusion", kept)
+    monkeypatch.setattr(hypothesis, "occlusion", lambda who: table)
     for weights in ("cifar10", "cifar10_rest"):
-        value, low, high = statistic("noise-object-larger-impact")(who_of(weights=weights))
-        # of four pictures drawn again, the second layer's mean is 0 to 1, the first's always 0.5
-        assert (value, low, high) == pytest.approx((0.5, 0, 0.5))
+        measured = statistic("noise-object-larger-impact")(who_of(weights=weights))
+        assert measured == pytest.approx((-0.3, -0.4, -0.2))
 
 
 def test_the_spread_of_a_map_about_its_centroid():

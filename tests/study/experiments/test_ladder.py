@@ -79,9 +79,10 @@ def test_turns_end_with_first_to_last():
     walk = ladder.steps(this, found, black, shifts())
     rungs, turns = ladder.turns(walk)
     assert set(rungs["name"]) == set(NAMES)
-    last = turns.iloc[-1]
-    assert last["step"] == "first to last" and last["correlation"] == -1
-    assert np.isnan(last["least"]) and turns["step"].tolist()[0] == ladder.MEAN
+    whole, alone = turns.iloc[-2], turns.iloc[-1]
+    assert whole["step"] == ladder.WHOLE and whole["correlation"] == -1
+    assert alone["step"] == ladder.METHODS_ALONE and alone["correlation"] == -1
+    assert turns["least"].isna().sum() == 2 and turns["step"].tolist()[0] == ladder.MEAN
     few = {step: {m: of[m] for m in NAMES[:2]} for step, of in walk.items()}
     assert all(table.empty for table in ladder.turns(few))
 

@@ -174,7 +174,10 @@ def test_shuffled_maps_are_rings():
     values |= {"shuffled:rectgrad": 0.1, "shuffled:saliency": 0.5}
     found = {"black_deletion": flat(values), "kept": flat({"rectgrad": 0.02, "saliency": 1})}
     (axis,) = axes_of(figures.shuffled_maps(ladder.beside_shuffled(found)))
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["Saliency (100%)", "RectGrad (2%)"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == [
+        "Saliency map (100%)",
+        "RectGrad (2%)",
+    ]
     dots = {
         tuple(c.get_offsets()[0].round(3).tolist()): c.get_facecolor()[0] for c in axis.collections
     }

@@ -396,6 +396,20 @@ def test_a_compact_figure_is_a_small_png_of_few_colours_and_is_closed():
     assert not plt.fignum_exists(figure.number)
 
 
+def test_a_colour_bar_is_drawn_in_even_steps_beside_pictures_of_many_colours():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (1, 3, 40, 40), generator=generator).to(torch.uint8)
+    maps = {"map": torch.randn(1, 40, 40, generator=generator)}
+    shown = figures.compact(figures.map_rows(images, maps, ["a"]), dpi=192, colours=128)
+    pixels = np.asarray(PIL.Image.open(io.BytesIO(shown.data)).convert("RGB")).astype(int)
+    # the bar is the row of many colours that has no two far apart beside each other
+    inner = [row[150:-150] for row in pixels[-150:]]
+    rows = [row for row in inner if len(np.unique(row, axis=0)) > 25]
+    bar = min(rows, key=lambda row: np.abs(np.diff(row, axis=0)).max())
+    lengths = np.diff(np.flatnonzero(np.diff(bar, axis=0).any(1)))
+    assert lengths.max() < 1.5 * len(bar) / 43  # a third of the colours
+
+
 def test_a_value_and_half_its_interval():
     assert figures.give_or_take(0.25, 0.2, 0.32) == "0.250 ± 0.060"
     assert figures.give_or_take(0.25, 0.2, 0.3, "+.2f") == "+0.25 ± 0.05"

@@ -136,7 +136,7 @@ def test_feature_maps():
     axes = drawn(figure)
     assert len(figure.axes) == 12
     assert len(axes) == 10  # the rest of the first row is empty
-    assert [axis.get_title() for axis in axes[:2]] == ["Picture", "Saliency"]
+    assert [axis.get_title() for axis in axes[:2]] == ["Picture", "Saliency map"]
     assert [axes[k].get_ylabel() for k in (2, 6)] == ["conv. 1", "conv. 2"]
     for layer, part in zip(layers, (axes[2:6], axes[6:]), strict=True):
         places = [int(np.linspace(0, len(layer) - 1, 4)[k]) for k in range(4)]
@@ -324,7 +324,7 @@ def test_pairwise_marks_what_is_significant_after_correction():
     assert grid[2, 1] == pytest.approx(3)
     assert grid.mask[0, 0]
     names = [t.get_text() for t in axes[0].get_yticklabels()]
-    assert names == ["Random", "Saliency", "RectGrad"]
+    assert names == ["Random", "Saliency map", "RectGrad"]
     marked = {
         (int(t.get_position()[1]), int(t.get_position()[0])) for t in axes[0].texts if t.get_text()
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import torch
 
 from study.account import variants
 from study.account.summaries import data as summaries
@@ -44,6 +45,22 @@ def test_printed_accuracies_are_counted():
     assert proper([summaries.agreeing(beside)])[0].startswith("2 of 3 printed")
     assert "print no accuracy" in summaries.agreeing(None)
     assert len(proper(summaries.in_short(TWO, beside))) == 3
+
+
+def test_where_its_claims_are_judged():
+    beside = pd.DataFrame({"verdict": ["agree", "disagree", "agree"]})
+    first, second = proper(summaries.judged_elsewhere(beside))
+    assert first.startswith("No sentence")
+    assert second.endswith("judges 3 printed accuracies shown here: agree 2, disagree 1.")
+    assert summaries.judged_elsewhere(None) == [first]
+
+
+def test_single_trainings_are_counted():
+    models = ["basic_cnn", "resnet18 CIFAR-10", "basic_cnn"]
+    table = pd.DataFrame({"model": models})
+    both = ["Sign CNN, CIFAR-10 test, 2 trainings", "ResNet-18, CIFAR-10 test, 1 training"]
+    assert summaries.trainings_of(table) == both
+    assert summaries.trainings_of(table, table[1:2]) == both[1:]
 
 
 def effects():
@@ -105,6 +122,18 @@ def test_cards_and_architectures(who):
     assert summaries.cards([who._replace(weights="mine")]) == {}
     row = summaries.architectures([who]).iloc[0]
     assert (row["parameters"], row["white"], row["classes"]) == (495146, 1, 10)
+
+
+def test_curves_are_of_networks_trained_here(who):
+    others = [who._replace(weights="mine"), who.altered(name="cifar10")]
+    assert summaries.trained([who, *others]) == [f"{who.label}, all training and test pictures"]
+
+
+def test_the_share_of_a_picture_that_its_object_takes(who):
+    masks = torch.zeros(2, 4, 5, dtype=torch.bool)
+    masks[1, :2] = True
+    pictures = who.take(slice(0, 2)).altered(masks=masks).pictures
+    assert summaries.object_shares(pictures).tolist() == [0, 0.5]
 
 
 def test_networks_without_batch_norm_have_no_statistics(who, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -99,18 +101,32 @@ def beside(*verdicts):
 def test_agreement_counts_and_names_what_disagrees():
     first, second = proper(summaries.agreement(beside("agree", "disagree", "agree")))
     assert first.startswith("2 of 3 printed areas agree")
-    assert second == "CIFAR-10 CNN: 1 of 2 disagrees: the area here is smaller than in print."
+    assert second == f"{NETWORK}: 1 of 2 disagrees: the area here is smaller than in print."
     two = beside("disagree", "disagree")
     for printed, way in (
         (0.09, "larger than in print."),
         ([0.09, 0.14], "smaller than in print in 1 and larger in 1."),
     ):
         said = proper(summaries.agreement(two.assign(published=printed)))[1]
-        assert said == f"CIFAR-10 CNN: 2 of 2 disagree: the area here is {way}"
+        assert said == f"{NETWORK}: 2 of 2 disagree: the area here is {way}"
     assert proper(summaries.agreement(beside("agree"))) == [
         "1 of 1 printed areas agree: they lie within 0.02, or half an interval if that is wider."
     ]
     assert "print no area" in proper(summaries.agreement(None))[0]
+
+
+def test_lines_name_what_was_measured_and_on_how_many_pictures():
+    frame = beside("agree", "disagree", "agree").assign(n=[10_000, 10_000, 3_856])
+    assert summaries.measured_on(frame) == [
+        f"{NETWORK} test, n = 10,000",
+        "Sign CNN, Imagenette test, n = 3,856",
+    ]
+    assert summaries.measured_on(None) == summaries.measured_on(frame[:0]) == ["nothing measured"]
+    areas = pd.DataFrame({"map": ["original", "edges", "random"], "n": [9_000, 300, 2_000]})
+    assert summaries.controls_on(areas) == "controls: n = 300 to 2,000"
+    studied = [SimpleNamespace(label=label) for label in ("a", "b")]
+    assert summaries.of_rows(studied, pd.Series(["b", "c"])) == studied[1:]
+    assert summaries.of_rows(studied, pd.Series(dtype=str)) == ["nothing measured"]
 
 
 def test_early_and_late_are_counted_apart():
@@ -194,14 +210,14 @@ def test_printed_numbers_and_their_protocols():
     frame = beside("agree", "disagree")
     table = summaries.printed(frame)
     assert table.iloc[1].tolist() == [
-        "CIFAR-10 CNN, Table 2, Positive",
+        f"{NETWORK}, Table 2, Positive",
         "0.14",
         "0.100",
         "0.090 to 0.110",
         "disagree",
         "disagree",
     ]
-    assert summaries.protocols(frame) == ["CIFAR-10 CNN: the original pixels; AdamW."]
+    assert summaries.protocols(frame) == [f"{NETWORK}: the original pixels; AdamW."]
     assert (
         summaries.protocols(None) == [] and "none is printed" in summaries.printed(None).iloc[0, 0]
     )

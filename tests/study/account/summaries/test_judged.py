@@ -35,17 +35,33 @@ def test_the_claims_of_an_experiment_are_lines_with_their_verdicts(monkeypatch):
         "[“so they say”](claims.md#claim-c) (paper Noise, appendix C.1)"
     )
     assert judged.claims("d")["id"].tolist() == ["d"]
+    monkeypatch.setattr(
+        claims,
+        "table",
+        lambda: pd.DataFrame([row("noise-background-clean", "kind", "does not hold", 1, 2)]),
+    )
+    assert "</span> (fixed beforehand: RectGrad's share on the background, below 0): [“so" in (
+        figures.verdicts(judged.claims("kind")).data
+    )
     assert figures.verdicts(judged.claims("none")).data == figures.NOTHING
     assert "verdict" not in figures.verdicts(None).data
 
 
+def test_every_claim_says_what_its_condition_is_on():
+    assert set(judged.QUANTITIES) == set(claims.listed()["id"]) >= set(judged.NEEDS_THRESHOLD)
+
+
 def test_a_number_has_the_digits_and_its_network_the_name_that_people_use(monkeypatch):
     printed = {"paper": "Sign", "table": "Table 1", "column": "CIFAR-10 CNN", "published": 0.6307}
+    printed |= {"row": "Accuracy", "protocol": "SGD"}
     rows = pd.DataFrame([printed, printed | {"table": "Table 2", "published": 0.1}])
     monkeypatch.setattr(scoreboard, "beside_published", lambda tables, subjects: rows)
     found = judged.numbers(["Table 1", "Table 2"], [])
     assert found["printed"].tolist() == ["0.6307", "0.10"]
     assert found["network"].tolist() == ["Sign CNN, CIFAR-10"] * 2
+    assert found["protocol"][0] == (
+        "SGD ([on the scoreboard](scoreboard.md#score-sign-table-1-accuracy-cifar-10-cnn))"
+    )
     monkeypatch.setattr(scoreboard, "beside_published", lambda tables, subjects: None)
     assert judged.numbers(["Table 1"], []) is None
 

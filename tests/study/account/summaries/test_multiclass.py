@@ -43,6 +43,11 @@ def test_pixels_kept_over_networks():
     assert "Active maps keep 10% to 40%" in sentence and "(27% by chance)" in sentence
 
 
+def test_a_line_says_on_how_many_pictures_kept_pixels_rest():
+    both = pd.concat([kept(), kept().assign(n=2_000)])
+    assert summaries.kept_on(both) == "pixels kept: n = 200 to 2,000"
+
+
 def test_curves_at_their_floor_are_counted():
     (sentence,) = proper([summaries.flat(flattening([True, False, True, False]))])
     assert "active maps of 30% of pictures have no pixel left to delete. 2 of 4 curv" in sentence

@@ -44,20 +44,22 @@ def attacked(changed, kept, **methods):
 
 def test_in_short_says_the_numbers():
     weights = checked(rectgrad=0.81, saliency=0.28)
-    found = summaries.in_short(ON_OBJECT, thresholds(0, 1, 0.8, 0.71, 0.3), weights)
-    found = proper(found)
+    table = thresholds(0, 1, 0.8, 0.71, 0.3)
+    found = proper(summaries.in_short(ON_OBJECT, table, weights, "net_1, masks", show=str.upper))
     assert "puts 82% of its attribution on the object, saliency 47%" in found[0]
-    assert "the object covers 41% (medians, n = 199)" in found[0]
-    assert "0.71; at 98, 0.30 (SqueezeNet 1.1, ImageNet pictures, n = 200)" in found[1]
+    assert "the object covers 41% (NET_1, MASKS; medians, n = 199)" in found[0]
+    assert "0.71; at 98, 0.30 (SQUEEZENET 1.1, IMAGENET PICTURES, n = 200)" in found[1]
     assert "correlation of 0.81 with the intact one, saliency's 0.28 (n = 200)" in found[2]
 
 
 def test_the_threshold_of_each_network():
     table = pd.concat([thresholds(0, 1, 0.8, 0.7, 0.3, network=name) for name in ("a", "b")])
     silent = pd.DataFrame({"layer": [1, 2, 1, 2], "silent": [0.1, 0.9, 0.3, 0.9]})
+    silent = silent.assign(q=[0, 0, 20, 20], tau=[-1, -1, -1, 0])
     first, second = summaries.threshold(table, {"a": silent, "b": silent * 0}, str.upper)
     assert "A: " in first and "0.80 at 40, 0.70 at 80, 0.30 at 98" in first
     assert "20% to 90% of units are 0" in first and "0% to 0%" in second
+    assert "at q = 20 they pass in 1 of 2, where τ is below 0 (means)." in proper([first])[0]
 
 
 def bias(**changes):
@@ -78,8 +80,20 @@ def test_the_product_by_brightness():
     assert "dark pixels hold 0.30 times and bright ones 2.60 times" in black
     assert "without a product 0.70 times and 1.80 times" in black
     assert "78% stay" in left and "50% of the attribution with it and 52% without" in left
+    assert left.endswith("not the product: the intervals overlap.")
     without = summaries.product(bias(bright=float("nan")))[1]
     assert "bright ones no part of their fair share" in without
+
+
+@pytest.mark.parametrize(
+    "product, says", [(0.6, "the product adds 8 points"), (0.48, "the product takes 4 points")]
+)
+def test_a_product_that_matters_is_told_from_the_rule(product, says):
+    table = bias()
+    table.loc[table["product"] == "picture", "on_object"] = product
+    shares = table["on_object"]
+    table = table.assign(on_object_low=shares - 0.01, on_object_high=shares + 0.01)
+    assert says in proper(summaries.product(table))[2]
 
 
 @pytest.mark.parametrize("changed, kept, group", [(193, 7, "7 kept"), (4, 100, "4 changed")])
@@ -136,7 +150,7 @@ def test_layouts_have_at_most_six_columns_and_the_values():
         .assign(second=[0.75, None], second_n=[200, None], changed=0.46, changed_n=193)
         .assign(unchanged=0.66, unchanged_n=7, redrawn=0.81, redrawn_n=200)
     )
-    identities = pd.DataFrame({"claim": ["c"], "network": "n"}).assign(
+    identities = pd.DataFrame({"claim": ["2: Guided Backpropagation"], "network": "n"}).assign(
         n=8, largest=2.8, difference=0.0
     )
     rings = pd.DataFrame({"network": ["n"], "setting": "released", "n": 9, "ring": 0.26}).assign(
@@ -147,7 +161,7 @@ def test_layouts_have_at_most_six_columns_and_the_values():
     )
     after = attacked(3, 0, rectgrad=(0.5, 0.4, None, None))
     tables = [
-        (summaries.identities_table(identities), "2.8", "0"),
+        (summaries.identities_table(identities), "2: Guided backpropagation", "2.8", "0"),
         (summaries.listening_table(listening), "0.75", "0.46", "0.66", "0.81", ""),
         (summaries.thresholds_table(thresholds(0, 1, 0.8, 0.71, 0.3)), "0.71", "50%", "2.40"),
         (summaries.borders_table(rings), "as released: 1×1 kernels, too", "0.20 to 0.33"),

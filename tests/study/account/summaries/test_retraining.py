@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import torch
 import pytest
 
 from study.account.summaries import retraining as told
@@ -87,13 +88,24 @@ def pairs(p) -> pd.DataFrame:
 
 def test_the_lowest_area_and_what_is_like_it():
     found = told.lowest(differences(ROWS), pairs([0.3, 0.01, 0.9]))
-    assert found[0].startswith("ROAR: of these 3 maps RectGrad has the lowest area, -0.030")
+    lowest = "ROAR: of these 3 maps RectGrad has the lowest area less random's, -0.030"
+    assert found[0].startswith(lowest)
     assert found[0].endswith("not told apart from it: Positive.")
-    assert "Saliency map has the lowest area" in found[1] and "told apart" not in found[1]
+    assert "Saliency map has the lowest area" in found[1]
+
+
+def test_what_no_test_compares_is_like_it_where_intervals_overlap():
+    """RectGrad PRR lacks a seed, so that no pair holds it; half-widths are 0.01."""
+    of_roar = [r for r in ROWS if r[1] == "roar"]
+    (near,) = told.lowest(differences([*of_roar, ("rectgrad_prr", "roar", -0.04)]), pairs(0.01))
+    assert near.endswith("not told apart from it: RectGrad.")
+    (far,) = told.lowest(differences([*of_roar, ("rectgrad_prr", "roar", -0.09)]), pairs(0.01))
+    assert "RectGrad PRR has" in far and "told apart" not in far
 
 
 def test_pairs_that_differ():
-    assert "1 of 3 pairs" in told.told_apart(pairs([0.3, 0.01, 0.9]))[0]
+    (said,) = told.told_apart(pairs([0.3, 0.01, 0.9]))
+    assert "1 of 3 pairs among the 3 maps that have every seed and random pixels" in said
     assert "one seed" in told.told_apart(pairs([math.nan] * 3))[0]
 
 
@@ -101,11 +113,11 @@ def test_maps_with_a_sign():
     """An area that is lower, but with an interval that overlaps, is not told apart."""
     near = [("active", "roar", 0.03), ("negative", "roar", 0.05), ("inactive", "roar", 0.07)]
     roar, kar = told.signed_maps(differences([*ROWS, *near]))
-    assert roar.startswith("ROAR: of 4 maps with a sign 1 (Positive) has a lower area")
-    assert roar.endswith("not told apart from it: 2 (Negative and Active).")
-    assert "of 1 map with a sign 0 have a lower area" in kar  # 0.02 higher, half-widths 0.01
+    assert "a lower area beyond both intervals has Positive, a higher one Inactive" in roar
+    assert roar.endswith("not told apart: Negative and Active.")
+    assert "has none, a higher one none; not told apart: Positive." in kar  # half-widths 0.01
     (one_seed,) = told.signed_maps(differences(ROWS[:4], seeds=1, half=math.nan))
-    assert "sign 0 have" in one_seed and one_seed.endswith("from it: 1 (Positive).")
+    assert "has none, a higher one none" in one_seed and one_seed.endswith("apart: Positive.")
     assert told.signed_maps(differences([r for r in ROWS if r[0] != "saliency"])) == []
 
 
@@ -139,10 +151,10 @@ def test_networks_that_did_not_learn_are_a_warning():
 
 def test_trainings():
     table = pd.DataFrame({"method": ["none", "none", "active"], "accuracy": [0.7, 0.72, 0.1]})
-    how, whole, explained = told.trainings(table, FULL, 0.708, 0.973)
+    how, whole, explained = told.trainings(table, FULL, torch.arange(1000) < 708, 0.973)
     assert "20 epochs" in how and "71.0%" in whole and "over 2 seeds" in whole
     assert "70.8%, and 97.3%" in explained
-    assert "seeds" not in told.trainings(table[1:], FULL, 0.7, None)[1]
+    assert "seeds" not in told.trainings(table[1:], FULL, torch.ones(2).bool(), None)[1]
 
 
 def test_protocols():

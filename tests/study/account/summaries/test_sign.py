@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from study.account.summaries import judged
 from study.account.summaries import sign as summaries
 
 from .words import proper
@@ -72,6 +73,16 @@ def test_the_grey_of_no_importance_is_said_only_where_it_fills_the_picture():
     assert most[0] == "In 90 % of the pictures zero lies between 0.40 and 0.60."
     assert "60%" in most[1] and "most of the map" in most[1]
     assert "most of the map" not in proper(summaries.ranges(greys(0.5, small=0.3)))[1]
+
+
+def test_where_its_claims_are_judged(monkeypatch):
+    rows = [("Sign", "holds"), ("Noise", "mixed"), ("Sign", "inconclusive"), ("Sign", "holds")]
+    table = pd.DataFrame(rows, columns=["paper", "verdict"])
+    monkeypatch.setattr(judged, "claims", lambda *named: table)
+    first, second = proper(summaries.judged_elsewhere(True))
+    assert first.startswith("No sentence")
+    assert second.endswith("judges 3 claims of paper *Sign*: holds 2, inconclusive 1.")
+    assert summaries.judged_elsewhere(False) == [first]
 
 
 def test_in_short_is_three_sentences():
