@@ -553,7 +553,7 @@ def input_graph(
 
     if engine:
         engine.images = len(images)
-    state = _random_state(images)
+    state = _random_state(images) if check_batch else []
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         with _remedied():
             leaf, answer = _in_its_layout(model, images, run)
@@ -564,11 +564,10 @@ def input_graph(
         if engine or check_batch:
             path = find_path(found, leaf)
             _check_path(path, len(images))
-            drawn = not all(map(torch.equal, state, _random_state(images)))
+            drawn = check_batch and not all(map(torch.equal, state, _random_state(images)))
             by_image = engine is not None and engine.by_image and not path.apart
-            if check_batch and drawn:
-                _check_repeats(model, images, path)
-            elif check_batch and (known or by_image):
+            repeats = not drawn or _repeats(model, images, path)
+            if check_batch and repeats and (known or by_image):
                 check_alone(model, images, found.detach())
             if by_image:
                 raise Mixed
@@ -615,18 +614,19 @@ def _check_batch(model: Model, path: Path, found: Tensor, leaf: Tensor) -> None:
             raise ValueError(_MIXED.format("they are mixed along the first dimension"))
 
 
-def _check_repeats(model: Model, images: Tensor, path: Path | None = None) -> None:
-    """Refuse a network whose logits are others in a second pass; warn where pooling draws them."""
+def _repeats(model: Model, images: Tensor, path: Path | None = None) -> bool:
+    """Are logits the same in a second pass? Refuse others, but warn where pooling draws them."""
     some = images[len(images) // 2 :][:1]
     first = logits(model, some)
     if not _differ(first, logits(model, some), first):
-        return
+        return True
     if path is None or not any(name.startswith("FractionalMaxPool") for name in path.names):
         raise ValueError(_RANDOM)
     warn(
         "fractional max pooling draws its windows anew in every pass of this network, and the "
         "result is that of one draw."
     )
+    return False
 
 
 def _differ(some: Tensor, others: Tensor, among: Tensor) -> bool:
@@ -664,7 +664,7 @@ def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
         return
     for k in _asked(len(images)):
         if _differ(logits(model, images[k : k + 1]), found[k : k + 1], found):
-            _check_repeats(model, images)
+            _repeats(model, images)
             raise ValueError(_MIXED.format("alone they have others"))
 
 

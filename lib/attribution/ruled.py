@@ -24,6 +24,7 @@ from .graph import (
     in_parts,
     input_gradient,
     input_graph,
+    logits,
     real_number,
     refuse_nan,
 )
@@ -386,6 +387,7 @@ def _deeplift(model: Model, images: Tensor, target: Target, start: Tensor, max_p
     with input_graph(model, start, "DeepLIFT", reference, check_batch=False) as (_, at_start):
         before = at_start.detach()
     if before.isnan().any():
+        refuse_nan(images, logits(model, images))
         raise ValueError("the network returns NaN for the baseline; give another baseline.")
     engine = Engine(
         rules.rescale, smooth=True, elementwise=True, max_pool=through_pools, reference=seen

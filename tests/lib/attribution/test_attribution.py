@@ -29,6 +29,7 @@ from lib.attribution import (
     to_map,
 )
 from tests.conftest import NETS
+from tests.refusal import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -799,6 +800,17 @@ def test_normalize_of_other_numbers(dtype):
         assert result.dtype == (torch.float64 if whole else dtype)
         expected = [[0, 0.5, 0.5, 1]] if whole else [[0, 0.5, 0.75, 1]]
         assert_close(result.double().flatten(1), f64(expected), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("reduce", ["absmax", "sum", "max"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_to_map_refuses_nan_and_what_is_no_tensor(reduce, dtype):
+    attributions = torch.rand(2, 3, 4, 5).to(dtype)
+    assert not to_map(attributions, reduce).isnan().any()
+    attributions[1, 2, 3, 4] = torch.nan
+    refused(lambda: to_map(attributions, reduce), "attributions contain NaN")
+    refused(lambda: to_map(attributions.numpy(), reduce), "tensor [N,C,H,W]", "ndarray")
+    refused(lambda: normalize([[[1.0]]]), "tensor [N,H,W]", "list")
 
 
 @pytest.mark.parametrize("value, word", [(torch.nan, "NaN"), (torch.inf, "infinity")])

@@ -2104,6 +2104,11 @@ def test_what_is_scripted_or_compiled_is_refused(call, images):
         (partial(epsilon_lrp, epsilon=0), ["epsilon", "greater than 0"]),
         (partial(epsilon_lrp, epsilon=-1e-4), ["epsilon"]),
         (partial(epsilon_lrp, epsilon=math.nan), ["epsilon"]),
+        (partial(epsilon_lrp, epsilon="a"), ["epsilon", "'a'", "finite number"]),
+        (partial(smoothgrad, noise_level="a"), ["noise_level", "'a'", "finite number"]),
+        (partial(smoothgrad, noise_level=math.nan), ["noise_level", "nan"]),
+        (partial(smoothgrad, noise_level=-1), ["noise_level", -1, "at least 0"]),
+        (partial(smoothgrad, generator=3), ["generator", 3, "torch.Generator()"]),
         (partial(deeplift, max_pool="average"), ["average", "gradient and rescale"]),
         (partial(deeplift, baseline=torch.zeros(2)), ["baseline", "(2,)", "(5, 3, 6, 5)"]),
         (

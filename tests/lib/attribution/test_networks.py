@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import types
+import warnings
 from functools import partial
 
 import numpy as np
@@ -243,6 +244,12 @@ NO_GRADIENT = {
     "whole numbers": (lambda net, x: usual(net, (255 * x).to(torch.uint8).double()), "no gradient"),
     "inference mode": (lambda net, x: net.head(in_inference_mode(net, x)), "no gradient"),
     "through NumPy": (lambda net, x: usual(net, torch.from_numpy(x.numpy())), "NumPy"),
+    "rounded": (lambda net, x: usual(net, (255 * x).round() / 255), "round"),
+    "signs": (lambda net, x: net.head(net.hidden(x).sub(0.5).sign().mean((2, 3))), "round"),
+    "divided to whole numbers": (
+        lambda net, x: usual(net, torch.div(x, 0.1, rounding_mode="floor")),
+        "round",
+    ),
 }
 
 
@@ -253,6 +260,24 @@ def test_a_network_that_gives_no_gradient_is_refused(way, word, call, images, un
     with unchanged(net, images):
         message = refused(lambda: call(net, images, 1), word)
     assert "plain gradient" not in message
+
+
+@each_method
+def test_rounding_that_lets_the_gradient_through(call, images):
+    """Straight through it is the gradient at the rounded picture; beside another way it is 0."""
+    through = Net(lambda net, x: usual(net, x + ((8 * x).round() / 8 - x).detach()))
+    if call in (saliency, guided_backprop):
+        assert_close(call(through, images, 1), call(Net(usual), (8 * images).round() / 8, 1))
+    assert call(through, images, 1).any()
+    beside = Net(lambda net, x: usual(net, x + (8 * x).round()))
+    twin = Net(lambda net, x: usual(net, x + (8 * x).round().detach()))
+    if call in RULED.values():
+        with pytest.warns(UserWarning, match="no rule for round"):
+            found = call(beside, images, 1)
+    else:
+        found = call(beside, images, 1)
+    if call not in (METHODS_HERE["deeplift"], METHODS_HERE["integrated_gradients"]):
+        assert_close(found, call(twin, images, 1))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -290,12 +315,19 @@ LAYOUTS = {
     "view of all": lambda h: h.view(-1, 30).mean(1).view(-1, 6),
     "as_strided": lambda h: h.as_strided((len(h), 6, 30), (180, 30, 1)).mean(2),
     "strides": lambda h: h.mean((2, 3)) * (2 if h.stride(1) == 1 else 1),
-    "asserted": lambda h: h.flatten(2).mean(2) if h.is_contiguous() else _raise(),
+    "asserted": lambda h: h.flatten(2).mean(2) if h.is_contiguous() else _raise(AssertionError()),
+    "asked": lambda h: h.mean((2, 3)) * (1 if h.is_contiguous() else 2),
+    "refused as a value": lambda h: (
+        h.mean((2, 3)) if h.stride(3) == 1 else _raise(ValueError("not C-contiguous"))
+    ),
+    "refused as a type": lambda h: (
+        h.mean((2, 3)) if h.stride(3) == 1 else _raise(TypeError("needs contiguous tensors"))
+    ),
 }
 
 
-def _raise():
-    raise AssertionError
+def _raise(error):
+    raise error
 
 
 @each_method
@@ -355,20 +387,133 @@ MIXING = {
     "attention between images": lambda net, x: net.head(
         net.encoder(net.hidden(x).mean((2, 3))[:, None])[:, 0]
     ),
+    "logits minus their mean": lambda net, x: (lambda y: y - y.mean(0))(usual(net, x)),
+    "probabilities of a mixed batch": lambda net, x: usual(net, x + x.roll(1, 0)).softmax(1),
+}
+
+
+def along_the_batch(net, x):
+    """Rows [N,T,6] given to what takes the first dimension for time."""
+    return net.hidden(x).mean(3).transpose(1, 2)
+
+
+def recurrent(kind):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        cell = kind(6, 6).double()
+    return lambda net, x: net.head(cell(along_the_batch(net, x))[0][:, -1])
+
+
+def causal(net, x):
+    tokens = along_the_batch(net, x)
+    mask = nn.Transformer.generate_square_subsequent_mask(len(x), dtype=x.dtype)
+    return net.head(net.encoder(tokens, src_mask=mask)[:, -1])
+
+
+# one end of the batch depends on no other image, and the other on all or on its neighbour
+ALONG = {
+    "LSTM": recurrent(nn.LSTM),
+    "GRU": recurrent(nn.GRU),
+    "RNN": recurrent(nn.RNN),
+    "causal attention": causal,
+    "running sum": lambda net, x: usual(net, x).cumsum(0),
+    "running sum from the end": lambda net, x: usual(net, x).flip(0).cumsum(0).flip(0),
+    "change since the image before": lambda net, x: usual(net, torch.cat([x[:1], x[1:] - x[:-1]])),
+    "change to the image after": lambda net, x: usual(net, torch.cat([x[:-1] - x[1:], x[-1:]])),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*has no rule", "ignore:.*do not add up")
 @each_method
-@pytest.mark.parametrize("way", MIXING.values(), ids=MIXING)
-def test_images_that_change_each_other_are_refused_or_taken_alone(way, call, images):
+@pytest.mark.parametrize("way", (MIXING | ALONG).values(), ids=MIXING | ALONG)
+@pytest.mark.parametrize("count", [2, 5])
+def test_images_that_change_each_other_are_refused(way, call, count, images):
+    refused(lambda: call(Net(way), images[:count], 1), "one image at a time")
+    points = (
+        {"batch_size": 1}
+        if getattr(call, "func", None) in (smoothgrad, integrated_gradients)
+        else {}
+    )
+    assert call(Net(way), images[:1], 1, **points).shape == images[:1].shape
+
+
+@pytest.mark.parametrize("way", ALONG.values(), ids=ALONG)
+@pytest.mark.parametrize("count", [2, 3])
+def test_metrics_refuse_what_runs_along_the_batch(way, count, images):
+    refused(lambda: curve(Net(way), images[:count]), "one image at a time", "batch_size=1")
+
+
+def without_gradient(statistic):
+    def way(net, x):
+        with torch.no_grad():
+            factor = 1 + statistic(x)
+        return usual(net, x * factor)
+
+    return way
+
+
+UNSEEN = {
+    "detached": lambda net, x: usual(net, x * (1 + x.detach().mean())),
+    "data": lambda net, x: usual(net, x * (1 + x.data.mean())),
+    "a number": lambda net, x: usual(net, x * (1 + x.mean().item())),
+    "a float": lambda net, x: usual(net, x * (1 + float(x.detach().mean()))),
+    "no_grad": without_gradient(torch.mean),
+    "a decision": lambda net, x: usual(net, x if (x.mean() > x[2:3].mean()) else 2 * x),
+    "a threshold": lambda net, x: usual(net, x + 3 * (x > x.amax((0, 2, 3), keepdim=True) - 0.3)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*has no rule", "ignore:.*do not add up")
+@pytest.mark.parametrize("name", ["saliency", "active", "guided_backprop", "rectgrad", "deeplift"])
+@pytest.mark.parametrize("way", UNSEEN.values(), ids=UNSEEN)
+def test_images_that_change_each_other_where_no_gradient_shows_it(way, name, images):
     net = Net(way)
-    try:
-        together = call(net, images, 1)
-    except ValueError as error:
-        assert "one image at a time" in str(error)
-    else:
-        assert_close(together, torch.cat([call(net, image[None], 1) for image in images]))
+    for _ in range(2):  # a network is watched once, and remembered
+        refused(lambda: METHODS_HERE[name](net, images, 1), "one image at a time")
+    refused(lambda: curve(net, images), "one image at a time")
+    assert METHODS_HERE[name](net, images[:1], 1).any()
+
+
+@each_method
+def test_statistics_of_each_image_by_itself_may_be_detached(call, images):
+    net = Net(lambda net, x: usual(net, x / (1 + x.detach().std((1, 2, 3), keepdim=True))))
+    assert_close(call(net, images, 1), torch.cat([call(net, i[None], 1) for i in images]))
+
+
+@each_method
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_network_that_draws_random_numbers_is_refused(call, count, images):
+    net = Net(lambda net, x: usual(net, F.dropout(x, 0.5, training=True)))
+    refused(lambda: call(net, images[:count], 1), "draws random numbers", "training=self.training")
+    same = Net(lambda net, x: usual(net, x + 0 * torch.randn_like(x)))
+    assert_close(call(same, images[:count], 1), call(Net(usual), images[:count], 1))
+
+
+def test_metrics_refuse_a_network_that_draws_random_numbers(images):
+    net = Net(lambda net, x: usual(net, F.dropout(x, 0.5, training=True)))
+    refused(lambda: curve(net, images), "draws random numbers", "training=self.training")
+
+
+def test_windows_drawn_at_random_are_told(images):
+    net = Net(lambda net, x: net.head(F.fractional_max_pool2d(net.hidden(x), 2, 4).mean((2, 3))))
+    for call in (saliency, guided_backprop, METHODS_HERE["rectgrad"]):
+        with (
+            torch.random.fork_rng(devices=[]),
+            pytest.warns(UserWarning, match="fractional max pooling.*one draw"),
+        ):
+            torch.manual_seed(0)
+            assert call(net, images, 1).any()
+
+
+def test_what_cannot_mix_costs_no_pass_more(counting, images):
+    """Also where the check has something to ask, it asks of one image alone."""
+    net = counting(Net(usual))
+    for call in (saliency, guided_backprop, signed_maps, METHODS_HERE["rectgrad"]):
+        call(net, images, 1)
+    assert net.batches == [(5, 3, 6, 5)] * 4
+    net = counting(Net(lambda net, x: usual(net, x + (x.round() - x).detach())))
+    saliency(net, images, 1)
+    assert net.batches == [(5, 3, 6, 5), (1, 3, 6, 5)]
 
 
 @pytest.mark.parametrize("way", MIXING.values(), ids=MIXING)
@@ -504,6 +649,7 @@ def test_parts_of_rectgrad_too(part, images):
         [2] * 5,
         (np.int32(2),) * 5,
         np.full(5, 2, dtype=np.int16),
+        np.broadcast_to(np.int64(2), 5),
         torch.full((5,), 2, dtype=torch.int32),
         torch.tensor(2, dtype=torch.uint8),
     ],
@@ -539,6 +685,114 @@ def test_counts_of_numpy(images):
         class_gradients(net, images, classes=np.array([2, 0]))[1],
         class_gradients(net, images, classes=[2, 0])[1],
     )
+
+
+# ---- what PyTorch says in its own words, and NaN
+
+
+def _chunked(net, x):
+    return net.head(torch.cat([c.relu_() for c in net.first(x).chunk(2, 1)], 1).mean((2, 3)))
+
+
+RAW = {
+    "a half network": (lambda: plain().half(), ["number types", "images.to("]),
+    "a single network": (lambda: plain().float(), ["number types", "images.to("]),
+    "a linear half network": (
+        lambda: nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(90, 4)).half(),
+        ["number types", "images.to("],
+    ),
+    "a grey network": (
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()).double(),
+        ["channels", "images.mean(1, keepdim=True)"],
+    ),
+    "an ExportedProgram": (
+        lambda: torch.export.export(plain(), (torch.rand(5, 3, 6, 5).double(),)),
+        ["ExportedProgram", "module()"],
+    ),
+    "a class": (lambda: Net, ["class Net", "instance"]),
+    "sparse logits": (lambda: Net(lambda net, x: usual(net, x).to_sparse()), ["to_dense()"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make, words", RAW.values(), ids=RAW)
+def test_common_mistakes_are_told_by_all_in_the_same_words(make, words, images):
+    net = make()
+    calls = [logits, curve, saliency, signed_maps, guided_backprop, rectgrad, deeplift, smoothgrad]
+    assert len({refused(lambda call=call: call(net, images), *words) for call in calls}) == 1
+
+
+def test_writing_where_autograd_does_not_let_it(images):
+    for call in (saliency, guided_backprop):
+        refused(lambda call=call: call(Net(_chunked), images, 1), "views", "out of place")
+    net = Net(
+        lambda net, x: net.head(torch.tanh(net.first(x), out=torch.empty(0).double()).mean((2, 3)))
+    )
+    refused(lambda: saliency(net, images, 1), "out=", "assign")
+
+
+@pytest.mark.filterwarnings("ignore:.*has no rule")
+@each_method
+def test_nan_is_refused_wherever_it_comes_from(call, images):
+    broken = images.clone()
+    broken[3, 1, 2, 2] = torch.nan
+    refused(lambda: call(Net(usual), broken, 1), "images contain NaN")
+    refused(lambda: signed_maps(Net(usual), broken, 1), "images contain NaN")
+    refused(lambda: class_gradients(Net(usual), broken), "images contain NaN")
+    net = Net(usual)
+    net.first.bias.data[0] = torch.nan
+    refused(lambda: call(net, images, 1), "network returns NaN", "float32")
+    steep = Net(lambda net, x: usual(net, (0 * x).sqrt() + x))
+    refused(lambda: call(steep, images, 1), "gradient is NaN", "float32")
+
+
+def test_nan_at_the_baseline_is_named(images):
+    net = Net(lambda net, x: usual(net, x / x.std((1, 2, 3), keepdim=True)))
+    refused(lambda: deeplift(net, images, 1), "baseline", "another baseline")
+    for call in (deeplift, integrated_gradients):
+        for value in (torch.nan, [0, torch.inf, 0], torch.full((3, 6, 5), torch.nan)):
+            refused(
+                lambda call=call, value=value: call(net, images, 1, baseline=value), "all finite"
+            )
+
+
+def test_images_of_a_class_of_their_own(images):
+    class Photograph(torch.Tensor):
+        pass
+
+    for call in METHODS_HERE.values():
+        found = call(Net(usual), images.as_subclass(Photograph), 1)
+        assert torch.equal(found.as_subclass(torch.Tensor), call(Net(usual), images, 1))
+
+
+def test_hooks_that_change_nothing_are_not_named(counting, images):
+    net = Net(usual)
+    for module in (net.first, net.second):
+        module.register_full_backward_hook(lambda *_: None)
+    net = counting(net)
+    for call in RULED.values():  # a warning is an error here
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert_close(call(net, images, 1), call(Net(usual), images, 1))
+
+
+def test_means_of_half_precision_gradients_are_in_single():
+    """50 times a gradient of 2000 is more than half precision holds; by hand, and added slowly."""
+    weight = torch.tensor([2000.0, -1500, 0.5, 3]).view(1, 1, 2, 2)
+    pictures = torch.tensor([1.0, 2, 0.5, 4]).view(1, 1, 2, 2)
+
+    def net(x):
+        score = (x * weight.to(x.dtype)).flatten(1).sum(1, keepdim=True)
+        return torch.cat([score, -score], 1)
+
+    for call, factor in ((smoothgrad, 1), (integrated_gradients, pictures)):
+        found = call(net, pictures.half(), 0, steps=50)
+        assert found.dtype == torch.float16
+        assert torch.equal(found.float(), factor * weight)
+        slowly = torch.stack([saliency(net, pictures.half(), 0).double() for _ in range(50)])
+        assert torch.equal(found.double(), factor * slowly.mean(0))
+    part = attribution.crosses.integrated_part(net, pictures.half(), 0, part="positive", steps=50)
+    assert torch.equal(part.float(), (pictures * weight).clamp(min=0))
 
 
 # ---- the mode, with threads beside

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -127,8 +128,14 @@ def test_delete_each_image_by_its_own_map():
 
 @pytest.mark.parametrize(
     "fill",
-    [[0.1, 0.5, 0.9], (0.1, 0.5, 0.9), f64([0.1, 0.5, 0.9])],
-    ids=["list", "tuple", "tensor"],
+    [
+        [0.1, 0.5, 0.9],
+        (0.1, 0.5, 0.9),
+        f64([0.1, 0.5, 0.9]),
+        f64([0.1, 0.5, 0.9])[:, None, None],
+        np.array([[[0.1]], [[0.5]], [[0.9]]]),
+    ],
+    ids=["list", "tuple", "tensor", "as black", "as black of NumPy"],
 )
 def test_fill_by_channel(fill):
     images = torch.full((2, 3, 1, 2), 2.0, dtype=torch.float64)
@@ -579,12 +586,20 @@ REFUSED = {
     "fill by image": ("fill", lambda images, maps: {"fill": torch.zeros(5, 3)}),
     "fill of no number": ("fill", lambda images, maps: {"fill": "black"}),
     "fill NaN": ("fill", lambda images, maps: {"fill": math.nan}),
+    "fill of one channel, as black": ("fill", lambda images, maps: {"fill": f64([[[0]]])}),
+    "fill by row": ("fill", lambda images, maps: {"fill": torch.zeros(1, 3, 1)}),
+    "maps of NumPy": ("tensor .N,H,W.*ndarray", lambda images, maps: {"maps": maps.numpy()}),
+    "maps in a list": ("tensor .N,H,W.*list", lambda images, maps: {"maps": maps.tolist()}),
+    "images of NumPy": ("images.*ndarray", lambda images, maps: {"images": images.numpy()}),
+    "images in a list": ("images.*list", lambda images, maps: {"images": images.tolist()}),
+    "fraction of no number": ("fraction", lambda images, maps: {"fractions": ("a",)}),
     "fraction above 1": ("fraction", lambda images, maps: {"fractions": (0, 1.01)}),
     "fraction below 0": ("fraction", lambda images, maps: {"fractions": (-0.1, 0.5)}),
     "fraction NaN": ("fraction", lambda images, maps: {"fractions": (0, math.nan)}),
 }
 REFUSED_CURVES = {
     "fractions unsorted": ("fraction", {"fractions": (0, 0.5, 0.3)}),
+    "one fraction alone": ("fractions must be several", {"fractions": 0.5}),
     "no batch": ("batch_size", {"batch_size": 0}),
     "negative batch": ("batch_size", {"batch_size": -1}),
     "half a batch": ("batch_size", {"batch_size": 2.5}),
@@ -602,7 +617,7 @@ def test_what_cannot_be_meant_is_refused_by_name(call, what, change, make_net, i
     } | change(images, random_maps("signed"))
     with pytest.raises(ValueError, match=what) as caught:
         if call == "delete":
-            wrong = [f for f in given["fractions"] if not 0 <= f <= 1]
+            wrong = [f for f in given["fractions"] if f == "a" or not 0 <= f <= 1]
             delete(given["images"], given["maps"], *(wrong or [0.5]), given["fill"])
         else:
             CURVES[call](make_net("functional"), **given)
@@ -623,6 +638,10 @@ def test_what_a_curve_refuses(curve, what, change, make_net, images):
         ((0, 0.5, 1), torch.ones(2, 3)),
         ((0, 0.5, 0.3), torch.ones(3)),
         ((0, 1), torch.ones(2, 2, 2)),
+        ((0, 1), f64([1, math.nan])),
+        ((0, 1), f64([[1, 0], [1, math.nan]])),
+        ((0, math.nan), torch.ones(2)),
+        (0.5, torch.ones(1)),
     ],
 )
 def test_auc_refuses_what_does_not_match(fractions, values):
@@ -757,6 +776,11 @@ MASKS = torch.zeros(5, 6, 5, dtype=torch.bool)
     [
         lambda maps: metrics.total_variation(maps[0]),
         lambda maps: metrics.total_variation(maps[:, None]),
+        lambda maps: metrics.total_variation(maps.numpy()),
+        lambda maps: metrics.total_variation(maps.tolist()),
+        lambda maps: metrics.rank_correlation(maps, maps.numpy()),
+        lambda maps: metrics.pixel_order(maps.tolist()),
+        lambda maps: metrics.attribution_outside(maps.numpy(), MASKS),
         lambda maps: metrics.attribution_outside(maps[0], MASKS[0]),
         lambda maps: metrics.attribution_outside(maps, MASKS[:, :-1]),
         lambda maps: metrics.attribution_outside(maps, MASKS[:1]),
@@ -766,6 +790,11 @@ MASKS = torch.zeros(5, 6, 5, dtype=torch.bool)
 )
 def test_what_is_no_map_or_mask_is_refused(call):
     assert "maps" in refused(lambda: call(random_maps("signed")), "[N,H,W]", "got")
+
+
+def test_masks_of_numpy_are_refused():
+    maps = random_maps("signed")
+    refused(lambda: metrics.attribution_outside(maps, MASKS.numpy()), "masks", "tensor", "ndarray")
 
 
 @pytest.mark.parametrize(
@@ -960,8 +989,18 @@ def test_removal_refuses_what_delete_refuses(what, change, images):
         "fill": 0,
         "fractions": (0.5,),
     } | change(images, random_maps("signed"))
-    wrong = [f for f in given["fractions"] if not 0 <= f <= 1] or [0.5]
-    refused(
-        lambda: metrics.occlude_pixels(given["images"], given["maps"], wrong[0], given["fill"]),
-        what,
+    wrong = [f for f in given["fractions"] if f == "a" or not 0 <= f <= 1] or [0.5]
+    message = refused(
+        lambda: metrics.occlude_pixels(given["images"], given["maps"], wrong[0], given["fill"])
     )
+    assert re.search(what, message)
+
+
+def test_what_is_no_generator_is_refused(images):
+    maps = random_maps("signed")
+    calls = [
+        lambda: metrics.pixel_order(maps, generator=3),
+        lambda: metrics.occlude_pixels(images, maps, 0.5, 0, generator=3),
+    ]
+    for call in calls:
+        refused(call, "generator", 3, "torch.Generator()")

@@ -61,6 +61,7 @@ REFUSED = [
     (lambda: metrics.wilson(-1, 10), ("-1 of 10", "between 0 and n")),
     (lambda: metrics.bootstrap(X[:0]), ("no values", "at least one")),
     (lambda: metrics.median_interval(X[:0]), ("no values", "at least one")),
+    (lambda: metrics.median_interval([1.0, math.nan, 2.0]), ("NaN", "no rank")),
     (lambda: metrics.bootstrap_of(np.mean, X[:0]), ("no images", "at least one")),
     (
         lambda: metrics.bootstrap_of(lambda a, b: a.mean() - b.mean(), X, X[:3]),

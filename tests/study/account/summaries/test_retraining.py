@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-import torch
 import pytest
+import torch
 
 from study.account.summaries import retraining as told
 from study.experiments.retraining import FULL
