@@ -173,6 +173,7 @@ def _judged(
     middle, low, high = measure.ratio(taken[ours], taken[against])
     aim = table.aim(key["method"], key["network"], against)
     met = aim is None or middle <= aim
+    verdict = "yes" if met else "no"
     return {
         "value": f"{middle:.3f}",
         "low": f"{low:.3f}",
@@ -180,7 +181,7 @@ def _judged(
         "rounds": len(taken[ours]),
         "milliseconds": f"{measure.spread(taken[ours]).median * 1e3:.1f}",
         "aim": "" if aim is None else aim,
-        "met": "" if aim is None else ("yes" if met else "no"),
+        "met": "" if aim is None else verdict,
         "why": "" if met else measure.explained(runs[ours], runs[against]),
     }
 

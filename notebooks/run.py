@@ -160,19 +160,22 @@ def parted(text: str) -> list[str]:
     """The `name=value` texts of one text, parted at spaces as a shell would, quotes and all.
 
     What follows a space without a name of its own belongs to the value before it, so that
-    `dataset=imagefolder:/data/my birds images=50` are two parameters.
+    `dataset=imagefolder:/data/my birds images=50` are two parameters. A backslash stays one, as in
+    `C:\\data\\birds`, but that before such a space.
     """
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
     try:
-        words = shlex.split(text)
+        words = list(lexer)
     except ValueError:
         raise RunError(
-            f"the parameters {text} have a quotation mark or backslash that nothing follows; put "
-            "the whole name=value that has one into quotation marks of the other kind."
+            f"the parameters {text} have a quotation mark that no other closes; put the whole "
+            "name=value that has one into quotation marks of the other kind."
         ) from None
     texts: list[str] = []
     for word in words:
         if texts and not re.match(r"[^\W\d]\w*=", word):
-            texts[-1] += f" {word}"
+            texts[-1] = texts[-1].removesuffix("\\") + f" {word}"
         else:
             texts.append(word)
     return texts

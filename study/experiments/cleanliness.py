@@ -7,7 +7,9 @@ shared by every quantity that needs them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from study.experiments.deletion import predictions
 from study.store import cells, stamps
 from study.store.experiment import experiment
 from study.subjects import sources
-from study.subjects.subject import Subject
+from study.subjects.subject import Subject, object_masks
 
 RECTGRAD = ("rectgrad", "rectgrad_prr")
 BASELINES = (
@@ -67,19 +69,18 @@ def maps(studied: Subject, method: str, *, batch_size: int = 250) -> Tensor:
     pictures are kept under data/cache/maps/, so that a stopped computation goes on.
     """
 
-    def compute(part: Subject) -> Tensor:
-        return part.over_batches(lambda images: channel_sums(part, method, images), batch_size)
+    def compute(part: Subject) -> np.ndarray:
+        return part.over_batches(partial(channel_sums, part, method), batch_size).numpy()
 
     if not studied.stored:
-        return compute(studied)
+        return torch.from_numpy(compute(studied))
     code = stamps.code(maps)  # maps of other code are not found
     name = cells.key({**studied.identity, "method": method, "code": code})
     pieces = []
     for start in range(0, len(studied.pictures), CHUNK):
         part = studied.take(slice(start, start + CHUNK))
         path = sources.CACHE / "maps" / f"{name}-{start}.npy"
-        piece = sources.kept_array(path, lambda part=part: compute(part).numpy())
-        pieces.append(torch.from_numpy(piece))
+        pieces.append(torch.from_numpy(sources.kept_array(path, partial(compute, part))))
     return torch.cat(pieces)
 
 
@@ -179,6 +180,7 @@ def amounts(studied: Subject, measure: str, *, methods: Sequence[str] = COMPARED
     method, treatment, share (bool), kept (share of pixels not zero) and those of `spread`.
     """
     _check_measure(measure)
+    masks = object_masks(studied) if measure == "outside" else None
     rows = []
     untreated = {method: maps(studied, method) for method in {*methods, "rectgrad"}}
     for treatment in TREATMENTS:
@@ -186,7 +188,7 @@ def amounts(studied: Subject, measure: str, *, methods: Sequence[str] = COMPARED
         for method, treated_maps in both.items():
             kept = (treated_maps != 0).double().mean().item()
             for share in (False, True):
-                values = amount(measure, treated_maps, studied.pictures.masks, share)
+                values = amount(measure, treated_maps, masks, share)
                 rows.append(
                     {
                         "method": method,
@@ -228,6 +230,7 @@ def edge_amounts(studied: Subject, measure: str, *, batch_size: int = 500) -> pd
     It is treated as a baseline is. Columns as of `amounts`; the method is "edges".
     """
     _check_measure(measure)
+    masks = object_masks(studied) if measure == "outside" else None
     untreated = {
         "edges": studied.over_batches(
             lambda images: crosses.edges(images, torch.Generator()), batch_size
@@ -240,7 +243,7 @@ def edge_amounts(studied: Subject, measure: str, *, batch_size: int = 500) -> pd
         same = {"method": "edges", "treatment": treatment}
         kept = (edges != 0).double().mean().item()
         for share in (False, True):
-            values = amount(measure, edges, studied.pictures.masks, share)
+            values = amount(measure, edges, masks, share)
             rows.append({**same, "share": share, "kept": kept, **spread(values)})
     return pd.DataFrame(rows)
 
@@ -253,7 +256,7 @@ def amounts_and_edges(studied: Subject, measure: str) -> pd.DataFrame:
 
 def background_area(studied: Subject) -> float:
     """The background's mean share of the picture: what an even map puts there."""
-    return 1 - studied.pictures.masks.double().mean().item()
+    return 1 - object_masks(studied).double().mean().item()
 
 
 def least_on_background(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

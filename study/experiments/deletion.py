@@ -20,7 +20,7 @@ from lib.metrics import PAPER_FRACTIONS
 from study.store.experiment import experiment, first_row, whole
 from study.subjects import networks, sources
 from study.subjects.pictures import drawn
-from study.subjects.subject import Subject, batch, fill_value
+from study.subjects.subject import Subject, batch, fill_value, object_masks
 from study.subjects.subject import batch_size as affordable
 
 MAPS = attribution.SignedMaps._fields
@@ -106,10 +106,7 @@ def refreshed(studied: Subject, batch_size: int = 128) -> Subject:
         pictures=sources.load(studied.pictures.name, "train", size=studied.pictures.size),
     )
     order = torch.randperm(len(training.pictures), generator=torch.Generator().manual_seed(0))
-    batches = (
-        batch(training, index).contiguous(memory_format=torch.channels_last)
-        for index in order.split(batch_size)
-    )
+    batches = (batch(training, index) for index in order.split(batch_size))
     torch.optim.swa_utils.update_bn(batches, training.model)
     return training._replace(pictures=studied.pictures)
 
@@ -676,9 +673,7 @@ def positive_on_object(studied: Subject, *, batch_size: int = 256) -> pd.DataFra
     For pictures with masks. Columns object, place, n, share (mean over pictures of the positive
     part of the gradient's absolute sum there), low, high; ValueError where there is no mask.
     """
-    masks = studied.pictures.masks
-    if masks is None:
-        raise ValueError(f"{studied.title}: these pictures have no masks of their objects.")
+    masks = object_masks(studied)
     gradients = studied.over_batches(
         lambda images: attribution.saliency(studied.model, images), batch_size
     )

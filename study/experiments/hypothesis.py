@@ -18,7 +18,7 @@ from study.experiments import cleanliness
 from study.experiments.deletion import accuracy, predictions, with_interval
 from study.store.experiment import experiment
 from study.subjects import sources
-from study.subjects.subject import Subject, batch, picture_rows
+from study.subjects.subject import Subject, batch, object_masks, picture_rows
 
 
 def activations(model, images: Tensor) -> list[Tensor]:
@@ -29,8 +29,12 @@ def activations(model, images: Tensor) -> list[Tensor]:
         found.append(a.detach().clone())
         return a
 
-    with torch.no_grad(), attribution.evaluating(model), Engine(smooth=True, edit=collect):
-        model(images.clone())
+    def watched(images):
+        found.clear()  # a network that asks for another layout is run again
+        with Engine(smooth=True, edit=collect):
+            return model(images)
+
+    attribution.logits(watched, images)
     return found
 
 
@@ -53,12 +57,12 @@ def firing(studied: Subject, batch_size: int = 100) -> pd.DataFrame:
     Appendix A.1 leaves it as future study. Columns picture, layer, object, background (shares of
     units with positive activation), lift (their difference).
     """
-    rows = []
+    rows, masks = [], object_masks(studied)
     for place, images in studied.batches(batch_size):
         outputs = activations(studied.model, images)
         for layer, k in enumerate(convolutional(outputs), 1):
             rate = (outputs[k] > 0).to(outputs[k]).mean(1, keepdim=True)
-            on = at_layer(studied.pictures.masks[place], outputs[k])
+            on = at_layer(masks[place], outputs[k])
             inside, outside = mean_where(rate, on), mean_where(rate, 1 - on)
             lift = inside.double() - outside.double()
             columns = {"object": inside, "background": outside, "lift": lift}
@@ -82,12 +86,12 @@ def brightness(found: Tensor, masks: Tensor) -> Tensor:
     return background / on_object
 
 
-def _tail(model, images: Tensor, k: int) -> Callable[[Tensor], Tensor]:
-    """The network from the output of its k-th activation on: [n,C,h,w] -> logits.
+def _tail(model, images: Tensor, k: int) -> Callable:
+    """The network from the output [n,C,h,w] of its k-th activation on, as a network of its own.
 
     It is for the `images` [n,...] that lead there.
     """
-    if isinstance(model, torch.nn.Sequential):
+    if type(model) is torch.nn.Sequential:  # a subclass may have a forward of its own
         relus = [i for i, module in enumerate(model) if isinstance(module, torch.nn.ReLU)]
         if len(relus) == len(activations(model, images[:1])):
             return model[relus[k] + 1 :]  # the same function without what comes before
@@ -122,6 +126,7 @@ def occlusion(
     occluded. `share`: of the units, in that region. `layers`: None for all. Kept beside the rows is
     "lost", that difference of every picture, [layers,N].
     """
+    object_masks(studied)  # refused before any long work
     outputs = activations(studied.model, batch(studied, slice(None)))
     rows, lost = [], []
     for layer, k in enumerate(convolutional(outputs), 1):
@@ -199,7 +204,6 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     return (own - largest_other)[..., 0]
 
 
-@torch.no_grad()
 def _occluded(
     studied: Subject, a: Tensor, k: int, region: str, steps: int, orders: int, seed: int
 ) -> tuple[Tensor, Tensor, float]:
@@ -208,7 +212,7 @@ def _occluded(
     Both kinds of margins are [steps+1,N].
     """
     generator = torch.Generator().manual_seed(seed)
-    on = at_layer(studied.pictures.masks, a) > 0.5
+    on = at_layer(object_masks(studied), a) > 0.5
     inside = (on if region == "object" else ~on).expand_as(a)
     margins = torch.zeros(steps + 1, len(a), dtype=torch.float64)
     logits = torch.zeros(steps + 1, len(a), len(studied.pictures.classes), dtype=torch.float64)
@@ -219,7 +223,8 @@ def _occluded(
         # a unit goes when the fraction passes its number
         when = torch.rand(a.shape, generator=generator).to(a.device)
         for t, level in enumerate(levels):
-            out = tail(torch.where(inside & (when < level), 0, a)).cpu().double()
+            left = torch.where(inside & (when < level), 0, a)
+            out = attribution.logits(tail, left).cpu().double()
             logits[t] += out / orders
             margins[t] += _margin(out, studied.pictures.labels) / orders
     return margins, _margin(logits, studied.pictures.labels), inside.double().mean().item()
@@ -369,7 +374,7 @@ def backgrounds(studied: Sequence[Subject], *, batch_size: int = 250) -> pd.Data
     for who in studied:
         rate = firing(who, min(batch_size, 100)).groupby("picture")["background"].mean()
         saliency = cleanliness.maps(who, "saliency", batch_size=batch_size)
-        ratio = brightness(saliency, who.pictures.masks).double().numpy()
+        ratio = brightness(saliency, object_masks(who)).double().numpy()
         of_network = {"picture": rate.index, "rate": rate.to_numpy(), "brightness": ratio}
         tables.append(pd.DataFrame({"network": who.label, **of_network}))
     return pd.concat(tables, ignore_index=True)
@@ -382,11 +387,8 @@ def explained(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for network, part in table.groupby("network", sort=False):
-        value, low, high = metrics.bootstrap_of(
-            lambda a: metrics.spearman(a[0], a[1]),
-            torch.tensor(part[["rate", "brightness"]].to_numpy().T.copy()),
-            resamples=1000,
-        )
+        columns = torch.tensor(part[["rate", "brightness"]].to_numpy().T.copy())
+        value, low, high = metrics.bootstrap_of(metrics.spearman, *columns, resamples=1000)
         rows.append((network, len(part), value, low, high))
     return pd.DataFrame(rows, columns=["network", "n", "correlation", "low", "high"])
 

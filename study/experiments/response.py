@@ -22,7 +22,7 @@ from study.experiments.cleanliness import RECTGRAD, SHOWN, amount, channel_sums,
 from study.experiments.deletion import with_interval
 from study.experiments.hypothesis import at_layer, mean_where, median_with_interval
 from study.store.experiment import experiment
-from study.subjects.subject import Subject, batch, picture_rows
+from study.subjects.subject import Subject, batch, object_masks, picture_rows
 
 
 def traced(
@@ -141,13 +141,12 @@ def accumulation(studied: Subject, *, q: float = 98.0, batch_size: int = 100) ->
     Columns picture, method, layer (0 is the input), ratio (of the mean |attribution| on the
     background to that on the object, both plus 1e-12).
     """
-    rows = []
+    rows, masks = [], object_masks(studied)
     for place, images in studied.batches(batch_size):
-        masks = studied.pictures.masks[place]
         for method in ("saliency", "rectgrad"):
             by_layer = _attribution_by_layer(studied, images, method, q)
             for layer, values in enumerate(by_layer):
-                on = at_layer(masks, values)
+                on = at_layer(masks[place], values)
                 inside = mean_where(values.abs(), on) + 1e-12
                 outside = mean_where(values.abs(), 1 - on) + 1e-12
                 same = {"method": method, "layer": layer}
@@ -176,8 +175,12 @@ def fitting(studied: Subject, methods) -> list[str]:
     PRR needs a max pooling.
     """
     engine = Engine(max_pool=rules.proportional)
-    with torch.enable_grad(), attribution.evaluating(studied.model), engine:
-        studied.model(batch(studied, slice(0, 1)).requires_grad_())
+
+    def watched(images: Tensor):
+        with torch.enable_grad(), engine:
+            return studied.model(images.requires_grad_().clone())
+
+    attribution.logits(watched, batch(studied, slice(0, 1)))
     return [m for m in methods if m != "rectgrad_prr" or engine.pools]
 
 
@@ -440,7 +443,7 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     overlap (of the 5 % strongest pixels with those of the map without a product), on_object (share
     of |map| there); each of these with *_low and *_high.
     """
-    found = products(studied, batch_size=batch_size)
+    masks, found = object_masks(studied), products(studied, batch_size=batch_size)
     third = (studied.pictures.images.double().mean(1) * 3 / 256).long()
     area = {name: (third == k).double().mean((1, 2)) for k, name in enumerate(THIRDS)}
     rows = []
@@ -450,11 +453,15 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
         row = {"product": product, "n": len(size)}
         for k, name in enumerate(THIRDS):
             share = (size * (third == k)).sum((1, 2)) / total
-            row |= _interval_of(name, lambda a, b: a.mean() / b.mean(), share, area[name])
+            row |= _interval_of(name, _ratio_of_means, share, area[name])
         row |= with_interval("overlap", _same_top(found["none"].abs(), maps_of.abs()))
-        outside = metrics.attribution_outside(maps_of, studied.pictures.masks, True)
+        outside = metrics.attribution_outside(maps_of, masks, True)
         rows.append(row | with_interval("on_object", 1 - outside))
     return pd.DataFrame(rows)
+
+
+def _ratio_of_means(first: np.ndarray, second: np.ndarray) -> float:
+    return first.mean() / second.mean()
 
 
 def _interval_of(label: str, statistic: Callable, *columns: Tensor) -> dict:
@@ -551,9 +558,10 @@ def on_object(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     Columns map ("saliency" or a rule), n, covered (the object's mean share of the picture), median,
     low, high; gap, gap_low, gap_high (median over pictures of PR1's share minus this one).
     """
+    masks = object_masks(studied)
 
     def share(found: Tensor) -> Tensor:
-        return 1 - metrics.attribution_outside(found, studied.pictures.masks, True)
+        return 1 - metrics.attribution_outside(found, masks, True)
 
     def ruled(rule: str) -> Tensor:
         return studied.over_batches(
@@ -562,7 +570,7 @@ def on_object(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
 
     shares = {rule: share(ruled(rule)) for rule in RULES}
     shares["saliency"] = share(maps(studied, "saliency", batch_size=batch_size))
-    covered = studied.pictures.masks.double().mean().item()
+    covered = masks.double().mean().item()
     rows = [
         (
             name,

@@ -248,14 +248,17 @@ def compared(accuracies: pd.DataFrame) -> pd.DataFrame:
 
     A t-test against what is left of the accuracies when, at every fraction, the means of methods
     and of seeds are taken out; corrected by Holm's rule over all pairs of a mode. It speaks of
-    other seeds on the same test pictures. NaN for one seed. A signed-rank test could not reach
-    0.05: two seeds by five fractions leave 0.002 at best, before correction.
+    other seeds on the same test pictures. Seeds that lack a fraction are left out; NaN for one
+    seed. A signed-rank test could not reach 0.05: two seeds by five fractions leave 0.002 at best,
+    before correction.
     """
     rows, occluded = [], accuracies[accuracies["method"] != "none"]
     for mode, part in occluded.groupby("mode", sort=False):
         wide = part.pivot(index="method", columns=["seed", "fraction"], values="accuracy")
         wide = wide.loc[list(dict.fromkeys(part["method"]))]
-        whole = [s for s in dict.fromkeys(part["seed"]) if not wide[s].isna().any(axis=None)]
+        seeds, fractions = part["seed"].unique(), sorted(part["fraction"].unique())
+        wide = wide.reindex(columns=product(seeds, fractions))
+        whole = [s for s in seeds if not wide[s].isna().any(axis=None)]
         if not whole:
             continue
         cube = np.stack([wide[s].to_numpy() for s in whole], 1)  # [M,S,F]

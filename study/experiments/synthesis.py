@@ -474,8 +474,12 @@ def _cells_with_controls(dataset: str, model: str) -> list[dict]:
         if cell["parameters"]["name"] in crosses.CONTROLS:
             measured_on = part_and_pictures(cell)
             with_controls.setdefault(measured_on[0], set()).add(measured_on)
+
+    def names_measured(measured_on):
+        return names_on[measured_on], measured_on
+
     # of several sets of pictures, the one on which most names were measured
-    chosen = {max(sets, key=lambda s: (names_on[s], s)) for sets in with_controls.values()}
+    chosen = {max(sets, key=names_measured) for sets in with_controls.values()}
     return [c for c in published_cells if part_and_pictures(c) in chosen]
 
 
@@ -670,11 +674,10 @@ def features(studied: Subject, images: Tensor) -> Tensor:
         lambda module, inputs, output: seen.append(inputs[0].flatten(1))
     )
     try:
-        with torch.no_grad(), attribution.evaluating(studied.model):
-            studied.model(images.clone())
+        attribution.logits(studied.model, images)
     finally:
         hook.remove()
-    return seen[0].cpu()
+    return seen[-1].cpu()  # of the last run: one in another layout may have failed
 
 
 def _distances(found: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:

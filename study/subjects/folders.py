@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from study.subjects.pictures import DataError
@@ -18,9 +19,10 @@ _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"}
 # what the parts of a folder are called, and the part that is taken for another where it is absent
 _PARTS = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
+_SET = re.compile("[ _-]?set$")  # behind each of these names, as in training_set
 _STAND_INS = {"test": "val"}
 
 
@@ -100,14 +102,17 @@ def part(folder: Path, split: str) -> Path:
     """
     if split != Path(split).name or split == "..":
         raise DataError(f"unknown split {split!r} of {folder}; a split is the name of a folder.")
-    wanted = next((kind for kind, names in _PARTS.items() if split in names), split)
+    wanted = _kind(split) or split
     if wanted not in _PARTS:
         return folder / split if (folder / split).is_dir() else folder
     parts = _parts(folder)
     for kind in (wanted, _STAND_INS.get(wanted)):
         if kind in parts:
+            if len(folders(parts[kind])) == 1:  # a class, or the part once more
+                _refuse_other_parts(parts[kind])
             return parts[kind]
     if not parts:
+        _refuse_other_parts(folder)
         return folder
     there = " and ".join(part.name for part in parts.values())
     stands_in = " or ".join(name for name in (wanted, _STAND_INS.get(wanted)) if name)
@@ -123,9 +128,16 @@ def _parts(folder: Path) -> dict[str, Path]:
     One such name alone, beside folders of pictures, is a class: a train beside a bus.
     """
     inside = folders(folder)
-    named = {
-        kind: sub for kind, names in _PARTS.items() for sub in inside if sub.name.lower() in names
-    }
+    named: dict[str, Path] = {}
+    for kind in _PARTS:
+        called = [sub for sub in inside if _kind(sub.name) == kind]
+        if len(called) > 1:
+            raise DataError(
+                f"{folder} has both {called[0].name} and {called[1].name}; name one of them, such "
+                f"as imagefolder:{called[0]}."
+            )
+        if called:
+            named[kind] = called[0]
     if len(named) == 1 and any(pictures_in(sub) for sub in inside if sub not in named.values()):
         return {}
     bare = [sub for sub in named.values() if not folders(sub)]
@@ -134,3 +146,40 @@ def _parts(folder: Path) -> dict[str, Path]:
             f"{bare[0]} holds no class folders; it needs one sub-folder of pictures for each class."
         )
     return named
+
+
+def _kind(name: str) -> str | None:
+    """What a folder called so is: "train", "val", "test" or none of these."""
+    bare = _SET.sub("", name.lower())
+    return next((kind for kind, names in _PARTS.items() if bare in names), None)
+
+
+def _refuse_other_parts(folder: Path) -> None:
+    """DataError where sub-folders could be parts, or hold the parts, as well as classes.
+
+    They then hold no picture of their own and all have folders of the same names inside.
+    """
+    shared: set[str] | None = None
+    tops = [sub for sub in folders(folder) if folders(sub) or _own_picture(sub)]
+    for sub in tops:
+        if _own_picture(sub):
+            return
+        names = {inner.name for inner in folders(sub)}
+        shared = names if shared is None else shared & names
+    if shared is None or len(shared) < 2:
+        return
+    raise DataError(
+        f"{folder} could hold classes or parts: {_some(sub.name for sub in tops)} have no picture "
+        f"of their own and the same folders inside, {_some(shared)}; where these are classes or "
+        f"parts, name the folder that holds them, such as imagefolder:{tops[0]}, and where they "
+        "are not, put the pictures of a class into its folder itself."
+    )
+
+
+def _own_picture(folder: Path) -> bool:
+    return any(entry.suffix.lower() in PICTURES for entry in visible(folder))
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    found = sorted(names)
+    return ", ".join(found[:most]) + (" ..." if len(found) > most else "")

@@ -11,6 +11,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 class DataError(ValueError):
     """The data asked for are not there or cannot be used; the message says what and the remedy."""
+
+
+def is_whole(value: object, least: int = 1) -> bool:
+    """Is it a whole number of at least `least`, Python's or NumPy's? True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def drawn(total: int, count: int, seed: int = 0, skip: int = 0) -> torch.Tensor:
 
     The first `skip` that are drawn are left out.
     """
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(int(seed)))
     return order[skip : skip + count].sort().values
 
 
@@ -169,14 +175,15 @@ def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
         return picture
     values = np.asarray(picture)
     if picture.mode == "F":
-        return Image.fromarray(_scaled_floats(values, path))
-    if signed or (picture.mode == "I" and (tags or values.max() >> 16)):
+        scaled = _scaled_floats(values, path)
+    elif signed or (picture.mode == "I" and (tags or values.max() >> 16)):
         raise DataError(
             f"{path} holds signed or 32-bit whole numbers, and nothing says which are black and "
             "white; save it with 8 or 16 bits a channel, unsigned."
         )
-    bits = tuple(tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,)))[0]
-    scaled = (values >> bits - 8).astype(np.uint8)
+    else:
+        bits = tuple(tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,)))[0]
+        scaled = (values >> bits - 8).astype(np.uint8)
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:  # a film's negative: 0 is white
         scaled = 255 - scaled
     if isinstance(key := picture.info.get("transparency"), int):

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from study.subjects.pictures import DataError, Dataset
+from study.subjects.pictures import DataError, Dataset, is_whole
 
 SPLITS = {"train": 20_000, "test": 2_000}  # default counts; the order fixes the random streams
 SIZE = 32  # default width and height in pixels
@@ -218,7 +218,7 @@ def draw(split: str, size: int = SIZE, count: int | None = None, seed: int = 0) 
         raise DataError(f"shapes10 has no split {split!r}; accepted are {' and '.join(SPLITS)}.")
     count = SPLITS[split] if count is None else count
     for name, value, least in (("size", size, 16), ("count", count, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        if not is_whole(value, least):
             raise DataError(
                 f"shapes10 cannot be drawn with {name} {value!r}; "
                 f"it must be a whole number of at least {least}."

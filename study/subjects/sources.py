@@ -28,6 +28,7 @@ from study.subjects.pictures import (
     decode,
     drawn,
     is_grey,
+    is_whole,
     stack,
 )
 
@@ -250,7 +251,7 @@ def patched(data: Dataset, seed: int = 0) -> Dataset:
             f"{PATCH}x{PATCH}; give a `size` of at least {PATCH}."
         )
     images = data.images.clone()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     images[:, :, :PATCH, :PATCH] = torch.randint(
         256, (3, PATCH, PATCH), generator=generator, dtype=torch.uint8
     )
@@ -384,6 +385,7 @@ def load(
     """
     check(name, split)
     _check_numbers(count=count, size=size)
+    count, size = (value if value is None else int(value) for value in (count, size))
     if name.startswith("imagefolder:"):
         folder, suffix = _folder(name)
         plain = name.removesuffix(suffix) if suffix else name
@@ -399,9 +401,7 @@ def load(
 
 def _check_numbers(**given: int | None) -> None:
     for what, value in given.items():
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
+        if value is not None and not is_whole(value):
             raise DataError(
                 f"{what} is {value!r}; it must be a whole number of at least 1, "
                 "or None for all pictures as they are."

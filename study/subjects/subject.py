@@ -22,6 +22,7 @@ from study.subjects.pictures import (
     DataError,
     Dataset,
     centre_crop,
+    is_whole,
     read_image,
     stack,
     to_range,
@@ -165,6 +166,16 @@ def batch(studied: Subject, index) -> Tensor:
     return to_range(studied.pictures.images[index].to(device), studied.model)
 
 
+def object_masks(studied: Subject) -> Tensor:
+    """Where the objects of the pictures are, bool [N,H,W]; ValueError where nobody marked them."""
+    if studied.pictures.masks is None:
+        raise ValueError(
+            f"{studied.title}: these pictures have no masks of their objects; take pictures that "
+            "have, such as shapes10 or cifar10_masks."
+        )
+    return studied.pictures.masks
+
+
 def picture_rows(place: slice, same: dict, /, **columns: Tensor) -> list[dict]:
     """One row a picture: its number, what is the `same` for all of them, and its part of `columns`.
 
@@ -236,14 +247,14 @@ def check_count(name: str, value, all_of: bool = True) -> None:
 
     None is all of them, if `all_of`.
     """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and not is_whole(value):
         or_none = " or None for all" if all_of else ""
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1{or_none}.")
 
 
 def _check_run(seed, device) -> None:
     """Raise ValueError for a seed that is none, or a device that is not here."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if not is_whole(seed, 0):
         raise ValueError(f"seed is {seed!r}; it must be a whole number of at least 0.")
     if device not in ("cpu", "mps") and not str(device).startswith("cuda"):
         raise ValueError(
@@ -326,9 +337,9 @@ def picture(
     "class 1", ... Raises DataError or ModelError.
     """
     _check_run(seed, device)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if not is_whole(size):
         raise ValueError(f"size is {size!r}; it must be a whole number of pixels of at least 1.")
-    name = str(name)
+    name, size = str(name), int(size)
     dataset, _, number = name.rpartition(":")
     ours = sources.known(dataset)
     tag = _tag(dataset if ours else name, model, weights)
@@ -380,7 +391,10 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
     try:
         return attribution.logits(network, one).shape[1]
     except ValueError as refusal:  # one sentence, of the method or of the network itself
-        raise networks.ModelError(f"{name}: {' '.join(str(refusal).split())}") from None
+        sentence = f"{name}: {' '.join(str(refusal).split())}"
+        if cause := refusal.__cause__:  # PyTorch's, and here the network changes, not the pictures
+            raise networks.cannot_take(name, network, one, cause, sentence) from None
+        raise networks.ModelError(sentence) from None
     except Exception as error:  # people's networks raise whatever they like
         raise networks.cannot_take(name, network, one, error) from None
 
@@ -393,9 +407,8 @@ def class_of(studied: Subject, target: int | str | None) -> int | None:
     names = studied.pictures.classes
     if target is None:
         return None
-    is_number = isinstance(target, int) and not isinstance(target, bool)
-    if is_number and 0 <= target < len(names):
-        return target
+    if is_whole(target, 0) and target < len(names):
+        return int(target)
     wanted, folded = str(target).casefold(), [name.casefold() for name in names]
     matches = [k for k, name in enumerate(folded) if name == wanted and isinstance(target, str)]
     if len(matches) == 1:

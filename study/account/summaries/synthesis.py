@@ -341,16 +341,14 @@ def costs_in_short(costs: Tables) -> list[str]:
 def controls_shown(random: Tables, edges: Tables) -> pd.DataFrame:
     """How many methods are ahead of random pixels and of the edge detector: a row a metric, two
     columns a network."""
-    rows = [
-        {
-            "metric": METRICS[r.metric].label,
-            "column": f"{name} ({network})" if len(random) > 1 else name,
-            "shown": f"{r.ahead} of {r.of}" if r.ahead + r.behind else "not told",
-        }
-        for network in random
-        for name, found in (("random", random[network]), ("edge detector", edges[network]))
-        for r in found.itertuples()
-    ]
+    rows = []
+    for network in random:
+        for name, found in (("random", random[network]), ("edge detector", edges[network])):
+            column = f"{name} ({network})" if len(random) > 1 else name
+            for r in found.itertuples():
+                shown = f"{r.ahead} of {r.of}" if r.ahead + r.behind else "not told"
+                metric = METRICS[r.metric].label
+                rows.append({"metric": metric, "column": column, "shown": shown})
     return wide(rows, "metric").fillna("")
 
 

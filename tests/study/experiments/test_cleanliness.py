@@ -19,6 +19,7 @@ from study.store import cells, stamps
 from study.subjects import sources
 from study.subjects.pictures import Dataset, to_range
 from study.subjects.subject import Subject, batch
+from tests.refusal import refused
 from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -501,3 +502,12 @@ def test_side_by_side_takes_equal_sparsity_and_the_right_statistic():
     found = cleanliness.side_by_side(outside, patch, variation)
     assert list(found["method"]) == ["b", "a"]
     assert found.iloc[0].tolist() == ["b", 0.1, 0.1, 0.03, 60.0, 9.0]
+
+
+def test_pictures_without_masks_are_refused_at_once_where_they_are_asked_for(who, monkeypatch):
+    bare = who.altered(masks=None)
+    assert set(cleanliness.amounts(bare, "variation", methods=["saliency"])["n"]) == {12}
+    monkeypatch.setattr(cleanliness, "maps", lambda *_: pytest.fail("long work"))
+    refused(lambda: cleanliness.background_area(bare), "have no masks", "shapes10")
+    refused(lambda: cleanliness.amounts(bare, "outside"), "have no masks", "shapes10")
+    refused(lambda: cleanliness.edge_amounts(bare, "outside"), "have no masks", "shapes10")

@@ -992,6 +992,27 @@ def test_fresh_statistics_are_the_means_over_the_training_batches(monkeypatch):
     assert found["right"] == right != right_before
 
 
+class Viewing(torch.nn.Module):
+    """Batch norm, and a flattening that takes no other layout of memory than the usual one."""
+
+    black, white = 0.0, 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm = torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)
+        self.head = torch.nn.Linear(4 * 30 * 30, 10)
+
+    def forward(self, images):
+        return self.head(self.norm(self.convolution(images)).view(len(images), -1))
+
+
+def test_fresh_statistics_of_a_network_that_flattens_by_a_view(monkeypatch):
+    pictures = shapes10.draw("test", count=8)
+    monkeypatch.setattr(sources, "load", lambda name, split, **_: pictures)
+    found = deletion.fresh_statistics(Subject(Viewing().eval(), pictures, "net", "random"))
+    assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
+
+
 def test_without_batch_norm_there_are_no_statistics(who):
     assert deletion.fresh_statistics(who) is None
 

@@ -18,6 +18,7 @@ from study.store import cells
 from study.subjects import sources
 from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
+from tests.refusal import refused
 from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -203,6 +204,31 @@ def test_a_picture_without_object_has_no_rate_on_it():
 
 
 # ---- occlusion
+
+
+class Answering(Wrapped):
+    """It answers with a dictionary, and flattens by a view on its way."""
+
+    def forward(self, images):
+        (flat,) = (k for k, part in enumerate(self.body) if isinstance(part, nn.Flatten))
+        value = self.body[:flat](images)
+        return {"logits": self.body[flat + 1 :](value.view(len(value), -1)), "more": None}
+
+
+def test_a_network_is_read_as_every_method_reads_it(who, occluded):
+    answering = who._replace(model=Answering(who.model).train())
+    found = hypothesis.occlusion(answering, steps=4, orders=3)
+    pd.testing.assert_frame_equal(found, occluded, rtol=1e-4, atol=1e-5)
+    assert hypothesis.firing(answering).equals(hypothesis.firing(who))
+    assert answering.model.training
+
+
+def test_pictures_without_masks_are_refused_at_once(who, monkeypatch):
+    monkeypatch.setattr(hypothesis, "activations", lambda *_: pytest.fail("long work"))
+    bare = who.altered(masks=None)
+    refused(lambda: hypothesis.firing(bare), "have no masks", "shapes10")
+    refused(lambda: hypothesis.occlusion(bare), "have no masks", "shapes10")
+    refused(lambda: hypothesis.backgrounds([bare]), "have no masks", "shapes10")
 
 
 def test_the_margin_leaves_out_the_class_itself():

@@ -22,6 +22,7 @@ from study.store import cells
 from study.subjects import sources
 from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject, batch
+from tests.refusal import refused
 from tests.study.keeping import keeping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -313,6 +314,32 @@ def test_prr_needs_a_max_pooling(who, unchanged):
     with unchanged(who.model):
         assert response.fitting(who, methods) == methods
         assert response.fitting(make(pool=False), methods) == ["saliency", "rectgrad"]
+
+
+def test_what_fits_is_asked_of_networks_of_every_answer_and_of_those_that_begin_in_place(
+    who, shifting
+):
+    class Answering(nn.Module):
+        def forward(self, images):
+            return {"logits": who.model(images)}
+
+    methods = ["rectgrad", "rectgrad_prr"]
+    for model in (Answering(), shifting(who.model)):
+        assert response.fitting(who._replace(model=_ranged(model)), methods) == methods
+
+
+def _ranged(model):
+    model.black, model.white = -1.0, 1.0
+    return model
+
+
+@pytest.mark.parametrize(
+    "measure", [response.accumulation, response.brightness_bias, response.on_object]
+)
+def test_pictures_without_masks_are_refused_at_once(measure, who, monkeypatch):
+    for name in ("products", "maps", "traced"):
+        monkeypatch.setattr(response, name, lambda *_, **__: pytest.fail("long work"))
+    refused(lambda: measure(who.altered(masks=None)), "have no masks", "shapes10")
 
 
 # ---- the attack and the classes

@@ -248,6 +248,14 @@ def test_two_seeds_can_show_a_difference_among_fourteen_methods_and_noise_does_n
     )
 
 
+def test_a_seed_that_lacks_a_fraction_is_left_out():
+    curves = {("random", "roar"): [0.5, 0.4, 0.3, 0.2, 0.1], ("saliency", "roar"): [0.3] * 5}
+    whole = made(curves, seeds=(0, 1))
+    other = made(dict.fromkeys(curves, [0.9] * 5), seeds=(2,))
+    found = retraining_tables.compared(pd.concat([whole, other[other["fraction"] < FRACTIONS[1]]]))
+    pd.testing.assert_frame_equal(found, retraining_tables.compared(whole))
+
+
 def test_equal_accuracies_do_not_differ_and_one_seed_tells_nothing():
     same = retraining_tables.compared(
         made({("random", "roar"): [0.5] * 5, ("saliency", "roar"): [0.5] * 5}, seeds=(0, 1))

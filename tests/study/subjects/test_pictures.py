@@ -145,6 +145,9 @@ def test_floating_point_values_from_0_to_1_are_scaled_not_clipped(tmp_path):
     values = np.array([[0, 0.25, 0.5, 1]], np.float32)
     array = read_image(put(tmp_path / "a.tif", Image.fromarray(values)))
     assert array[0, :, 0].tolist() == [0, 64, 128, 255]
+    negative = struct.pack("<2f", 0.25, 1)
+    path = tiff(tmp_path / "b.tif", 32, negative, 2, sample_format=3, photometric=0)
+    assert read_image(path)[0, :, 0].tolist() == [191, 0]
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,9 @@ def parts(base: Path, *names: str) -> Path:
         (["train", "val", "test"], "test", 2),
         (["train", "val", "test"], "val", 1),
         (["train", "val", "notes"], "test", 1),
+        (["training_set", "test_set"], "test", 1),
+        (["training_set", "test_set"], "train", 0),
+        (["Trainset", "evaluation"], "test", 1),
         (["test"], "test", 0),
     ],
 )
@@ -273,6 +276,7 @@ def test_the_usual_names_of_splits_are_known(names, split, taken, tmp_path, cach
         (["train"], "test", ["has train but no test or val", "imagefolder:"]),
         (["val", "test"], "train", ["has val and test but no train", "/train/<class>/"]),
         (["train", "test"], "val", ["has train and test but no val"]),
+        (["test", "test_set"], "test", ["has both test and test_set", "p/test"]),
         (["train"], "../p", ["unknown split '../p'"]),
         (["train"], "..", ["unknown split '..'"]),
     ],
@@ -281,6 +285,34 @@ def test_a_split_that_is_absent_is_named_at_once(names, split, words, tmp_path, 
     name = f"imagefolder:{parts(tmp_path / 'p', *names)}"
     for call in (sources.check, load):
         refused(lambda call=call: call(name, split), tmp_path / "p", *words)
+
+
+@pytest.mark.parametrize(
+    "names, held",
+    [
+        (["images/train", "images/test"], "images"),
+        (["first batch", "second batch"], "first batch"),
+        (["cat/train", "dog/train", "cat/test", "dog/test"], "cat"),
+        (["train_set/train_set", "test_set/test_set"], "test_set/test_set"),
+    ],
+)
+def test_folders_that_could_be_classes_or_parts_are_refused(names, held, tmp_path, cache):
+    folder = parts(tmp_path / "p", *names)
+    (folder / "labels").mkdir()  # holds no picture and is neither
+    for call in (sources.check, load):
+        refused(
+            lambda call=call: call(f"imagefolder:{folder}"),
+            "classes or parts",
+            f"imagefolder:{folder / held}",
+            "into its folder itself",
+        )
+    assert load(f"imagefolder:{folder / held}").classes == ("ant", "bee")
+
+
+def test_folders_inside_classes_may_share_one_name(tmp_path, cache):
+    for n, name in enumerate(("cat/pictures/0.png", "cat/more/1.png", "dog/pictures/2.png")):
+        put(tmp_path / "p" / name, (n,) * 3)
+    assert load(f"imagefolder:{tmp_path / 'p'}").labels.tolist() == [0, 0, 1]
 
 
 def test_splits_without_classes_are_no_classes(tmp_path, cache):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -644,7 +645,16 @@ def animals():
 
 
 @pytest.mark.parametrize(
-    "target, expected", [(None, None), (0, 0), (5, 5), ("ant", 0), ("egyptian CAT", 1), ("1", 5)]
+    "target, expected",
+    [
+        (None, None),
+        (0, 0),
+        (5, 5),
+        (np.uint8(5), 5),
+        ("ant", 0),
+        ("egyptian CAT", 1),
+        ("1", 5),
+    ],
 )
 def test_a_class_by_name_or_number(target, expected, animals):
     assert class_of(animals, target) == expected
@@ -665,6 +675,25 @@ def test_a_class_by_name_or_number(target, expected, animals):
 )
 def test_a_class_that_is_none_is_refused_with_those_near(target, words, animals):
     refused(lambda: class_of(animals, target), *words)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_numbers_may_be_of_numpy(kind, png):
+    given = {"count": 3, "seed": 1, "size": 20, "batch_size": 2}
+    options = {name: kind(value) for name, value in given.items()}
+    (plain,) = subjects("shapes10", "basic_cnn", None, **given)
+    (who,) = subjects("shapes10", "basic_cnn", None, **options)
+    assert who.identity == plain.identity and type(who.pictures.size) is int
+    one = picture(png, "rectgrad_cnn", "shapes10", size=kind(32), seed=kind(1))
+    assert one.identity == picture(png, "rectgrad_cnn", "shapes10", size=32, seed=1).identity
+    patched, again = (sources.patched(plain.pictures, seed) for seed in (kind(1), 1))
+    assert patched.fingerprint == again.fingerprint
+    for name in given:
+        refused(
+            lambda name=name: subjects("shapes10", "basic_cnn", None, **{name: np.bool_(True)}),
+            "True",
+            "whole number",
+        )
 
 
 # ---- the same network on changed pictures
