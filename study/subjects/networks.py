@@ -398,8 +398,13 @@ def _from_factory(module: str, factory: str) -> nn.Module:
     return model
 
 
-def cannot_take(name: str, model: nn.Module, images: Tensor, error: Exception) -> ModelError:
-    """What to say of a network that fails on pictures [N,3,H,W] in float32: cause and remedy."""
+def cannot_take(
+    name: str, model: nn.Module, images: Tensor, error: BaseException, otherwise: str = ""
+) -> ModelError:
+    """What to say of a network that fails on pictures [N,3,H,W] in float32: cause and remedy.
+
+    `otherwise`: what is known already, for all but types of numbers and channels.
+    """
     said = " ".join(str(error).split()) or type(error).__name__
     dtypes = {t.dtype for t in model.state_dict().values() if _is_float(t)} - {images.dtype}
     channels = re.search(r"to have (\d+) channels?, but got (\d+)", said)
@@ -419,6 +424,8 @@ def cannot_take(name: str, model: nn.Module, images: Tensor, error: Exception) -
             f"{failed}pictures have red, green and blue, and it takes {channels[1]} channel(s): "
             f"{remedy}."
         )
+    if otherwise:
+        return ModelError(otherwise)
     about_size = r"size|shape|height|width|kernel|dimension|resolution|too small|multipl"
     if re.search(about_size, said, re.I):
         return ModelError(f"{failed}give another `size`.")

@@ -380,7 +380,10 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
     try:
         return attribution.logits(network, one).shape[1]
     except ValueError as refusal:  # one sentence, of the method or of the network itself
-        raise networks.ModelError(f"{name}: {' '.join(str(refusal).split())}") from None
+        sentence = f"{name}: {' '.join(str(refusal).split())}"
+        if cause := refusal.__cause__:  # PyTorch's, and here the network changes, not the pictures
+            raise networks.cannot_take(name, network, one, cause, sentence) from None
+        raise networks.ModelError(sentence) from None
     except Exception as error:  # people's networks raise whatever they like
         raise networks.cannot_take(name, network, one, error) from None
 
