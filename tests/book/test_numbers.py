@@ -259,8 +259,8 @@ SENTENCES = [
     "RectGrad has place <RectGrad: place less random, ROAR> of <retrained methods> in ROAR",
     "pixels, kept by {method}, networks are right on <{method}: where right> where the explained "
     "one is, on <{method}: where wrong> elsewhere",
-    "{mode}: of these <retrained methods> maps {method} has the lowest area, "
-    "<{method}, {mode}: less random> from random",
+    "{mode}: of these <retrained methods> maps {method} has the lowest area less random's, "
+    "<{method}, {mode}: less random>",
     "The explained network: <NOISE: accuracy>, and <NOISE: accuracy in training> of its training",
     "released code, <Table 1 as released: agree> of <Table 1 as released: judged> differences",
     "read as the released code does, <Table 1 as released: agree> of <Table 1 as released: judged>",
