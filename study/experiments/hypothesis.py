@@ -32,7 +32,7 @@ def activations(model, images: Tensor) -> list[Tensor]:
     def watched(images):
         found.clear()  # a network that asks for another layout is run again
         with Engine(smooth=True, edit=collect):
-            return model(images)
+            return model(images.contiguous())  # as stored results were computed
 
     attribution.logits(watched, images)
     return found

@@ -669,12 +669,16 @@ def costs(
 def features(studied: Subject, images: Tensor) -> Tensor:
     """What enters the output layer, [n,D]."""
     seen = []
+
+    def contiguous(images):
+        return studied.model(images.contiguous())  # as stored results were computed
+
     layer = response.weighted_layers(studied.model)[0][1]
     hook = layer.register_forward_hook(
         lambda module, inputs, output: seen.append(inputs[0].flatten(1))
     )
     try:
-        attribution.logits(studied.model, images)
+        attribution.logits(contiguous, images)
     finally:
         hook.remove()
     return seen[-1].cpu()  # of the last run: one in another layout may have failed
