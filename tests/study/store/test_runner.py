@@ -362,7 +362,7 @@ linux = pytest.mark.skipif(
 )
 def test_a_run_that_is_stopped_leaves_no_worker_and_goes_on_where_it_was(end, tmp_path, folder):
     run = start(tmp_path, 0.4)
-    until(lambda: len(noted(tmp_path)) >= 2)
+    until(lambda: len(noted(tmp_path)) >= 2 and stored(folder))
     end(run)
     assert run.wait(30) != 0
     until(lambda: not any(map(alive, grid_jobs.pids(tmp_path, "begun"))), 30)
