@@ -353,13 +353,17 @@ def check_images(images: object) -> None:
     raise ValueError(f"images must be a floating-point tensor [N,C,H,W]; got {what}.")
 
 
-def check_maps(maps: object) -> None:
-    """Refuse what is no batch of maps.
+def check_tensor(value: object, name: str = "maps", shape: str = "[N,H,W]") -> None:
+    """Refuse what is no tensor of so many dimensions.
 
     Parameters
     ----------
-    maps : Tensor
-        [N,H,W].
+    value : Tensor
+        What a caller gives.
+    name : str
+        What it is, for the message.
+    shape : str
+        Its dimensions, as they are written.
 
     Raises
     ------
@@ -368,15 +372,15 @@ def check_maps(maps: object) -> None:
 
     Examples
     --------
-    >>> check_maps(torch.ones(1, 4, 4))
+    >>> check_tensor(torch.ones(1, 4, 4))
     """
-    if not isinstance(maps, Tensor):
+    if not isinstance(value, Tensor):
         raise ValueError(
-            f"maps must be a tensor [N,H,W]; got {type(maps).__name__}, of which torch.as_tensor "
-            "makes one."
+            f"{name} must be a tensor {shape}; got {type(value).__name__}, of which "
+            "torch.as_tensor makes one."
         )
-    if maps.ndim != 3:
-        raise ValueError(f"maps must be [N,H,W]; got shape {tuple(maps.shape)}.")
+    if value.ndim != shape.count(",") + 1:
+        raise ValueError(f"{name} must be {shape}; got shape {tuple(value.shape)}.")
 
 
 def _check_model(model: object, count: int) -> None:

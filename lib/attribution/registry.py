@@ -18,7 +18,7 @@ from .gradients import (
     saliency,
     smoothgrad,
 )
-from .graph import check_maps, numbers_of
+from .graph import check_tensor, numbers_of
 from .ruled import deconvolution, deeplift, epsilon_lrp, guided_backprop, rectgrad, rectgrad_prr
 
 
@@ -102,13 +102,7 @@ def to_map(attributions: Tensor, reduce: str) -> Tensor:
     """
     if reduce not in _REDUCERS:
         raise ValueError(f"unknown reduce {reduce!r}; accepted are {', '.join(_REDUCERS)}.")
-    if not isinstance(attributions, Tensor):
-        raise ValueError(
-            f"attributions must be a tensor [N,C,H,W]; got {type(attributions).__name__}, of which "
-            "torch.as_tensor makes one."
-        )
-    if attributions.ndim != 4:
-        raise ValueError(f"attributions must be [N,C,H,W]; got shape {tuple(attributions.shape)}.")
+    check_tensor(attributions, "attributions", "[N,C,H,W]")
     maps = _REDUCERS[reduce](attributions)
     if maps.isnan().any():
         raise ValueError("attributions contain NaN; a map needs a number for every pixel.")
@@ -141,7 +135,7 @@ def normalize(maps: Tensor) -> Tensor:
     >>> normalize(torch.tensor([[[1.0, 3.0], [2.0, 5.0]]])).tolist()
     [[[0.0, 0.5], [0.25, 1.0]]]
     """
-    check_maps(maps)
+    check_tensor(maps)
     values = numbers_of(maps, infinite=False)
     low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     width = torch.where(high > low, high - low, 1)

@@ -16,7 +16,7 @@ from ..attribution.graph import (
     check_alone,
     check_generator,
     check_images,
-    check_maps,
+    check_tensor,
     logits,
     numbers_of,
     refuse_nan,
@@ -33,7 +33,7 @@ def _check(
 ) -> tuple[Tensor, Tensor]:
     """Maps, and the fill [1,C|1,1,1], as tensors; ValueError for what does not fit together."""
     check_images(images)
-    check_maps(maps)
+    check_tensor(maps)
     expected = (images.shape[0], *images.shape[2:])
     if tuple(maps.shape) != expected:
         raise ValueError(
@@ -428,7 +428,7 @@ def pixel_order(
     >>> pixel_order(torch.tensor([[[1e-9, 3e-9], [2e-9, 4e-9]]])).tolist()
     [[[3, 1], [2, 0]]]
     """
-    check_maps(maps)
+    check_tensor(maps)
     if noise is not None and not 0 < noise < torch.inf:
         raise ValueError(f"noise is {noise!r}; it must be None or a number above 0.")
     check_generator(generator)

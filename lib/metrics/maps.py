@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..attribution.graph import check_maps, numbers_of
+from ..attribution.graph import check_tensor, numbers_of
 from .statistics import spearman_rows
 
 
@@ -40,7 +40,7 @@ def total_variation(maps: Tensor) -> Tensor:
     >>> total_variation(torch.tensor([[[1.0, 4.0], [2.0, 0.0]]])).item()
     10.0
     """
-    check_maps(maps)
+    check_tensor(maps)
     maps = numbers_of(maps, infinite=False)
     return maps.diff(dim=1).abs().sum((1, 2)) + maps.diff(dim=2).abs().sum((1, 2))
 
@@ -78,7 +78,7 @@ def attribution_outside(maps: Tensor, masks: Tensor, share: bool = False) -> Ten
     >>> attribution_outside(maps, masks).item(), attribution_outside(maps, masks, True).item()
     (3.0, 0.75)
     """
-    check_maps(maps)
+    check_tensor(maps)
     if not isinstance(masks, Tensor):
         raise ValueError(f"masks must be a bool tensor [N,H,W]; got {type(masks).__name__}.")
     if masks.shape != maps.shape or masks.dtype != torch.bool:
@@ -121,8 +121,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
     >>> rank_correlation(first, first.exp()).round(decimals=6).item()
     1.0
     """
-    check_maps(first)
-    check_maps(second)
+    check_tensor(first)
+    check_tensor(second)
     if first.shape != second.shape:
         raise ValueError(
             f"maps must be two tensors [N,H,W] of one shape; got {tuple(first.shape)} and "

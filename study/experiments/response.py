@@ -498,7 +498,7 @@ def identities(studied: Sequence[Subject]) -> pd.DataFrame:
         images = batch(who, slice(None)).double()
         for claim, other, eps in (
             ("claim 1: Deconvolution", attribution.deconvolution, 1e-6),
-            ("claim 2: Guided Backpropagation", attribution.guided_backprop, 0.0),
+            ("claim 2: Guided backpropagation", attribution.guided_backprop, 0.0),
         ):
             ours = attribution.rectgrad(model, images, tau=0, eps=eps, padding_trick=False)
             theirs = (images * other(model, images)).clamp(min=0)

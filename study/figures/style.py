@@ -208,18 +208,15 @@ GROUPS = {
 
 
 # those that the text speaks of, whose lines are the stronger ones
-HIGHLIGHTED = {
-    m: COLOURS[m]
-    for m in (
-        "random",
-        "rectgrad",
-        "saliency",
-        "active",
-        "positive",
-        "deeplift",
-        "integrated_gradients",
-    )
-}
+HIGHLIGHTED = (
+    "random",
+    "rectgrad",
+    "saliency",
+    "active",
+    "positive",
+    "deeplift",
+    "integrated_gradients",
+)
 
 
 def ordered(summary: pd.DataFrame) -> list[str]:

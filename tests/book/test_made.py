@@ -198,22 +198,10 @@ def of_trainings(seen):
     assert [other.split(", ")[0] for other in others] == cards
 
 
-@pytest.mark.parametrize("profile", run.PROFILES)
-@pytest.mark.parametrize(
-    "name, label",
-    [
-        ("01_sign_importance", "fig-sign-panel"),
-        ("02_multiclass_maps", "fig-multiclass-gains"),
-        ("05_deletion_benchmark", "fig-deletion-strip"),
-    ],
-)
-def test_the_caption_of_one_picture_names_its_network(name, label, profile):
-    model = run.profile_values(profile)[name]["model"]
-    first = model if isinstance(model, str) else model[0]
-    captions = [
-        figure["caption"]
-        for cell in nbformat.read(run.chapters()[name], as_version=4).cells
-        if (figure := cell.metadata.get("mystnb", {}).get("figure", {})).get("name") == label
-    ]
-    (caption,) = captions
-    assert f"the {names.network(first)}" in caption
+@pytest.mark.parametrize("name", run.chapters())
+def test_no_caption_names_a_network(name):
+    """A chapter may be run on any; the line below the caption tells which it was."""
+    cells = nbformat.read(run.chapters()[name], as_version=4).cells
+    figures = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in cells]
+    captions = " ".join(figure.get("caption", "") for figure in figures)
+    assert not [network for network in names.NETWORKS.values() if network in captions]

@@ -11,7 +11,7 @@ from study.subjects import names, networks
 from study.subjects.pictures import Dataset
 from study.subjects.subject import Subject
 
-from .phrases import counted, ends
+from .phrases import NOT_JUDGED, counted, ends
 
 # of study.account.variants: a network with its data
 _TRAINED = {"resnet18 CIFAR-10": "ResNet-18"}
@@ -113,7 +113,7 @@ def in_short(table: pd.DataFrame, beside: pd.DataFrame | None) -> list[str]:
 def judged_elsewhere(beside: pd.DataFrame | None) -> list[str]:
     """That no sentence is judged in this chapter, and how its printed accuracies are judged, from
     `scoreboard.beside_published`; Markdown."""
-    sentences = ["No sentence of the papers is judged in this chapter."]
+    sentences = [NOT_JUDGED]
     if beside is not None:
         told = ", ".join(
             f"{word} {count}" for word, count in beside["verdict"].value_counts().items()

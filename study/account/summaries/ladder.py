@@ -59,7 +59,7 @@ def _methods_alone(turns: pd.DataFrame) -> str:
 def largest_turn(turns: pd.DataFrame) -> str:
     """Between which steps the order changes most, how surely, and whether it is the step that
     retrains."""
-    single = turns[turns["least"].notna()].reset_index(drop=True)
+    single = turns[turns["step"].isin(STEPS)].reset_index(drop=True)
     at = int(single["correlation"].argmin())
     turn = single.iloc[at]
     before = STEPS[STEPS.index(turn["step"]) - 1]
@@ -96,8 +96,8 @@ def _reading(r) -> str:
     if r.low <= 0 <= r.high or pd.isna(r.low):
         return "whether they read the places stays open"
     if (r.high < 0) == repeats:
-        return "mistakes are repeated, so they read the places"
-    return "they merely see more"
+        return "mistakes are repeated, as by networks that read the places"
+    return "as by networks that merely see more"
 
 
 def shocked(shock: pd.DataFrame, order: Sequence[str], classes: int) -> list[str]:

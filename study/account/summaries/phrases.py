@@ -8,6 +8,8 @@ import pandas as pd
 
 from lib.attribution.crosses import label
 
+NOT_JUDGED = "No sentence of the papers is judged in this chapter."
+
 
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""

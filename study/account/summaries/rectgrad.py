@@ -108,7 +108,7 @@ def _owed_to(product: pd.Series, none: pd.Series) -> str:
         return f"So the product adds {100 * gain:.0f} points to what the rule puts there."
     if product["on_object_high"] < none["on_object_low"]:
         return f"So the rule puts the map there, and the product takes {-100 * gain:.0f} points."
-    return "So the rule puts the map there, not the product: the intervals overlap."
+    return "Whether the product adds to what the rule puts there stays open: the intervals overlap."
 
 
 def _times(share: float) -> str:
@@ -201,7 +201,7 @@ def identities_table(identities: pd.DataFrame) -> pd.DataFrame:
     """`identities` to be read."""
     return pd.DataFrame(
         {
-            "claim": identities["claim"].str.replace("Backprop", "backprop"),
+            "claim": identities["claim"],
             "network": identities["network"],
             "n": identities["n"],
             "largest value": [f"{v:.2g}" for v in identities["largest"]],

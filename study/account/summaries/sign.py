@@ -10,7 +10,7 @@ import pandas as pd
 from study.account import claims, verdicts
 
 from . import judged
-from .phrases import counted, ends, give_or_take, span
+from .phrases import NOT_JUDGED, counted, ends, give_or_take, span
 
 EVEN = 0.05  # how far a share may lie from one half for neither sign to dominate
 
@@ -55,7 +55,7 @@ def in_short(greys: pd.DataFrame, shares: pd.DataFrame, on_object: pd.DataFrame)
 def judged_elsewhere(stored: bool) -> list[str]:
     """That no sentence is judged in this chapter, and how those of paper Sign are judged, where
     results are `stored`; Markdown."""
-    sentences = ["No sentence of the papers is judged in this chapter."]
+    sentences = [NOT_JUDGED]
     if stored:
         every = judged.claims(*claims.listed()["experiment"])
         found = every.loc[every["paper"] == "Sign", "verdict"].value_counts()

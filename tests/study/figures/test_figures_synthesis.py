@@ -97,7 +97,8 @@ def test_groups_are_the_registries_and_highlighted_methods_are_known():
     assert set(METHODS) == set(GROUPS["published"])
     assert GROUPS["controls"] == ("random", "edges")
     assert set(HIGHLIGHTED) <= set(names)
-    assert len(set(HIGHLIGHTED.values())) == len(HIGHLIGHTED)
+    coloured = [*GROUPS["published"], *GROUPS["controls"]]
+    assert len({figures.colour(name) for name in coloured}) == len(coloured)
 
 
 def test_rows_come_in_groups_by_their_mean_over_families():

@@ -63,7 +63,7 @@ def test_the_largest_turn_is_the_smallest_correlation():
 
 def test_a_correlation_is_read_by_mode_and_interval():
     roar, kar = told.legible(legibility())
-    assert roar.endswith("they read the places.") and kar.endswith("they read the places.")
+    assert roar.endswith("that read the places.") and kar.endswith("that read the places.")
     roar, kar = told.legible(legibility(roar=(0.5, 0.1, 0.9), kar=(-0.5, -0.9, -0.1)))
     assert roar.endswith("see more.") and kar.endswith("see more.")
     roar, _ = told.legible(legibility(roar=(-0.5, -0.9, 0.1)))

@@ -80,7 +80,7 @@ def test_the_product_by_brightness():
     assert "dark pixels hold 0.30 times and bright ones 2.60 times" in black
     assert "without a product 0.70 times and 1.80 times" in black
     assert "78% stay" in left and "50% of the attribution with it and 52% without" in left
-    assert left.endswith("not the product: the intervals overlap.")
+    assert left.endswith("stays open: the intervals overlap.")
     without = summaries.product(bias(bright=float("nan")))[1]
     assert "bright ones no part of their fair share" in without
 
@@ -150,7 +150,7 @@ def test_layouts_have_at_most_six_columns_and_the_values():
         .assign(second=[0.75, None], second_n=[200, None], changed=0.46, changed_n=193)
         .assign(unchanged=0.66, unchanged_n=7, redrawn=0.81, redrawn_n=200)
     )
-    identities = pd.DataFrame({"claim": ["2: Guided Backpropagation"], "network": "n"}).assign(
+    identities = pd.DataFrame({"claim": ["2: Guided backpropagation"], "network": "n"}).assign(
         n=8, largest=2.8, difference=0.0
     )
     rings = pd.DataFrame({"network": ["n"], "setting": "released", "n": 9, "ring": 0.26}).assign(
