@@ -20,13 +20,24 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 
 // What scrolls sideways, on a narrow screen most tables and charts, is reached with the Tab key.
-function letScrollersBeReached() {
-  for (const box of document.querySelectorAll(".bd-article :is(table, .drawing)")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
-    if (box.matches(".drawing")) sayWhereMoreIs(box);
-  }
+function letItBeReached(box) {
+  if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+  if (box.matches(".drawing")) sayWhereMoreIs(box);
 }
+
+// A box overflows when the page becomes narrower, and when a picture in it is fetched as late as it
+// comes into view: its contents are watched as well.
+addEventListener("load", () => {
+  const watch = new ResizeObserver((changes) => {
+    const boxes = changes.map(({ target }) => target.closest("table, .drawing"));
+    new Set(boxes).forEach(letItBeReached);
+  });
+  for (const box of document.querySelectorAll(".bd-article :is(table, .drawing)")) {
+    watch.observe(box);
+    if (box.firstElementChild) watch.observe(box.firstElementChild);
+  }
+});
 
 // On which sides of a drawing more can be scrolled to: custom.css shades them.
 function sayWhereMoreIs(box) {
@@ -36,5 +47,3 @@ function sayWhereMoreIs(box) {
 addEventListener("scroll", (event) => {
   if (event.target.matches?.(".drawing")) sayWhereMoreIs(event.target);
 }, { capture: true, passive: true });
-addEventListener("load", letScrollersBeReached);
-addEventListener("resize", letScrollersBeReached);

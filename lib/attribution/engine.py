@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import operations
 from .operations import Call, PoolCall
-from .path import POOLING, Path, in_words, warn
+from .path import DECIDED, POOLING, Path, in_words, warn
 from .rules import Activation, Pool, proportional
 
 # nodes that hold a whole piece of a network, in which nothing was seen
@@ -138,6 +139,9 @@ class Engine(TorchFunctionMode):
         self.activations = self.pools = self.met = 0
         self.path: Path | None = None
         self.in_views: set[int] = set()
+        # by their ids, what was made of the picture and has no gradient: z.detach(), and z > 0.5
+        self.detached: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+        self.masks: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
         if self.record is not None:
             self.record.clear()
 
@@ -188,7 +192,28 @@ class Engine(TorchFunctionMode):
             call = operations.read_activation(func, args, kwargs, self.others)
             if call is not None:
                 return self._activate(call)
-        return func(*args, **kwargs)
+        made = func(*args, **kwargs)
+        if self.activation:
+            self._follow(func, [*args, *kwargs.values()], made)
+        return made
+
+    def _follow(self, func: Callable[..., Any], given: Sequence[Any], made: Any) -> None:
+        """Mark what came out if a mask of the picture's own values went in: autograd records of a
+        product with one no more than of a product with a constant."""
+        out = given[0] if made is None and given else made  # None: z[mask] = 0
+        if not isinstance(out, Tensor):
+            return
+        tensors = [part for value in given for part in _tensors(value)]
+        masked = any(self.masks.get(id(t)) is t for t in tensors)
+        if out.grad_fn is not None:
+            if masked:
+                out.grad_fn.metadata[DECIDED] = True  # type: ignore[index]  # torch names a method
+        elif not _is_blank(func):
+            seen = any(_of_picture(t) or self.detached.get(id(t)) is t for t in tensors)
+            if masked or (seen and not out.is_floating_point()):
+                self.masks[id(out)] = out
+            elif seen:
+                self.detached[id(out)] = out
 
     def _activate(self, call: Call) -> Tensor:
         z, function = call.z, call.function
@@ -235,6 +260,23 @@ class Engine(TorchFunctionMode):
         if found is None or not _fits(found.shape, x.shape):
             raise OtherShape
         return found
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """A tensor, or those in a tuple or list, as an index may be."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [v for v in value if isinstance(v, Tensor)] if isinstance(value, (tuple, list)) else []
+
+
+def _of_picture(x: Tensor) -> bool:
+    return x.requires_grad and not isinstance(x, nn.Parameter)
+
+
+def _is_blank(func: Callable[..., Any]) -> bool:
+    """Does it take no more of a tensor than its shape, as zeros_like and new_zeros do?"""
+    name = getattr(func, "__name__", "")
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def _fits(one: torch.Size, many: torch.Size) -> bool:

@@ -60,6 +60,8 @@ MAXIMA = _set(
 POOLING = MAXIMA - {"Max", "Amax"}
 # the engine's own nodes
 RULED_ACTIVATION, RULED_POOL = "_ActivationRule", "_PoolRule"
+# the engine's mark on a node that was given a mask of the picture's own values
+DECIDED = "decided"
 # one number after another, and so image by image whatever the layout
 _ELEMENTWISE = _set(
     "Relu Hardtanh Threshold Clamp ClampMin ClampMax Gelu Silu Mish Hardswish Elu Selu Celu "
@@ -103,6 +105,8 @@ class Path(NamedTuple):
         Whether something was normalised over the batch.
     own_statistics : bool
         Whether something was normalised over the picture itself (an instance norm).
+    decided : bool
+        Whether a mask made of the picture's own values, which has no gradient, took part.
     """
 
     reached: bool
@@ -112,6 +116,7 @@ class Path(NamedTuple):
     apart: bool
     batch_statistics: bool
     own_statistics: bool
+    decided: bool
 
     def without_rule(self, known: Iterable[str] = ()) -> list[str]:
         """Operations that are not affine and kept their plain gradient.
@@ -132,6 +137,8 @@ class Path(NamedTuple):
             found.append("a norm by statistics of the picture")
         if self.products:
             found.append("a product of two activations")
+        if self.decided and "Where" not in self.names:
+            found.append("a mask made of the picture's own values")
         return found
 
 
@@ -177,11 +184,11 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
     """
     nodes = _between(logits, leaf)
     if not nodes:
-        return Path(False, (), (), frozenset(), True, False, False)
+        return Path(False, (), (), frozenset(), True, False, False, False)
     names: dict[str, None] = {}
     products: dict[str, None] = {}
     rules = set()
-    apart, of_batch, of_picture = True, False, False
+    apart, of_batch, of_picture, decided = True, False, False, False
     for node, sources in nodes.items():
         name = _name(node)
         names[name] = None
@@ -193,10 +200,18 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
             # an instance norm is a batch norm of one image with N*C channels
             of_batch = of_batch or _shapes(node)[0][0] > 1
             of_picture = of_picture or _shapes(node)[0][0] == 1
+        decided = decided or DECIDED in node.metadata
         apart = apart and _keeps_apart(node, name, sources, nodes, len(leaf))
     reached = _STEPS.isdisjoint(names) or bool(_between(logits, leaf, _WITHOUT_GRADIENT | _STEPS))
     return Path(
-        reached, tuple(names), tuple(products), frozenset(rules), apart, of_batch, of_picture
+        reached,
+        tuple(names),
+        tuple(products),
+        frozenset(rules),
+        apart,
+        of_batch,
+        of_picture,
+        decided,
     )
 
 

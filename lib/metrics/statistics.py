@@ -6,12 +6,13 @@ Intervals are at the 95 % level. Arrays may be NumPy's or tensors; what comes ou
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from math import factorial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import binom, permutation_test, rankdata, t
+from scipy.stats import binom, f_oneway, permutation_test, rankdata, t, ttest_1samp
 from torch import Tensor
 
 Array = npt.NDArray[Any]
@@ -681,7 +682,161 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
+def smallest_significant(n: int, tests: int, level: float = 0.05) -> float:
+    """The smallest rank correlation, in size, that can be significant as one of several.
+
+    Parameters
+    ----------
+    n : int
+        Numbers in each of the two rows.
+    tests : int
+        How many correlations are tested: Holm's first step asks for `level / tests`.
+    level : float
+
+    Returns
+    -------
+    bound : float
+        By the t approximation; NaN where so few numbers have too few orders for any to be.
+
+    Examples
+    --------
+    >>> round(smallest_significant(14, 1), 2), round(smallest_significant(14, 78), 2)
+    (0.53, 0.8)
+    """
+    at = level / tests
+    if n < 3 or 2 / factorial(n) > at:
+        return float("nan")
+    bound = t.isf(at / 2, n - 2)
+    return float(bound / (n - 2 + bound**2) ** 0.5)
+
+
+def mean_test(values: npt.ArrayLike) -> tuple[float, float, float]:
+    """The t interval of a mean, and the one-sided p that the mean is not above 0.
+
+    Parameters
+    ----------
+    values : array [N]
+        Two or more; paired differences, say.
+
+    Returns
+    -------
+    low, high : float
+        0 where all values are 0.
+    p : float
+        1 where all values are 0.
+
+    References
+    ----------
+    Student, The probable error of a mean (1908).
+
+    Examples
+    --------
+    >>> [round(number, 3) for number in mean_test([1.0, 2.0, 3.0])]
+    [-0.484, 4.484, 0.037]
+    """
+    numbers = np.asarray(values)
+    if not numbers.any():  # the test would divide by 0
+        return 0.0, 0.0, 1.0
+    low, high = ttest_1samp(numbers, 0).confidence_interval()
+    p = ttest_1samp(numbers, 0, alternative="greater").pvalue
+    return float(low), float(high), float(p)
+
+
 # ---- seeds
+
+
+def pooled_variance(groups: Sequence[npt.ArrayLike]) -> tuple[float, int]:
+    """Variance within groups, and its degrees of freedom.
+
+    Parameters
+    ----------
+    groups : sequence of array
+        Their sizes may differ; one of a single number says nothing of the variance.
+
+    Returns
+    -------
+    variance : float
+        NaN without a degree of freedom.
+    degrees : int
+
+    Examples
+    --------
+    >>> pooled_variance([[1.0, 3.0], [5.0, 5.0, 8.0], [7.0]])
+    (2.6666666666666665, 3)
+    """
+    spread = [np.asarray(group, dtype=np.float64) for group in groups if np.size(group) > 1]
+    degrees = sum(len(group) - 1 for group in spread)
+    if not degrees:
+        return float("nan"), degrees
+    squares = sum(group.var(ddof=1) * (len(group) - 1) for group in spread)
+    return float(squares / degrees), degrees
+
+
+def one_way(groups: Sequence[npt.ArrayLike]) -> tuple[float, float, float]:
+    """Do groups (methods) differ by more than the numbers (seeds) in them? One-way analysis of
+    variance.
+
+    Parameters
+    ----------
+    groups : sequence of array
+        Two groups or more, each of two numbers or more.
+
+    Returns
+    -------
+    between : float
+        Standard deviation of the groups' means.
+    within : float
+        Standard deviation in a group, the mean of the variances taken over groups.
+    p : float
+
+    References
+    ----------
+    Fisher, Statistical methods for research workers (1925), chapter 7.
+
+    Examples
+    --------
+    >>> [round(number, 4) for number in one_way([[0.29, 0.31], [0.49, 0.51]])]
+    [0.1414, 0.0141, 0.005]
+    """
+    numbers = [np.asarray(group, dtype=np.float64) for group in groups]
+    between = np.std([group.mean() for group in numbers], ddof=1)
+    within = np.mean([group.var(ddof=1) for group in numbers]) ** 0.5
+    return float(between), float(within), float(f_oneway(*numbers).pvalue)
+
+
+def t_test(difference: float, variance: float, degrees: int, *counts: int) -> float:
+    """Two-sided p that a mean, or a difference of two means, is 0.
+
+    Parameters
+    ----------
+    difference : float
+    variance : float
+        Of one number, estimated with so many degrees of freedom.
+    degrees : int
+    *counts : int
+        Over how many numbers the mean, or each of the two, is taken.
+
+    Returns
+    -------
+    p : float
+        NaN without a degree of freedom. Where nothing varies any difference is certain: 0, and 1
+        if there is none.
+
+    References
+    ----------
+    Student, The probable error of a mean (1908).
+
+    Examples
+    --------
+    >>> round(t_test(2.818, 4.0, 10, 5, 5), 3)
+    0.05
+    """
+    if not degrees:
+        return float("nan")
+    error = (variance * sum(1 / n for n in counts)) ** 0.5
+    if not error:
+        return float(difference == 0)
+    return float(2 * t.sf(abs(difference) / error, degrees))
 
 
 def t_half_width(variance: float, degrees: int, *counts: int) -> float:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lib.metrics.statistics import t_half_width
+from lib.metrics.statistics import pooled_variance, t_half_width
 from study.store import cells
 from study.subjects import networks
 
@@ -90,12 +90,8 @@ def luck(found: pd.DataFrame) -> tuple[float, int]:
 
     Over trainings that differ in nothing but seed and run, pooled over the settings of one network.
     """
-    groups = [part["test_accuracy"] for _, part in found.groupby(SETTINGS) if len(part) > 1]
-    degrees = sum(len(part) - 1 for part in groups)
-    if not degrees:
-        return float("nan"), degrees
-    squares = sum((part.var(ddof=1) * (len(part) - 1)) for part in groups)
-    return (squares / degrees) ** 0.5, degrees
+    variance, degrees = pooled_variance([p["test_accuracy"] for _, p in found.groupby(SETTINGS)])
+    return variance**0.5, degrees
 
 
 def effects(found: pd.DataFrame) -> pd.DataFrame:

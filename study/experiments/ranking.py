@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from math import factorial
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, ttest_1samp
-from scipy.stats import t as student
+from scipy.stats import rankdata
 from torch import Tensor
 
 from lib import attribution
@@ -23,6 +21,7 @@ from lib.attribution import crosses
 from lib.metrics import spearman
 from lib.metrics.statistics import (
     holm,
+    mean_test,
     percentile_interval,
     permutation_p,
     places,
@@ -359,7 +358,7 @@ def _trials(
         ahead, held = (_margins(metric, side[name], side[parent]) for side in sides)
         if min(len(ahead), len(held)) < 2:
             continue
-        low, high, p = _held_test(held)
+        low, high, p = mean_test(held)
         rows.append(
             {
                 "name": name,
@@ -380,15 +379,6 @@ def _margins(metric: str, own: Tensor, parents: Tensor) -> np.ndarray:
     number."""
     margins = METRICS[metric].better * (own.nanmean(0) - parents.nanmean(0))
     return margins[~margins.isnan()].numpy()
-
-
-def _held_test(margins: np.ndarray) -> tuple[float, float, float]:
-    """The 95 % interval of the mean of margins, and p that it is not above 0."""
-    if not margins.any():  # a method equal to its parent; the test would divide by 0
-        return 0.0, 0.0, 1.0
-    low, high = ttest_1samp(margins, 0).confidence_interval()
-    p = ttest_1samp(margins, 0, alternative="greater").pvalue
-    return float(low), float(high), float(p)
 
 
 def judged(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -642,16 +632,6 @@ def _correlation(first: dict, second: dict, names: Sequence[str]) -> float:
     """Spearman's correlation of two metrics over those of `names` that both have."""
     both = [n for n in names if n in first and n in second]
     return spearman([first[n] for n in both], [second[n] for n in both]) if both else np.nan
-
-
-def smallest_found(methods: int, pairs: int, level: float = 0.05) -> float:
-    """The smallest rank correlation, in size, that could be significant in the first of Holm's
-    steps over so many pairs of metrics: by the t approximation, NaN where none could."""
-    at = level / pairs
-    if methods < 3 or 2 / factorial(methods) > at:
-        return float("nan")
-    bound = student.isf(at / 2, methods - 2)
-    return float(bound / (methods - 2 + bound**2) ** 0.5)
 
 
 def winners(table: pd.DataFrame) -> pd.DataFrame:

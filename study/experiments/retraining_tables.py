@@ -14,15 +14,15 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import f_oneway
-from scipy.stats import t as student
 
 from lib import attribution, metrics
 from lib.metrics.statistics import (
     holm,
+    one_way,
     spearman_interval,
     t_half_width,
     t_interval,
+    t_test,
     two_way_residual,
 )
 from study.experiments.retraining import (
@@ -271,24 +271,18 @@ def compared(accuracies: pd.DataFrame) -> pd.DataFrame:
 def _pairs(mode: str, methods: list[str], cube: np.ndarray) -> list[dict]:
     """The rows of `compared` of one mode; `cube` are the accuracies [M,S,F] of its methods."""
     variance, degrees = two_way_residual(cube)
-    error = (2 * variance / cube[0].size) ** 0.5
+    size = cube[0].size
     tests = []
     for i, j in combinations(range(len(methods)), 2):
         change = float((cube[i] - cube[j]).mean())
-        if not degrees:
-            p = float("nan")
-        elif error:
-            p = float(2 * student.sf(abs(change) / error, degrees))
-        else:  # nothing varies, so that any difference is certain
-            p = float(change == 0)
         tests.append(
             {
                 "mode": mode,
                 "first": methods[i],
                 "second": methods[j],
-                "n": cube[0].size,
+                "n": size,
                 "difference": change,
-                "p": p,
+                "p": t_test(change, variance, degrees, size, size),
             }
         )
     corrected = holm([test["p"] for test in tests])
@@ -307,8 +301,7 @@ def analysis_of_variance(accuracies: pd.DataFrame) -> pd.DataFrame:
         groups = [g["accuracy"].to_numpy() for _, g in part.groupby("method") if len(g) > 1]
         if len(groups) < 2:
             continue
-        between = np.std([g.mean() for g in groups], ddof=1)
-        within = np.mean([g.var(ddof=1) for g in groups]) ** 0.5
+        between, within, p = one_way(groups)
         rows.append(
             {
                 "mode": mode,
@@ -316,7 +309,7 @@ def analysis_of_variance(accuracies: pd.DataFrame) -> pd.DataFrame:
                 "between": between,
                 "within": within,
                 "ratio": between / within,
-                "p": float(f_oneway(*groups).pvalue),
+                "p": p,
             }
         )
     return pd.DataFrame(rows, columns=["mode", "fraction", "between", "within", "ratio", "p"])

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -90,7 +91,7 @@ def _check_at_least(name: str, value: int | None, least: int) -> None:
     """Raise ValueError unless `value` is None or a whole number of at least `least`."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 from lib import attribution
 from lib.attribution import crosses
 from lib.attribution.crosses import label
+from lib.metrics.statistics import smallest_significant
 from study.account.summaries.phrases import counted, ends, listed, methods, wide
-from study.experiments.ranking import Numbers, ahead, over_control, smallest_found, winners
+from study.experiments.ranking import Numbers, ahead, over_control, winners
 from study.experiments.synthesis import FAMILIES, METRICS
 
 Tables = dict[str, pd.DataFrame]
@@ -280,7 +281,9 @@ def agree(network: str, table: pd.DataFrame, between: dict) -> list[str]:
         opposed = int(((part["correlation"] < 0) & (part["p_corrected"] < 0.05)).sum())
         return f"{agreeing} of {len(part)} agree and {opposed} are opposed"
 
-    bound = smallest_found(int(table["methods"].max()), len(table)) if len(table) else float("nan")
+    bound = float("nan")
+    if len(table):
+        bound = smallest_significant(int(table["methods"].max()), len(table))
     power = (
         f"no correlation of so few methods could be significant among {len(table)} pairs"
         if pd.isna(bound)

@@ -856,6 +856,13 @@ def test_no_relu_is_overlooked_in_silence(name, images):
         )
 
 
+def written_by_a_mask(z):
+    z = z.clone()
+    z[z < 0.5] = 0
+    return z
+
+
+MASK = "a mask made of the picture's own values"
 NO_RELU = {
     "where with a slope": (lambda z: torch.where(z > 0, z, 0.1 * z), "where"),
     "where with another mask": (lambda z: torch.where(z > 0.5, z, 0.0), "where"),
@@ -870,6 +877,11 @@ NO_RELU = {
     "divided by itself": (lambda z: 1 / (z + 9), "reciprocal"),
     "another threshold": (lambda z: F.threshold(z, 0.2, 0.0), "threshold"),
     "another bound": (lambda z: z.clamp(-1, 1), "clamp"),
+    "a mask": (lambda z: z * (z > 0.5), MASK),
+    "a mask as numbers": (lambda z: z * ((z > 0.1) & (z < 0.5)).to(z.dtype), MASK),
+    "a mask of the values alone": (lambda z: z * (z.detach() > 0.5), MASK),
+    "filled by a mask": (lambda z: z.masked_fill(z < 0.5, 0.0), MASK),
+    "written by a mask": (written_by_a_mask, MASK),
 }
 
 
@@ -886,6 +898,23 @@ def test_what_has_no_rule_beside_a_relu_is_named_once(act, word, name, images):
     with pytest.warns(UserWarning, match=f"has no rule for .*{word}") as said:
         RULED[name](Beside(act), images, 1)
     assert len(said) == 1 and said[0].filename == __file__
+
+
+NO_MASK = {
+    "a ReLU": lambda z: z * (z > 0),
+    "a mask of its own": lambda z: z * torch.tensor([1.0, 0.0]).to(z).view(1, -1, 1, 1)[:, :1],
+    "zeros of a shape": lambda z: z + torch.zeros_like(z) * z.new_ones(1),
+    "a question": lambda z: z if bool((z < 1e9).all()) else z * 2,
+    "off the way": lambda z: (z * (z > 0.5), z)[1],
+    "a scale without a gradient": lambda z: z / (1 + z.detach().abs().amax((1, 2, 3), True)),
+}
+
+
+@pytest.mark.parametrize("act", NO_MASK.values(), ids=NO_MASK)
+def test_what_makes_no_choice_is_not_called_a_mask(act, images):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        guided_backprop(Beside(act), images, 1)
 
 
 @pytest.mark.parametrize("act", [F.gelu, nn.PReLU(), F.elu, F.softsign])

@@ -717,6 +717,34 @@ def test_any_false_finding_among_many_is_as_rare_as_holm_says():
     assert 0.02 < false / 2000 < 0.06
 
 
+def test_the_smallest_correlation_that_could_be_shown():
+    """One test of fourteen pairs needs 0.53 (tables of Spearman's correlation: 0.54); of 78 tests
+    the first needs about 0.8. Four have 24 orders: never below 1/12."""
+    assert statistics.smallest_significant(14, 1) == pytest.approx(0.53, abs=0.01)
+    assert statistics.smallest_significant(14, 78) == pytest.approx(0.80, abs=0.01)
+    assert statistics.smallest_significant(14, 10) < statistics.smallest_significant(8, 10)
+    assert np.isnan(statistics.smallest_significant(4, 1)) and np.isnan(
+        statistics.smallest_significant(2, 1)
+    )
+
+
+def test_the_smallest_significant_correlation_is_where_its_p_reaches_the_level():
+    for n, tests in ((14, 1), (14, 78), (30, 10)):
+        bound = statistics.smallest_significant(n, tests)
+        strength = bound * ((n - 2) / (1 - bound**2)) ** 0.5
+        assert 2 * scipy.stats.t.sf(strength, n - 2) == pytest.approx(0.05 / tests)
+
+
+def test_the_test_of_a_mean_is_scipys():
+    values = np.random.default_rng(4).normal(0.5, 1, size=9)
+    low, high, p = statistics.mean_test(values)
+    found = scipy.stats.ttest_1samp(values, 0)
+    assert (low, high) == pytest.approx(tuple(found.confidence_interval(0.95)))
+    assert p == pytest.approx(found.pvalue / 2 if values.mean() > 0 else 1 - found.pvalue / 2)
+    assert statistics.mean_test(-values)[2] == pytest.approx(1 - p)
+    assert statistics.mean_test(np.zeros(5)) == (0, 0, 1)
+
+
 # ---- seeds
 
 
@@ -785,3 +813,36 @@ def test_differences_paired_by_seed_cover():
         change = values[0].mean() - values[1].mean()
         intervals.append((change - half, change + half))
     assert 0.935 < covered(intervals, 0) < 0.965
+
+
+def test_the_pooled_variance_is_that_of_the_t_test_of_two_groups():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=6), rng.normal(3, 1, size=4)
+    variance, degrees = statistics.pooled_variance([first, [7.0], second])
+    assert degrees == 8
+    assert variance == pytest.approx((5 * first.var(ddof=1) + 3 * second.var(ddof=1)) / 8)
+    nothing, none = statistics.pooled_variance([[1.0], [2.0]])
+    assert np.isnan(nothing) and none == 0
+
+
+def test_the_p_of_a_difference_is_scipys():
+    rng = np.random.default_rng(6)
+    first, second = rng.normal(size=6), rng.normal(0.8, 1, size=4)
+    change = first.mean() - second.mean()
+    p = statistics.t_test(change, *statistics.pooled_variance([first, second]), 6, 4)
+    assert p == pytest.approx(scipy.stats.ttest_ind(first, second).pvalue)
+    # the half-width of the interval is where p is 0.05
+    half = statistics.t_half_width(2.0, 7, 3, 5)
+    assert statistics.t_test(half, 2.0, 7, 3, 5) == pytest.approx(0.05)
+    assert np.isnan(statistics.t_test(1.0, 2.0, 0, 3))
+    assert statistics.t_test(0.1, 0.0, 4, 3) == 0
+    assert statistics.t_test(0.0, 0.0, 4, 3) == 1
+
+
+def test_an_analysis_of_variance_of_two_groups_is_a_t_test():
+    rng = np.random.default_rng(7)
+    groups = [rng.normal(size=5), rng.normal(1, 1, size=5)]
+    between, within, p = statistics.one_way(groups)
+    assert between == pytest.approx(abs(groups[0].mean() - groups[1].mean()) / 2**0.5)
+    assert within == pytest.approx(statistics.pooled_variance(groups)[0] ** 0.5)
+    assert p == pytest.approx(scipy.stats.ttest_ind(*groups).pvalue)

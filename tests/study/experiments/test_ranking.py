@@ -1293,15 +1293,6 @@ def test_median_correlation_has_an_interval_over_methods():
     assert found["low"] < 0 < found["high"] and found["high"] - found["low"] > 0.5
 
 
-def test_the_smallest_correlation_that_could_be_shown():
-    """One test of fourteen methods needs 0.53 (tables of Spearman's correlation: 0.54); of 78 tests
-    the first needs about 0.8. Four methods have 24 orders: never below 1/12."""
-    assert ranking.smallest_found(14, 1) == pytest.approx(0.53, abs=0.01)
-    assert ranking.smallest_found(14, 78) == pytest.approx(0.80, abs=0.01)
-    assert ranking.smallest_found(14, 10) < ranking.smallest_found(8, 10)
-    assert np.isnan(ranking.smallest_found(4, 1)) and np.isnan(ranking.smallest_found(2, 1))
-
-
 def test_winners_are_published():
     summary = ranking.summary({LOW: flat({A: 2, B: 1, "random": 0}), HIGH: flat({A: 2, B: 1})})
     assert ranking.winners(summary)["name"].tolist() == [B, A]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lib.attribution import METHODS
+from lib.metrics.statistics import smallest_significant
 from study.account.summaries import synthesis as told
 from study.experiments import ranking
 
@@ -145,7 +146,7 @@ def test_agreement_by_kind():
     counts, power, best, median = told.agree(NET, table, between)
     assert "of different kinds 0 of 2 agree and 1 are opposed" in counts
     assert "of one kind 1 of 1 agree and 0 are opposed" in counts
-    assert f"±{ranking.smallest_found(14, 3):.2f}" in power and "black deletion" in best
+    assert f"±{smallest_significant(14, 3):.2f}" in power and "black deletion" in best
     assert "+0.90" in best and "+0.10" in median
     few = told.agree(NET, table.assign(methods=4, p_corrected=1.0), between)
     assert "no correlation of so few methods" in few[1] and len(few) == 3
