@@ -584,7 +584,7 @@ def test_tables_become_arrays_by_picture():
 
 
 def test_the_largest_lift_of_a_layer_either_way(monkeypatch):
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(
         hypothesis, "firing", lambda who: long([[0.01] * 6, [-0.2] * 6, [0.1] * 6], "lift")
     )
@@ -600,7 +600,7 @@ def test_the_least_layer_decides_on_occlusion(monkeypatch):
         ]
     )
     table.loc[table["region"] == "object", "margin"] = -9
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(cleanliness, "per_class", lambda who, count: who)
     monkeypatch.setattr(hypothesis, "occlusion", lambda who: table)
     for weights in ("cifar10", "cifar10_rest"):
@@ -641,7 +641,7 @@ def ratios(monkeypatch):
                 for n in range(6)
             ]
     frame = pd.DataFrame(rows)
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(response, "accumulation", lambda who: frame)
     return frame
 
@@ -724,7 +724,7 @@ def test_background_claims_on_known_maps(corner, monkeypatch):
     masks = torch.zeros(9, 12, 12, dtype=torch.bool)
     masks[:, :8, :8] = True  # here the corner is the object
     who = who_of(9, masks=masks)
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     assert statistic("noise-background-clean")(who) == pytest.approx((0.9, 0.9, 0.9))
     assert statistic("noise-threshold-cannot-replicate")(who)[0] == pytest.approx(0.1 - 0.5)
     assert statistic("noise-least-on-background-share")(who)[0] == pytest.approx(0.9 - 0.5)
