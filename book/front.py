@@ -22,14 +22,14 @@ from study.account.summaries import synthesis as told
 from study.account.summaries.phrases import span
 from study.experiments import cleanliness, ranking, synthesis
 from study.store import cells, stamps
-from study.subjects.names import label as network_label
+from study.subjects.names import title as network_title
 from tests import mutate
 
 from . import boxes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE, SQUEEZE = ("cifar10", "rectgrad_cnn"), ("imagenette", "squeezenet1_1")
-NETWORKS = {(data, model): network_label(model, data, data) for data, model in (NOISE, SQUEEZE)}
+NETWORKS = {(data, model): network_title(model, data, data) for data, model in (NOISE, SQUEEZE)}
 NOTHING = "*Nothing is stored that this page could be made of; `make results` computes it.*"
 
 
@@ -347,7 +347,7 @@ def decisions() -> str:
     return f"{leads}\n\n{table}"
 
 
-def _price(*names: str) -> str:
+def price(*names: str) -> str:
     """What maps cost, in saliency maps, on SqueezeNet."""
     rows = cells.rows("seconds")
     if rows.empty:
@@ -370,7 +370,7 @@ def _nudge():
         f"{span(small, '.1%')} of pictures, on {len(small)} networks",
         f"all the way, of {span(whole, '.0%')}: the gradient knows directions, "
         "not distances ([chapter 5](05_deletion_benchmark.ipynb))",
-        _price("positive", "negative"),
+        price("positive", "negative"),
     )
 
 
@@ -388,7 +388,7 @@ def _erase():
         f"with the colours exchanged {value['white_deletion', 'positive']:.3f} and "
         f"{value['black_deletion', 'negative']:.3f}: the colour decides as much as the map "
         "([chapter 5](05_deletion_benchmark.ipynb))",
-        _price("positive", "negative"),
+        price("positive", "negative"),
     )
 
 
@@ -407,7 +407,7 @@ def _clean():
         f"an edge detector, which sees no network, has {edges:.0%} of its whole map there; rank "
         f"correlation {rank['rectgrad']:.2f} after the output layer is redrawn "
         "([chapter 4](04_rectgrad.ipynb))",
-        _price("rectgrad", "rectgrad_prr"),
+        price("rectgrad", "rectgrad_prr"),
     )
 
 
@@ -429,7 +429,7 @@ def _audit():
         f"what responds need not be right: their places under black deletion are "
         f"{span(first.loc['black_deletion'].loc[best, 'rank'], '.0f')} of {len(names)} "
         "([chapter 8](08_synthesis.ipynb))",
-        _price(*best),
+        price(*best),
     )
 
 
@@ -462,7 +462,7 @@ def _many():
         "one forward and one backward pass, whatever the network",
         f"at equal sparsity {share['saliency']:.0%} of the saliency map lies on the background, "
         f"of RectGrad's {share['rectgrad']:.0%} ([chapter 6](06_noise_benchmark.ipynb))",
-        _price("saliency", "positive", "negative"),
+        price("saliency", "positive", "negative"),
     )
 
 

@@ -55,7 +55,7 @@ SHOWN = {
 
 
 @cache
-def _places(stem: str) -> set[str]:
+def places_of(stem: str) -> set[str]:
     """The headings and tables that a chapter has both as published and in its source."""
     found = []
     for path in (ROOT / "book" / f"{stem}.ipynb", ROOT / "notebooks" / f"{stem}.ipynb"):
@@ -73,7 +73,7 @@ def chapter(kind: str) -> str:
         return place
     if not (ROOT / "book" / f"{stem}.ipynb").exists():
         return ""
-    if place in _places(stem):  # a table may lie on the appendix page: its name leads there
+    if place in places_of(stem):  # a table may lie on the appendix page: its name leads there
         where = place if place.startswith("tab-") else f"{stem}.ipynb#{slug(place)}"
     else:
         where = f"{stem}.ipynb"

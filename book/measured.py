@@ -167,7 +167,7 @@ def kernels() -> str:
 # ---- faults
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf8") as file:
         return list(csv.DictReader(file))
 
@@ -194,14 +194,14 @@ def faults() -> str:
             "What you read": row["reads"].replace("*", "&#42;"),
             "Held by": _tests(row["tests"]),
         }
-        for row in _read(FAULTS)
+        for row in read_rows(FAULTS)
     ]
     return _table(shown, ("Tried", "Results lost", "Wrong results served"))
 
 
 def security() -> str:
     """What files, archives, names and parameters may and may not do, each with its test."""
-    return "\n".join(f"- {row['sentence']} {_tests(row['tests'])}" for row in _read(SECURITY))
+    return "\n".join(f"- {row['sentence']} {_tests(row['tests'])}" for row in read_rows(SECURITY))
 
 
 PARTS = {

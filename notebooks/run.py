@@ -296,6 +296,7 @@ def tidy(notebook, source, label: str) -> None:
             cell.metadata.pop(key, None)
         if "injected-parameters" in tags:
             cell.id = "injected-parameters"
+            cell.source = folded_lists(cell.source)
             fold(cell, tags, f"Parameters of this run ({label})")
         elif cell.id not in ids:
             cell.id = f"cell-{n:02d}"
@@ -305,6 +306,30 @@ def tidy(notebook, source, label: str) -> None:
             cell.metadata["tags"] = tags
         if cell.cell_type == "code":
             cell.outputs = merged(cell.outputs)
+
+
+def folded_lists(source: str, width: int = 100) -> str:
+    """Code whose lists, where they are longer than a line, go over several lines."""
+    lines = source.split("\n")
+    for statement in reversed(ast.parse(source).body):
+        first, last = statement.lineno - 1, statement.end_lineno
+        value = getattr(statement, "value", None)
+        if first + 1 == last and len(lines[first]) > width and isinstance(value, ast.List):
+            start = lines[first][: value.col_offset] + "["
+            items = [f"{ast.get_source_segment(source, item)}," for item in value.elts]
+            lines[first:last] = [start, *_filled(items, width), "]"]
+    return "\n".join(lines)
+
+
+def _filled(items: list[str], width: int, indent: str = "    ") -> list[str]:
+    """Items on as few lines as hold them; one that is wider than a line has one for itself."""
+    lines = [indent + items[0]]
+    for item in items[1:]:
+        if len(lines[-1]) + 1 + len(item) <= width:
+            lines[-1] += f" {item}"
+        else:
+            lines.append(indent + item)
+    return lines
 
 
 def fold(cell, tags: list[str], prompt: str) -> None:

@@ -37,7 +37,7 @@ def maps(who: Subject) -> None:
     """The maps of every method as both papers reduce them, or the sentence of a refusal."""
     for name in synthesis.NETWORK:
         try:
-            sign, noise = synthesis.maps(who, name)
+            sign, noise = synthesis.maps_both_ways(who, name)
         except ValueError as refusal:
             print(f"{name}: {refusal}")
             continue

@@ -110,7 +110,7 @@ def grid(monkeypatch):
         split: shapes10.draw(split, count=count) for split, count in (("train", 60), ("test", 30))
     }
     monkeypatch.setitem(sources._LOADERS, "shapes10", lambda split, size: drawn[split])
-    for cache in (retraining._studied, retraining._places):
+    for cache in (retraining.explained_subjects, retraining.pixel_places):
         cache.cache_clear()
     yield retraining.plan(
         "shapes10",
@@ -119,7 +119,7 @@ def grid(monkeypatch):
         fractions=(0.5,),
         protocol=BRIEF,
     )
-    for cache in (retraining._studied, retraining._places):
+    for cache in (retraining.explained_subjects, retraining.pixel_places):
         cache.cache_clear()
 
 
@@ -494,7 +494,7 @@ def test_an_array_of_the_cache_that_is_a_pickle_is_computed_anew(seed, tmp_path)
 )
 def test_a_cells_file_lies_in_the_folder_of_its_experiment(name):
     identity = dict.fromkeys(("dataset", "split", "model", "weights"), name)
-    label = experiment._label(identity, {"map": name})
+    label = experiment.file_label(identity, {"map": name})
     path = Cell("things", label, identity).path()
     assert path.resolve().parent == (cells.RESULTS / "things").resolve()
 

@@ -102,7 +102,7 @@ def _reach(content: dict) -> float:
     return 0.02 * max(abs(number) for number in first_row(content).values())
 
 
-def _trained(wanted: list) -> list:
+def with_weights(wanted: list) -> list:
     """Those whose weights are here."""
     return [
         net
@@ -312,7 +312,7 @@ def noise_patch_untruthful(studied):
     return same / len(studied.pictures), *metrics.wilson(same, len(studied.pictures))
 
 
-def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
+def by_layer(table: pd.DataFrame, column: str) -> Tensor:
     """A column of a table with `picture` and `layer`, as [layers,N]."""
     return torch.tensor(
         table.pivot_table(index="layer", columns="picture", values=column).to_numpy(dtype=float)
@@ -321,7 +321,7 @@ def _by_layer(table: pd.DataFrame, column: str) -> Tensor:
 
 @claim("noise-object-larger-impact", MASKED)
 def noise_object_larger_impact(studied):
-    hundred = cleanliness.per_class(cleanliness.correct(studied), 10)
+    hundred = cleanliness.per_class(cleanliness.recognised(studied), 10)
     table = hypothesis.occlusion(hundred).query("region == 'difference'")
     # the stored cells have no numbers a picture, so the layer is chosen before its interval
     least = table.loc[table["margin"].idxmin()]
@@ -332,7 +332,7 @@ def noise_object_larger_impact(studied):
 def noise_firing_alike(studied):
     return bootstrap_of(
         lambda a: np.abs(a.mean(1)).max(),
-        _by_layer(hypothesis.firing(cleanliness.correct(studied)), "lift"),
+        by_layer(hypothesis.firing(cleanliness.recognised(studied)), "lift"),
     )
 
 
@@ -341,14 +341,14 @@ def noise_propagates_irrelevant(studied):
     corner = torch.zeros_like(studied.pictures.images[:, 0], dtype=torch.bool)
     corner[:, : cleanliness.CORNER, : cleanliness.CORNER] = True
     table = hypothesis.firing(studied.altered(masks=corner), 500)
-    inside, outside = (_by_layer(table, column)[:2] for column in ("object", "background"))
+    inside, outside = (by_layer(table, column)[:2] for column in ("object", "background"))
     return bootstrap_of(lambda i, o: (i.mean(1) / o.mean(1)).min(), inside, outside)
 
 
 @claim("noise-firing-explains-noise", MASKED)
 def noise_firing_explains_noise(studied):
-    studied = cleanliness.correct(studied)
-    rate = _by_layer(hypothesis.firing(studied), "background").mean(0)
+    studied = cleanliness.recognised(studied)
+    rate = by_layer(hypothesis.firing(studied), "background").mean(0)
     ratio = hypothesis.brightness(cleanliness.maps(studied, "saliency"), studied.pictures.masks)
     return bootstrap_of(
         lambda a: metrics.spearman(a[0], a[1]),
@@ -360,24 +360,27 @@ def noise_firing_explains_noise(studied):
 # --- sections 4, 5.1, 5.2 -------------------------------------------------------------------------
 
 
-def _at(table: pd.DataFrame, column: str, q: int) -> Tensor:
+def at_threshold(table: pd.DataFrame, column: str, q: int) -> Tensor:
+    """A column of a table with `picture` and `q` at one threshold q, [N]."""
     return torch.tensor(table[table["q"] == q].sort_values("picture")[column].to_numpy(dtype=float))
 
 
 @claim("noise-q20-improves", IMAGENET)
 def noise_q20_improves(studied):
     table, _ = response.sweep(studied)
-    return bootstrap_of(np.median, _at(table, "roughness", 0) / _at(table, "roughness", 20))
+    return bootstrap_of(
+        np.median, at_threshold(table, "roughness", 0) / at_threshold(table, "roughness", 20)
+    )
 
 
 @claim("noise-q20-to-q80-unchanged", IMAGENET)
 def noise_q20_to_q80_unchanged(studied):
-    return bootstrap_of(np.mean, _at(response.sweep(studied)[0], "like20", 80))
+    return bootstrap_of(np.mean, at_threshold(response.sweep(studied)[0], "like20", 80))
 
 
 @claim("noise-high-regions-stay", IMAGENET)
 def noise_high_regions_stay(studied):
-    return bootstrap_of(np.median, _at(response.sweep(studied)[0], "top20", 95))
+    return bootstrap_of(np.median, at_threshold(response.sweep(studied)[0], "top20", 95))
 
 
 @claim("noise-scores-mostly-zero", IMAGENET + CIFAR, 2000)
@@ -389,7 +392,7 @@ def noise_scores_mostly_zero(studied):
     return bootstrap_of(lambda a: a.mean(1).min(), torch.cat(pieces, 1))
 
 
-def _radius(found: Tensor) -> Tensor:
+def radius(found: Tensor) -> Tensor:
     """Root mean square distance of |map| from its own centroid, in picture widths, [N]."""
     size = found.abs().double()
     weight = size / size.sum((1, 2), keepdim=True).clamp(min=1e-30)
@@ -406,7 +409,7 @@ def noise_more_focused(studied):
     found = {m: cleanliness.maps(studied, m, batch_size=16) for m in ("rectgrad", *BASELINES)}
     radii = torch.stack(
         [
-            _radius(f if m == "rectgrad" else cleanliness.treat(m, f, "released"))
+            radius(f if m == "rectgrad" else cleanliness.treat(m, f, "released"))
             for m, f in found.items()
         ]
     )
@@ -430,7 +433,7 @@ def _off_object(
 def noise_background_clean(studied):
     return bootstrap_of(
         lambda a: np.median(a[0]),
-        _off_object(cleanliness.correct(studied), "none", True, ("rectgrad",)),
+        _off_object(cleanliness.recognised(studied), "none", True, ("rectgrad",)),
     )
 
 
@@ -438,14 +441,14 @@ def noise_background_clean(studied):
 def noise_threshold_cannot_replicate(studied):
     return bootstrap_of(
         lambda a: np.median(a[1:], 1).min() - np.median(a[0]),
-        _off_object(cleanliness.correct(studied), "matched", True),
+        _off_object(cleanliness.recognised(studied), "matched", True),
     )
 
 
 def _log_ratio(studied: Subject, method: str) -> Tensor:
     """Logarithm of background over object, layer 0 (the input) first, [layers,N]."""
-    table = response.accumulation(cleanliness.correct(studied)).query("method == @method")
-    return _by_layer(table, "ratio").log()
+    table = response.accumulation(cleanliness.recognised(studied)).query("method == @method")
+    return by_layer(table, "ratio").log()
 
 
 @claim("noise-grows-exponentially", MASKED)
@@ -557,7 +560,7 @@ def noise_others_nontrivial_in_patch(studied):
 def noise_least_on_background(studied):
     return bootstrap_of(
         lambda a: a[0].mean() / a[1:].mean(1).min(),
-        _off_object(cleanliness.correct(studied), "released", False),
+        _off_object(cleanliness.recognised(studied), "released", False),
     )
 
 
@@ -565,11 +568,12 @@ def noise_least_on_background(studied):
 def noise_least_on_background_share(studied):
     return bootstrap_of(
         lambda a: a[0].mean() - a[1:].mean(1).min(),
-        _off_object(cleanliness.correct(studied), "released", True),
+        _off_object(cleanliness.recognised(studied), "released", True),
     )
 
 
-def _variation(studied: Subject, scaled: bool) -> Measured:
+def variation_ratio(studied: Subject, scaled: bool) -> Measured:
+    """RectGrad's median total variation over the least median of a baseline."""
     found = cleanliness.treated(studied, "released", ("rectgrad", *BASELINES))
     values = torch.stack(
         [cleanliness.amount("variation", f, None, scaled).double() for f in found.values()]
@@ -583,12 +587,12 @@ def _variation(studied: Subject, scaled: bool) -> Measured:
 
 @claim("noise-least-total-variation", CIFAR)
 def noise_least_total_variation(studied):
-    return _variation(studied, False)
+    return variation_ratio(studied, False)
 
 
 @claim("noise-least-total-variation-scaled", CIFAR)
 def noise_least_total_variation_scaled(studied):
-    return _variation(studied, True)
+    return variation_ratio(studied, True)
 
 
 # --- appendices B.4 and C -------------------------------------------------------------------------
@@ -596,7 +600,7 @@ def noise_least_total_variation_scaled(studied):
 
 @claim("noise-modified-rule-fails", MASKED)
 def noise_modified_rule_fails(studied):
-    studied = cleanliness.correct(studied)
+    studied = cleanliness.recognised(studied)
 
     def inside(rule):
         maps = studied.over_batches(
@@ -617,7 +621,7 @@ def noise_border_outliers(studied):
 
 @claim("noise-border-not-faint", MASKED)
 def noise_border_not_faint(studied):
-    studied = cleanliness.correct(studied)
+    studied = cleanliness.recognised(studied)
     edge = torch.ones_like(studied.pictures.masks[0])
     edge[2:-2, 2:-2] = False
     near, far = studied.pictures.masks & edge, studied.pictures.masks & ~edge
@@ -663,18 +667,20 @@ def listed() -> pd.DataFrame:
 
 
 @lru_cache
-def _flags(weights_hash: str, folder, protocol: Protocol) -> dict[tuple[str, str, int], np.ndarray]:
+def retrained_flags(
+    weights_hash: str, folder, protocol: Protocol
+) -> dict[tuple[str, str, int], np.ndarray]:
     """`retraining_tables.flags` of these weights, read once."""
     return retraining_tables.flags(protocol, current=weights_hash)
 
 
-def _retraining() -> tuple[Protocol, dict[tuple[str, str, int], np.ndarray]]:
+def judged_retraining() -> tuple[Protocol, dict[tuple[str, str, int], np.ndarray]]:
     """The protocol that ROAR and KAR are judged by, and the flags of its retrained networks.
 
     The paper's own where two seeds of every method of Table 1 are stored, else the short one.
     """
     for protocol in (retraining.FULL, retraining.SHORT):
-        flags = _flags(_hash(*CIFAR[0][1:]), cells.RESULTS, protocol)
+        flags = retrained_flags(_hash(*CIFAR[0][1:]), cells.RESULTS, protocol)
         if len(_whole_seeds(flags)) > 1:
             break
     return protocol, flags
@@ -689,14 +695,14 @@ def _whole_seeds(flags: dict, methods: tuple[str, ...] = retraining.PRINTED) -> 
     )
 
 
-def _retrained_seeds() -> list[int]:
+def retrained_seeds() -> list[int]:
     """Seeds with a whole curve of every method of Table 1."""
-    return _whole_seeds(_retraining()[1])
+    return _whole_seeds(judged_retraining()[1])
 
 
 def _removed() -> list[str]:
     """The published methods by which pixels were removed and networks retrained."""
-    flags = _retraining()[1]
+    flags = judged_retraining()[1]
     known = {method for method, mode, _ in flags if mode == "roar"}
     ours = retraining.PRINTED + retraining.ADDED
     return [m for m in ours if m in attribution.METHODS and m in known]
@@ -709,7 +715,7 @@ def _rectgrad_less(
 
     Resampled over seeds and, alike in all networks, over test pictures.
     """
-    (_, right), weights = _retraining(), retraining_tables.weights_of_span()
+    (_, right), weights = judged_retraining(), retraining_tables.weights_of_span()
 
     def areas(method):  # of each seed and picture, whose mean is the area: [seeds,N]
         under = np.stack([weights @ right[method, mode, seed] for seed in seeds])
@@ -748,7 +754,7 @@ def sign_retraining_misleads(studied, *, seeds, epochs, methods):
     Both are resampled. `seeds`, those with whole curves, and `epochs`, of a retrained network, tell
     one state of the grid from another.
     """
-    _, flags = _retraining()
+    _, flags = judged_retraining()
     retrained = synthesis.retrained(studied, flags)["roar"]
     study = synthesis.study(
         studied.pictures.name, studied.model_name, count=len(studied.pictures), stored=True
@@ -773,26 +779,26 @@ def measure(
     """
     for name in names or list(MEASURES):
         measured_on, statistic, count = MEASURES[name]
-        if name in RETRAINED and len(_retrained_seeds()) < 2:
+        if name in RETRAINED and len(retrained_seeds()) < 2:
             log(f"{name}  waits for two seeds of every retraining")
             continue
-        for dataset, model, weights in _trained(measured_on):
+        for dataset, model, weights in with_weights(measured_on):
             if only is not None and model not in only:
                 continue
             pictures = count.get(dataset) if isinstance(count, dict) else count
             studied = subject(dataset, model, weights, count=pictures, stored=True)
-            row = statistic(studied, **_together(name))
+            row = statistic(studied, **further_key(name))
             interval = f"{row['value']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
             log(f"{name}  {studied.title}  {interval}")
 
 
-def _together(name: str) -> dict:
+def further_key(name: str) -> dict:
     """What else keys a number: of several networks which; of ROAR and KAR seeds and epochs."""
     if name in RETRAINED:
-        key = {"seeds": _retrained_seeds(), "epochs": _retraining()[0].epochs}
+        key = {"seeds": retrained_seeds(), "epochs": judged_retraining()[0].epochs}
         return key | ({"methods": _removed()} if name == "sign-retraining-misleads" else {})
     if name in TOGETHER:
-        trained = _trained(TOGETHER[name])
+        trained = with_weights(TOGETHER[name])
         return {"together": [" ".join((*net, _hash(*net[1:]))) for net in trained]}
     return {}
 
@@ -838,8 +844,8 @@ def _measured(name: str) -> Iterator[tuple[str, dict]]:
     if name not in MEASURES:
         return
     stored = cells.of(f"claims/{name}")
-    for dataset, model, weights in _trained(MEASURES[name][0]):
-        wanted = {"dataset": dataset, "model": model, "weights": weights, **_together(name)}
+    for dataset, model, weights in with_weights(MEASURES[name][0]):
+        wanted = {"dataset": dataset, "model": model, "weights": weights, **further_key(name)}
         row = {}
         for cell in stored:
             parameters = cell["parameters"]

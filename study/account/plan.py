@@ -202,7 +202,7 @@ def compute_noise(log: Callable = print) -> None:
         return subject(dataset, "rectgrad_cnn", tag, stored=True, **options)
 
     for tag in ("cifar10", "cifar10_rest"):
-        masked = cleanliness.correct(of("cifar10_masks", tag))
+        masked = cleanliness.recognised(of("cifar10_masks", tag))
         cleanliness.amounts(masked, "outside")
         hypothesis.occlusion(cleanliness.per_class(masked, 10), log=log)
     response.sanity(of("cifar10", count=200), log=log)

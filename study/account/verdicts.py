@@ -50,7 +50,7 @@ def condition(holds_if: str) -> str:
 def network(claim: str, shown: str) -> str:
     """What people call a network that `claims.table` names in the rows of this claim."""
     measured_on = claims.MEASURES[claim][0] if claim in claims.MEASURES else []
-    called = {claims.network_name(d, m, w): names.label(m, d, w) for d, m, w in measured_on}
+    called = {claims.network_name(d, m, w): names.title(m, d, w) for d, m, w in measured_on}
     return called.get(shown, shown)
 
 
@@ -60,7 +60,7 @@ def printed_network(column: str) -> str:
     if column not in known:
         return column
     dataset, model, tags = known[column]
-    return names.label(model, dataset, tags[0])
+    return names.title(model, dataset, tags[0])
 
 
 def told(part: pd.DataFrame) -> list[str]:

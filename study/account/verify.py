@@ -66,15 +66,16 @@ def _check_weights(trained: list[tuple], log: Callable) -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _subject(dataset: str, model: str, weights: str, split: str, count: int | None) -> Subject:
+def loaded(dataset: str, model: str, weights: str, split: str, count: int | None) -> Subject:
+    """`subject`, read once."""
     return subject(dataset, model, weights, split=split, count=count)
 
 
 def _candidates(p: dict) -> Iterator[Subject]:
     """Subjects that a cell with these parameters may have been computed on, likely ones first."""
     named = p["dataset"], p["model"], p["weights"], p["split"]
-    yield _subject(*named, p["n"])
-    whole = _subject(*named, None)
+    yield loaded(*named, p["n"])
+    whole = loaded(*named, None)
     yield whole
     if p["n"] < len(whole.pictures):
         for skip in (0, p["n"]):  # a study's own pictures, and those it holds out
@@ -82,7 +83,7 @@ def _candidates(p: dict) -> Iterator[Subject]:
         for _, model, count, few in synthesis.STUDIED:
             if model == p["model"]:
                 yield whole.take(sources.drawn(len(whole.pictures), count)).sample(few)
-        right = cleanliness.correct(whole)
+        right = cleanliness.recognised(whole)
         yield right
         yield cleanliness.per_class(right, 10)
 

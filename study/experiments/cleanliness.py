@@ -201,7 +201,7 @@ def amounts(studied: Subject, measure: str, *, methods: Sequence[str] = COMPARED
     return rows
 
 
-def correct(studied: Subject, batch_size: int = 256) -> Subject:
+def recognised(studied: Subject, batch_size: int = 256) -> Subject:
     """The subject with the pictures that the network classifies correctly alone."""
     return studied.take(predictions(studied, batch_size) == studied.pictures.labels)
 

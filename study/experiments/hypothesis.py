@@ -86,7 +86,7 @@ def brightness(found: Tensor, masks: Tensor) -> Tensor:
     return background / on_object
 
 
-def _tail(model, images: Tensor, k: int) -> Callable:
+def rest_of_network(model, images: Tensor, k: int) -> Callable:
     """The network from the output [n,C,h,w] of its k-th activation on, as a network of its own.
 
     It is for the `images` [n,...] that lead there.
@@ -196,7 +196,7 @@ def _margin_row(values: Tensor) -> dict:
     }
 
 
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """Class logit minus the largest other, [...,N] from [...,N,K]."""
     index = labels.expand(logits.shape[:-1])[..., None]
     own = logits.gather(-1, index)
@@ -218,7 +218,7 @@ def _occluded(
     logits = torch.zeros(steps + 1, len(a), len(studied.pictures.classes), dtype=torch.float64)
     levels = torch.arange(steps + 1) / steps
     a = a.contiguous(memory_format=torch.channels_last)
-    tail = _tail(studied.model, batch(studied, slice(None)), k)
+    tail = rest_of_network(studied.model, batch(studied, slice(None)), k)
     for _ in range(orders):
         # a unit goes when the fraction passes its number
         when = torch.rand(a.shape, generator=generator).to(a.device)
@@ -226,8 +226,8 @@ def _occluded(
             left = torch.where(inside & (when < level), 0, a)
             out = attribution.logits(tail, left).cpu().double()
             logits[t] += out / orders
-            margins[t] += _margin(out, studied.pictures.labels) / orders
-    return margins, _margin(logits, studied.pictures.labels), inside.double().mean().item()
+            margins[t] += margin(out, studied.pictures.labels) / orders
+    return margins, margin(logits, studied.pictures.labels), inside.double().mean().item()
 
 
 def rivals(
@@ -251,7 +251,7 @@ def rivals(
     for place, images in studied.batches(batch_size):
         target = attribution.logits(studied.model, images).argmax(1)
         along = [
-            _score_and_gradient(studied.model, images * k / steps, target) for k in range(steps + 1)
+            score_and_gradient(studied.model, images * k / steps, target) for k in range(steps + 1)
         ]
         start, end = along[0][0], along[-1][0]
         for k, (score, gradient) in enumerate(along):
@@ -263,14 +263,15 @@ def rivals(
         for level in levels:
             noise = torch.randn(images.shape, generator=generator).to(images)
             noisy = images + level * reach * noise
-            _, turned = _score_and_gradient(studied.model, noisy, target)
+            _, turned = score_and_gradient(studied.model, noisy, target)
             cosine = F.cosine_similarity(gradient.flatten(1), turned.flatten(1))
             same = attribution.logits(studied.model, noisy).argmax(1) == target
             turns += picture_rows(place, {"level": level}, cosine=cosine, same=same)
     return pd.DataFrame(path), pd.DataFrame(turns)
 
 
-def _score_and_gradient(model, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def score_and_gradient(model, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The target's logit [N], and its gradient [N,C,H,W] with respect to the images."""
     with attribution.input_graph(model, images) as (leaf, logits):
         score = logits.gather(1, target[:, None])[:, 0]
         return score.detach(), attribution.input_gradient(score, leaf)

@@ -317,7 +317,7 @@ def _verdict(low: float, high: float, margin: float) -> str:
     return "unknown"
 
 
-def _halves(values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def halves(values: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two random halves of the pictures."""
     count = next(iter(values.values())).shape[1]
     order = np.random.default_rng(0).permutation(count)
@@ -340,7 +340,7 @@ def tried(numbers: Numbers, held_out: Numbers, chosen: Sequence[str]) -> pd.Data
         if metric in held_out:
             sides = numbers[metric], held_out[metric]
         else:
-            sides = _halves(numbers[metric])
+            sides = halves(numbers[metric])
         for name, parents in crosses.PARENTS.items():
             if all({name, *parents} <= set(side) for side in sides):
                 rows += _trials(metric, name, parents, sides)

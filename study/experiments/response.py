@@ -109,7 +109,7 @@ def _sweep_pictures(place: slice, q: float, at_q: Tensor, at_20: Tensor) -> list
     """Rows of `sweep`'s first table: the maps at percentile q beside those at 20."""
     roughness = metrics.total_variation(at_q) / at_q.abs().sum((1, 2)).clamp(min=1e-30)
     like = metrics.rank_correlation(at_q, at_20)
-    same = _same_top(at_20, at_q)
+    same = same_top(at_20, at_q)
     return picture_rows(place, {"q": q}, roughness=roughness, like20=like, top20=same)
 
 
@@ -122,7 +122,7 @@ def _sweep_layer(place: slice, q: float, layer: int, a: Tensor, g: Tensor) -> li
     return picture_rows(place, {"layer": layer, "q": q}, zero=zero, silent=silent, tau=tau)
 
 
-def _same_top(first: Tensor, second: Tensor, share: float = 0.05) -> Tensor:
+def same_top(first: Tensor, second: Tensor, share: float = 0.05) -> Tensor:
     """Share of the first maps' highest pixels that are among the highest of the second, [N]."""
     count = round(share * first[0].numel())
 
@@ -454,7 +454,7 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
         for k, name in enumerate(THIRDS):
             share = (size * (third == k)).sum((1, 2)) / total
             row |= _interval_of(name, _ratio_of_means, share, area[name])
-        row |= with_interval("overlap", _same_top(found["none"].abs(), maps_of.abs()))
+        row |= with_interval("overlap", same_top(found["none"].abs(), maps_of.abs()))
         outside = metrics.attribution_outside(maps_of, masks, True)
         rows.append(row | with_interval("on_object", 1 - outside))
     return pd.DataFrame(rows)

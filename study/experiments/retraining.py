@@ -193,7 +193,7 @@ def _device() -> str:
 
 
 @lru_cache(maxsize=2)
-def _studied(
+def explained_subjects(
     dataset: str, model: str, weights: str, count: int | None, size: int | None, stored: bool
 ) -> dict[str, Subject]:
     """Network and pictures of both splits; a worker reads them once."""
@@ -209,7 +209,7 @@ def _study(p: dict) -> tuple:
 
 
 @lru_cache(maxsize=2)
-def _places(
+def pixel_places(
     dataset: str,
     model: str,
     weights: str,
@@ -219,7 +219,8 @@ def _places(
     method: str,
     split: str,
 ) -> Tensor:
-    return ranks(_studied(dataset, model, weights, count, size, stored)[split], method)
+    """`ranks` of a split's pixels under a method, the last ones kept in memory."""
+    return ranks(explained_subjects(dataset, model, weights, count, size, stored)[split], method)
 
 
 def retrain(p: dict, stored_ranks: bool = True) -> dict:
@@ -231,7 +232,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
     pictures were right, for resampling.
     """
     study = *_study(p), stored_ranks
-    both = _studied(*study)
+    both = explained_subjects(*study)
     _check_unchanged(p, both)
     pictures = {split: studied.pictures for split, studied in both.items()}
     network = networks.load(
@@ -241,7 +242,7 @@ def retrain(p: dict, stored_ranks: bool = True) -> dict:
 
     def inputs(split):
         def places():
-            return _places(*study, p["method"], split)
+            return pixel_places(*study, p["method"], split)
 
         return _occluded_inputs(p, pictures[split], places, mean, network)
 
@@ -288,7 +289,7 @@ def _occluded_inputs(
 ) -> Callable[[Tensor], Tensor]:
     """A function from the numbers of pictures, int64 [n], to what the network sees of these;
     `places` gives their ranks, if they are needed."""
-    gone = _gone(p, pictures, places).to(_device())
+    gone = pixels_gone(p, pictures, places).to(_device())
     images = pictures.images.to(_device())
 
     def shown(index):
@@ -313,7 +314,9 @@ def channel_mean(images: Tensor) -> Tensor:
     return torch.stack(means)[:, None, None]
 
 
-def _gone(p: dict, pictures: sources.Dataset, places: Callable[[], Tensor]) -> Tensor:
+def pixels_gone(p: dict, pictures: sources.Dataset, places: Callable[[], Tensor]) -> Tensor:
+    """The pixels that a cell with parameters `p` removes, bool [N,H,W]; `places` gives the ranks of
+    its method's pixels, where they are asked for."""
     shape = (len(pictures), *pictures.images.shape[2:])
     if p["method"] == "none":
         return torch.zeros(shape, dtype=torch.bool)
@@ -358,7 +361,7 @@ def plan(
             f"seed {taken} is that of the explained network {model} {tag}, whose first weights it "
             "would share; give others."
         )
-    both = _studied(dataset, model, tag, count, size, False)
+    both = explained_subjects(dataset, model, tag, count, size, False)
     common = {
         "dataset": dataset,
         "count": count,
@@ -454,7 +457,7 @@ def prepare(cells: Sequence[Cell], log: Callable = print) -> None:
         wanted[study, p["method"]] = None
     for study, method in wanted:
         if method not in ("none", "random"):
-            for studied in _studied(*study, True).values():
+            for studied in explained_subjects(*study, True).values():
                 ranks(studied, method)
                 log(f"ranks  {studied.title}  {method}")
     torch.cuda.empty_cache()  # the workers need it; nothing where there is no GPU

@@ -82,7 +82,7 @@ OF_ONE_MAP = (
 )
 
 
-def check(methods: Sequence[str], new: Sequence[str]) -> None:
+def check_methods(methods: Sequence[str], new: Sequence[str]) -> None:
     """Raise ValueError for names that are not in the registries."""
     for names, known in ((methods, attribution.METHODS), (new, crosses.NEW)):
         for name in names:
@@ -102,7 +102,7 @@ def check_parameters(
     `methods` published, at least four; `new` crosses, whose parents are among them; `retrain`
     methods and controls that networks are retrained on, and the `fractions` for that.
     """
-    check(methods, new)
+    check_methods(methods, new)
     if len(set(methods)) < 4:
         raise ValueError(
             f"rank correlations need at least four methods; got {', '.join(methods) or 'none'}."
@@ -159,7 +159,7 @@ def check_maps(of: Sequence[Study], names: Sequence[str]) -> None:
     for this in of:
         one = this.whole.take(slice(0, 1))._replace(stored=False)
         for name in names:
-            maps(one, name)
+            maps_both_ways(one, name)
 
 
 def family(new: Sequence[str]) -> list[str]:
@@ -222,14 +222,14 @@ def _masked(studied: Subject, dataset: str, model: str) -> Subject | None:
         masked = studied
     else:
         return None
-    masked = cleanliness.correct(masked)
+    masked = cleanliness.recognised(masked)
     return masked if len(masked.pictures) else None
 
 
 # ---- maps
 
 
-def maps(studied: Subject, name: str, *, target_of=None, draw: int = 0) -> Tensor:
+def maps_both_ways(studied: Subject, name: str, *, target_of=None, draw: int = 0) -> Tensor:
     """The maps of all pictures, [2,N,H,W]: as paper Sign and as paper Noise reduces channels; a
     control's twice.
 
@@ -246,7 +246,7 @@ def maps(studied: Subject, name: str, *, target_of=None, draw: int = 0) -> Tenso
 
     if not studied.stored or target_of is not None:
         return compute()
-    code = stamps.code(maps)  # maps of other code are not found
+    code = stamps.code(maps_both_ways)  # maps of other code are not found
     key = cells.key({**studied.identity, "method": name, "reduced": "both", "code": code})
     path = sources.CACHE / "maps" / f"{key}.npy"
     return torch.from_numpy(sources.kept_array(path, lambda: compute().numpy()))
@@ -270,7 +270,7 @@ def _both_reductions(studied: Subject, name: str, target_of) -> Tensor:
 def _maps_of(studied: Subject, name: str) -> Tensor:
     """`maps`, of a method or of its shuffled control "shuffled:<method>"."""
     method = name.removeprefix(SHUFFLED)
-    plain = maps(studied, method)
+    plain = maps_both_ways(studied, method)
     return plain if method == name else crosses.shuffled(plain, torch.Generator().manual_seed(0))
 
 
@@ -304,7 +304,7 @@ def _share(measure: str) -> Callable:
     return part
 
 
-def _responses(studied: Subject, name: str) -> dict[str, Tensor]:
+def map_responses(studied: Subject, name: str) -> dict[str, Tensor]:
     """How much more a map changes when it should than when it should not: differences of rank
     correlations, NaN where a picture has none.
 
@@ -314,11 +314,13 @@ def _responses(studied: Subject, name: str) -> dict[str, Tensor]:
     for the old prediction ("sanity", [REDRAWS,N]; Adebayo et al. 2018). Random numbers change
     always and get about 0. What looks at the picture alone gets what the steps do to the picture.
     """
-    before = maps(studied, name)[1]
-    attacked, stepped, valid = _steps(studied)
+    before = maps_both_ways(studied, name)[1]
+    attacked, stepped, valid = smallest_steps(studied)
 
     def like(other, draw, target_of=None):
-        after = maps(other._replace(stored=False), name, target_of=target_of, draw=draw)[1]
+        after = maps_both_ways(other._replace(stored=False), name, target_of=target_of, draw=draw)[
+            1
+        ]
         return metrics.rank_correlation(before, after).double()
 
     steady = torch.where(valid, like(studied.altered(images=stepped), 1), torch.nan)
@@ -334,7 +336,7 @@ def _responses(studied: Subject, name: str) -> dict[str, Tensor]:
     }
 
 
-def _steps(studied: Subject) -> tuple[Tensor, Tensor, Tensor]:
+def smallest_steps(studied: Subject) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (float32, in bytes) after the smallest adversarial step of `STEPS` that changes the
     prediction, after a random step of that size, and which of them serve: the first has changed the
     prediction, the second has not."""
@@ -369,7 +371,7 @@ PARTS: dict[str, tuple[str, Callable]] = {
     "variation": ("whole", _share("variation")),
     "patch": ("twin", _share("patch")),
     "outside": ("masked", _share("outside")),
-    "responses": ("fewer", _responses),
+    "responses": ("fewer", map_responses),
 }
 
 
@@ -684,7 +686,7 @@ def features(studied: Subject, images: Tensor) -> Tensor:
     return seen[-1].cpu()  # of the last run: one in another layout may have failed
 
 
-def _distances(found: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:
+def neighbour_distances(found: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:
     """Mean distance of each row of `found` [n,D] to its nearest rows of `known`, [n]."""
     return torch.cat(
         [
@@ -739,16 +741,16 @@ def shifted(
     """
     plain = studied.pictures.images.float()
     fill = retraining.channel_mean(training.pictures.images).float()
-    both, before = maps(studied, name), deletion.predictions(studied)
+    both, before = maps_both_ways(studied, name), deletion.predictions(studied)
     places = metrics.pixel_order(
         both[1], noise=retraining.NOISE, generator=torch.Generator().manual_seed(0)
     )
-    distance = _far(witness, training.pictures.images)
+    distance = distance_from(witness, training.pictures.images)
     untouched = distance(plain)
     rows, same, right, moved = [], [], [], []
     for fraction in fractions:
         if name == "random":
-            gone = _random_pixels(index, plain, fraction)
+            gone = random_pixels(index, plain, fraction)
         else:
             gone = retraining.occluded(places, fraction, "roar")
         shown = torch.where(gone[:, None], fill, plain)
@@ -791,7 +793,7 @@ def witness(this: Study, model: str) -> Subject:
     return other.take(this.index)
 
 
-def _random_pixels(index: Tensor, like: Tensor, fraction: float) -> Tensor:
+def random_pixels(index: Tensor, like: Tensor, fraction: float) -> Tensor:
     """Which pixels of the pictures `like` [N,C,H,W], at `index` of the test split, the random
     baseline removes in the first seed of ROAR, bool [N,H,W]."""
     # as many pictures of the split as reach to the last of these: more would not change these
@@ -800,7 +802,7 @@ def _random_pixels(index: Tensor, like: Tensor, fraction: float) -> Tensor:
     return gone[index]
 
 
-def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
+def distance_from(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
     """A function from pictures in bytes to their distance from the `known` ones, over the median
     distance of the witness's own.
 
@@ -813,8 +815,8 @@ def _far(witness: Subject, known: Tensor) -> Callable[[Tensor], Tensor]:
         return normalize(torch.cat(parts), dim=1)
 
     known = seen(known)
-    plain = _distances(seen(witness.pictures.images), known).median()
-    return lambda images: _distances(seen(images), known) / plain
+    plain = neighbour_distances(seen(witness.pictures.images), known).median()
+    return lambda images: neighbour_distances(seen(images), known) / plain
 
 
 @experiment("seconds", tolerance=1, sample=("names", ("name",)))
@@ -835,7 +837,7 @@ def seconds(
     for turn in range(repeats + 1):
         for name, times in taken.items():
             start = time.perf_counter()
-            maps(part, name)
+            maps_both_ways(part, name)
             elapsed = time.perf_counter() - start
             if turn:  # the first turn warms up
                 times.append(elapsed / len(part.pictures))

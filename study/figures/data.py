@@ -48,24 +48,24 @@ def accuracy_dots(table: pd.DataFrame) -> Figure:
 
 
 def one_of_each(rows: dict[str, Dataset], seed: int = 0) -> Figure:
-    """A row for each set of pictures: one of every class of the first ten, drawn by `seed`."""
-    columns = min(10, max(len(pictures.classes) for pictures in rows.values()))
+    """Two lines of five for each set of pictures: one of every class of the first ten, drawn by
+    `seed`."""
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(6.9, 1.08 * len(rows) + 0.1), squeeze=False
+        2 * len(rows), 5, figsize=(5.2, 2.05 * len(rows)), squeeze=False, layout="constrained"
     )
-    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+    for axis in axes.flat:
+        axis.axis("off")
+    for lines, (name, pictures) in zip(axes.reshape(-1, 10), rows.items(), strict=True):
         order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
-        for axis in line:
-            axis.axis("off")
-        for k, (axis, title) in enumerate(zip(line, pictures.classes, strict=False)):
+        for k, (axis, title) in enumerate(zip(lines, pictures.classes, strict=False)):
             first = order[pictures.labels[order] == k][:1]
             if len(first):
                 axis.axis("on")
                 # a long name in two lines, over its own picture
-                title = "\n".join(textwrap.wrap(title.split("/")[-1], 10)[:2])
+                title = "\n".join(textwrap.wrap(title.split("/")[-1], 14)[:2])
                 draw_picture(axis, as_rgb(pictures.images[first])[0], title)
-                axis.title.set_fontsize(7)
-        line[0].set_ylabel(verbatim(name), rotation=90, va="center", fontsize=8)
+                axis.title.set_fontsize(8)
+        lines[0].set_ylabel(verbatim(name), rotation=90, va="center", fontsize=9)
     return figure
 
 

@@ -96,7 +96,7 @@ def draw_frame(axis, kept: bool) -> None:
         side.set(visible=not kept, color="#CC0000", linewidth=2.5)
 
 
-def _clipped(found: Tensor, q: float = 0.5) -> Tensor:
+def clipped(found: Tensor, q: float = 0.5) -> Tensor:
     """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise,
     appendix F.1)."""
     shares = torch.tensor([q, 100 - q], dtype=torch.float64) / 100
@@ -106,7 +106,7 @@ def _clipped(found: Tensor, q: float = 0.5) -> Tensor:
 
 def draw_map(axis, found: Tensor, title: str = "") -> None:
     """A map on colours that diverge from white at 0: red speaks for the class, blue against it."""
-    shown = _clipped(found)
+    shown = clipped(found)
     reach = shown.abs().max().item() or 1.0
     draw_picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
 

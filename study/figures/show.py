@@ -42,15 +42,15 @@ def show_chart(figure: Figure, made: str) -> Markdown:
 
 def chart(figure: Figure) -> str:
     """The figure as SVG, what is dense in it in pixels where it would be large; it is closed."""
-    drawn = _svg(figure)
+    drawn = svg(figure)
     if len(drawn) > BYTES:
         _rasterise(figure)
-        drawn = _svg(figure)
+        drawn = svg(figure)
     plt.close(figure)
     return drawn
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """The figure as SVG: letters as shapes, the same bytes whenever and wherever it is drawn."""
     raw = io.StringIO()
     with rc_context({"svg.fonttype": "path", "svg.hashsalt": "sign-and-noise"}):

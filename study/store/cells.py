@@ -59,7 +59,8 @@ def key(parameters: dict) -> str:
     return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _digest(content: dict) -> str:
+def digest_of(content: dict) -> str:
+    """What tells a content from a damaged or another one, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -71,7 +72,7 @@ def read(path: Path, set_aside: bool = False) -> dict | None:
     try:
         content = json.loads(path.read_text(encoding="utf8"))
         digest = content.pop("digest")
-        if digest == _digest(content) and _at_home(path, content):
+        if digest == digest_of(content) and _at_home(path, content):
             return content
     except FileNotFoundError:
         return None
@@ -96,7 +97,7 @@ def write(path: Path, content: dict) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf8") as file:
-            json.dump({**content, "digest": _digest(content)}, file, indent=1)
+            json.dump({**content, "digest": digest_of(content)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

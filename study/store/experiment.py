@@ -94,7 +94,7 @@ class Experiment:
         subject, *values = bound.arguments.values()
         names = list(bound.arguments)[1:]
         keyed = {n: _keyed(v) for n, v in zip(names, values, strict=True) if n not in self.free}
-        return Cell(self.name, _label(subject.identity, keyed), {**subject.identity, **keyed})
+        return Cell(self.name, file_label(subject.identity, keyed), {**subject.identity, **keyed})
 
     def _packed(self, bound: inspect.BoundArguments) -> dict | None:
         made = self.function(*bound.args, **bound.kwargs)
@@ -109,7 +109,7 @@ def unpacked(content: dict) -> dict:
     return {k: cells.unpack(v) if cells.is_packed(v) else v for k, v in content.items()}
 
 
-def _label(identity: dict, keyed: dict) -> str:
+def file_label(identity: dict, keyed: dict) -> str:
     """What makes the name of a cell's file readable: its subject, and arguments that are words."""
     named = [identity[name] for name in ("dataset", "split", "model", "weights")]
     named += [f"{v:g}" if isinstance(v, float) else v for v in keyed.values()]

@@ -65,16 +65,16 @@ def _reached(start: Place) -> dict[Place, list[str]]:
     while waiting:
         place = waiting.pop()
         if place not in reached:
-            reached[place], mentioned = _definition(place)
+            reached[place], mentioned = definition(place)
             waiting.extend(mentioned)
     return reached
 
 
 @cache
-def _definition(place: Place) -> tuple[list[str], set[Place]]:
+def definition(place: Place) -> tuple[list[str], set[Place]]:
     """The trees of a definition as text, and the definitions that they mention."""
     module, name = place
-    nodes = _module(module).definitions[name]
+    nodes = module_of(module).definitions[name]
     mentioned = {other for node in nodes for other in _mentioned(module, node)}
     return [_text(node) for node in nodes], mentioned
 
@@ -92,7 +92,7 @@ class _Module:
 
 
 @cache
-def _module(name: str) -> _Module | None:
+def module_of(name: str) -> _Module | None:
     """A module of lib or study; None for any other, and for a name that is no module."""
     base = ROOT.joinpath(*name.split("."))
     for file in (base / "__init__.py", base.with_suffix(".py")):
@@ -131,7 +131,7 @@ def _defined(node: ast.stmt) -> Iterator[str]:
 
 def _mentioned(module: str, node: ast.AST) -> Iterator[Place]:
     """The definitions that a definition in `module` mentions."""
-    here = _module(module)
+    here = module_of(module)
     inside = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
     imports = {**here.imports, **dict(_imports(inside, here.package))}
     for chain in _chains(node):
@@ -161,23 +161,23 @@ def _chains(node: ast.AST) -> Iterator[list[str]]:
 def _resolved(module: str, imports: dict, chain: list[str]) -> Iterator[Place]:
     """Where the first name of a chain is defined; of a module, where what follows it is."""
     name, *rest = chain
-    if name in _module(module).definitions:
+    if name in module_of(module).definitions:
         yield module, name
         return
     if name not in imports:
         return
     origin, original = imports[name]
     inner = f"{origin}.{original}" if original else origin
-    if _module(inner):  # a module was imported
+    if module_of(inner):  # a module was imported
         if inner.startswith(LEFT_OUT):
             return
         if rest:
-            yield from _resolved(inner, _module(inner).imports, rest)
+            yield from _resolved(inner, module_of(inner).imports, rest)
         else:  # handed on as a whole: anything of it may be meant
-            for each in (*_module(inner).definitions, *_module(inner).imports):
-                yield from _resolved(inner, _module(inner).imports, [each])
-    elif original and _module(origin) and not origin.startswith(LEFT_OUT):
-        yield from _resolved(origin, _module(origin).imports, [original, *rest])
+            for each in (*module_of(inner).definitions, *module_of(inner).imports):
+                yield from _resolved(inner, module_of(inner).imports, [each])
+    elif original and module_of(origin) and not origin.startswith(LEFT_OUT):
+        yield from _resolved(origin, module_of(origin).imports, [original, *rest])
 
 
 def _text(node: ast.AST) -> str:

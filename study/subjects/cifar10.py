@@ -73,11 +73,11 @@ def rest(split: str, size: int | None) -> Dataset:
     # found as they are, not stretched
     originals = data.images if size is None else load(split, None).images
     stays = torch.ones(len(data), dtype=torch.bool)
-    stays[_nearest(masked, originals)] = False
+    stays[nearest(masked, originals)] = False
     return data.take(stays)
 
 
-def _nearest(images: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
+def nearest(images: torch.Tensor, among: torch.Tensor) -> torch.Tensor:
     """For each of the pictures, the place of the one of least Euclidean distance `among` others.
 
     uint8 [N,3,H,W] and [M,3,H,W] to [N].

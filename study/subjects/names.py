@@ -73,7 +73,7 @@ def weights(tag: str, data: str) -> str:
     return f"trained on {dataset(tag)}" if known else Path(tag).name
 
 
-def label(model: str, data: str, tag: str) -> str:
+def title(model: str, data: str, tag: str) -> str:
     """Network, what sets its weights apart, and data: "Noise CNN (control), CIFAR-10"."""
     apart = weights(tag, data)
     return f"{network(model)}{f' ({apart})' if apart else ''}, {dataset(data)}"

@@ -81,7 +81,7 @@ _COLUMNS = {
 
 
 @cache
-def _frame(name: str) -> tuple[float, float, float, float]:
+def frame(name: str) -> tuple[float, float, float, float]:
     """Square root of the area, centroid (x, y) and reach from it, of an outline.
 
     In the outline's own units, to four decimals.
@@ -99,17 +99,17 @@ def _between(u, low, high):
     return low + u * (high - low)
 
 
-def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
+def coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
     """Share of each pixel on the object, [N,size,size], from SAMPLES x SAMPLES points a pixel."""
     axis = ((np.arange(size * SAMPLES) + 0.5) / (size * SAMPLES)).astype(np.float32)
     side, turn = _between(draws["side"], *SIDE), np.deg2rad(_between(draws["turn"], -TURN, TURN))
     # the same for all shapes, so that the place tells nothing
-    reach = side * max(_frame(name)[3] / _frame(name)[0] for name in CLASSES) + 0.02
+    reach = side * max(frame(name)[3] / frame(name)[0] for name in CLASSES) + 0.02
     place = _between(draws["place"], np.minimum(reach, 0.5), np.maximum(1 - reach, 0.5))
     covered = np.empty((len(labels), size, size))
     for k, name in enumerate(CLASSES):
         rows = labels == k
-        unit, x0, y0, _ = _frame(name)
+        unit, x0, y0, _ = frame(name)
         cos = (np.cos(turn[rows]) * unit / side[rows]).astype(np.float32)
         sin = (np.sin(turn[rows]) * unit / side[rows]).astype(np.float32)
         dx = axis - place[rows, :1].astype(np.float32)
@@ -121,7 +121,7 @@ def _coverage(draws: dict, labels: np.ndarray, size: int) -> np.ndarray:
     return covered
 
 
-def _colours(draws: dict) -> np.ndarray:
+def colours_of(draws: dict) -> np.ndarray:
     """RGB [N,3+STROKES,3]: the object's, two of the ground, one a stroke.
 
     The hue is random, the luminance as the module says.
@@ -149,7 +149,7 @@ def _field(u: np.ndarray, size: int) -> np.ndarray:
     return spline @ (u.reshape(-1, g, g) - 0.5) @ spline.T
 
 
-def _ground(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
+def ground_of(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
     """What lies behind the object, RGB [N,3,size,size].
 
     Noise and warped stripes between two colours, then strokes.
@@ -179,7 +179,7 @@ def _ground(draws: dict, colours: np.ndarray, size: int) -> np.ndarray:
     return ground
 
 
-def _draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
+def uniform_draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
     """The uniform numbers of the `number`-th block of a split, by use, each [BLOCK, ...]."""
     widths = list(_COLUMNS.values())
     generator = np.random.default_rng([seed, list(SPLITS).index(split), number])
@@ -187,18 +187,18 @@ def _draws(split: str, number: int, seed: int) -> dict[str, np.ndarray]:
     return dict(zip(_COLUMNS, parts, strict=True))
 
 
-def _labels(draws: dict) -> np.ndarray:
+def labels_of(draws: dict) -> np.ndarray:
     """int64 [N]: every ten pictures hold every class once."""
     return draws["label"].reshape(-1, len(CLASSES)).argsort(axis=1).reshape(-1)
 
 
-def _block(
+def block(
     split: str, size: int, number: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pictures uint8 [BLOCK,3,size,size], labels and masks of the `number`-th block of a split."""
-    draws = _draws(split, number, seed)
-    labels, colours = _labels(draws), _colours(draws)
-    covered, ground = _coverage(draws, labels, size), _ground(draws, colours, size)
+    draws = uniform_draws(split, number, seed)
+    labels, colours = labels_of(draws), colours_of(draws)
+    covered, ground = coverage(draws, labels, size), ground_of(draws, colours, size)
     # away from the ground, to white or black
     shade = np.clip(0.15 + _field(draws["texture"], size), 0, 1)[:, None]
     lighter = (draws["lighter"] < LIGHTER)[:, :, None, None]
@@ -223,7 +223,7 @@ def draw(split: str, size: int = SIZE, count: int | None = None, seed: int = 0) 
                 f"shapes10 cannot be drawn with {name} {value!r}; "
                 f"it must be a whole number of at least {least}."
             )
-    blocks = [_block(split, size, number, seed) for number in range(-(-count // BLOCK))]
+    blocks = [block(split, size, number, seed) for number in range(-(-count // BLOCK))]
     images, labels, masks = (
         torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*blocks, strict=True)
     )

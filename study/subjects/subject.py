@@ -48,7 +48,7 @@ class Subject(NamedTuple):
     def label(self) -> str:
         """For tables: network, what sets its weights apart where they are not the data's own, and
         data, as people call them."""
-        return names.label(self.model_name, self.pictures.name, self.weights)
+        return names.title(self.model_name, self.pictures.name, self.weights)
 
     @property
     def title(self) -> str:

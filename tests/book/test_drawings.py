@@ -25,7 +25,7 @@ def chart() -> str:
     right.text(0.5, 0.5, "7", color="#ffffff")
     right.set_title("Cells", color="#262626")
     figure.colorbar(mesh, ax=right)
-    drawn = show._svg(figure)
+    drawn = show.svg(figure)
     plt.close(figure)
     return drawn
 

@@ -60,7 +60,7 @@ def test_prices_are_those_of_one_network(monkeypatch):
         {"model": ["squeezenet1_1", "rectgrad_cnn"], "name": ["rectgrad"] * 2, "gradients": [2, 9]}
     )
     monkeypatch.setattr(front.cells, "rows", lambda kind: rows)
-    assert front._price("rectgrad") == "2.0"
+    assert front.price("rectgrad") == "2.0"
 
 
 def test_without_results_every_part_says_so_or_stays_away(nothing_stored):

@@ -141,15 +141,15 @@ def test_a_link_leads_to_what_is_there(monkeypatch, tmp_path):
 
     monkeypatch.setattr(judged, "ROOT", tmp_path)
     monkeypatch.setattr(judged, "SHOWN", {"kind": ("03_x", "Do units filter?")})
-    judged._places.cache_clear()
+    judged.places_of.cache_clear()
     assert judged.chapter("kind") == ""
     chapter("book", "Something else")
     chapter("notebooks", "Do units filter?")
     assert judged.chapter("kind") == "[chapter 3](03_x.ipynb)"
     chapter("book", "Do units filter?")
-    judged._places.cache_clear()
+    judged.places_of.cache_clear()
     assert judged.chapter("kind") == "[chapter 3](03_x.ipynb#do-units-filter)"
-    judged._places.cache_clear()
+    judged.places_of.cache_clear()
 
 
 def test_the_committed_claims_have_verdicts_that_readers_know():

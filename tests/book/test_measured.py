@@ -92,7 +92,7 @@ def test_memory_growth_and_kernels(results):
 
 
 def test_every_fault_has_a_row_with_its_tests():
-    known = measured._read(measured.FAULTS)
+    known = measured.read_rows(measured.FAULTS)
     text = measured.faults()
     lines = text.splitlines()
     assert len(lines) == 2 + len(known) >= 12
@@ -100,7 +100,7 @@ def test_every_fault_has_a_row_with_its_tests():
     for fault, line in zip(known, lines[2:], strict=True):
         assert line.startswith(f"| {fault['fault']} | ") and " | 0 | 0 | " in line
         assert all(f"tests/{name}" in line for name in fault["tests"].split())
-    assert len(measured.security().splitlines()) == len(measured._read(measured.SECURITY)) >= 8
+    assert len(measured.security().splitlines()) == len(measured.read_rows(measured.SECURITY)) >= 8
 
 
 @pytest.mark.parametrize("page", ["performance", "faults"])

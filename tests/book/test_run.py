@@ -280,3 +280,16 @@ def test_a_stored_chapter_may_hold_neither_errors_nor_stderr():
         notebook = new_notebook(cells=[new_code_cell("x", outputs=[output])])
         assert run.complaint(notebook) == stored
         assert run.complaint(notebook, stored=False) == always
+
+
+def test_long_lists_of_parameters_go_over_several_lines():
+    names = [f"method {k}, with a comma and ü" for k in range(12)]
+    source = f"# Parameters\nmethods = {names!r}\ncount = 3\nfew = [1, 2]\n"
+    folded = run.folded_lists(source)
+    assert max(map(len, folded.split("\n"))) <= 100
+    assert folded.startswith("# Parameters\nmethods = [\n    'method 0, with a comma and ü', ")
+    assert folded.endswith("\n]\ncount = 3\nfew = [1, 2]\n")
+    found: dict = {}
+    exec(folded, found)
+    assert (found["methods"], found["count"], found["few"]) == (names, 3, [1, 2])
+    assert run.folded_lists(folded) == folded

@@ -260,7 +260,7 @@ def visit(browser, address):
 
 
 def settled(page):
-    """Wait until equations are typeset and pictures decoded."""
+    """Wait until equations are typeset, and pictures decoded and drawn."""
     page.evaluate(
         "window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true"
     )
@@ -268,6 +268,9 @@ def settled(page):
         "Promise.all([...document.images].map("
         "i => { i.loading = 'eager'; return i.decode().catch(() => null); }"
         ")).then(() => true)"
+    )
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
     )
     return page
 

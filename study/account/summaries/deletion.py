@@ -103,7 +103,7 @@ def beaten_by(against: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def agreement(beside: pd.DataFrame | None) -> list[str]:
+def areas_that_agree(beside: pd.DataFrame | None) -> list[str]:
     """How many printed areas agree, and which way others differ; from
     `scoreboard.beside_published`."""
     if beside is None:

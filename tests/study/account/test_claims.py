@@ -354,7 +354,7 @@ def test_networks_without_weights_are_left_out(account, monkeypatch, tmp_path):
     monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
     nets = [("cifar10", "a", "one"), ("cifar10", "b", "two"), ("photos", "c", "imagenet")]
     (tmp_path / "b-two.safetensors").touch()
-    assert claims._trained(nets) == nets[1:]
+    assert claims.with_weights(nets) == nets[1:]
 
 
 def test_a_number_for_several_networks_is_keyed_by_all_of_them(no_claims, monkeypatch, tmp_path):
@@ -362,7 +362,7 @@ def test_a_number_for_several_networks_is_keyed_by_all_of_them(no_claims, monkey
     monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
     present = [TWO[:1]]
     monkeypatch.setattr(
-        claims, "_trained", lambda networks: [n for n in networks if n in present[0]]
+        claims, "with_weights", lambda networks: [n for n in networks if n in present[0]]
     )
     monkeypatch.setattr(claims, "subject", who_of_network)
     monkeypatch.setattr(claims, "TOGETHER", {"sign-positive-sometimes-better": TWO})
@@ -576,15 +576,15 @@ def long(values, column):
 
 def test_tables_become_arrays_by_picture():
     values = np.arange(12.0).reshape(3, 4)
-    assert claims._by_layer(long(values, "ratio"), "ratio").tolist() == values.tolist()
+    assert claims.by_layer(long(values, "ratio"), "ratio").tolist() == values.tolist()
     sweep = pd.DataFrame(
         [{"picture": n, "q": q, "like20": 10 * q + n} for q in (0, 80) for n in (2, 0, 1)]
     )
-    assert claims._at(sweep, "like20", 80).tolist() == [800, 801, 802]
+    assert claims.at_threshold(sweep, "like20", 80).tolist() == [800, 801, 802]
 
 
 def test_the_largest_lift_of_a_layer_either_way(monkeypatch):
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(
         hypothesis, "firing", lambda who: long([[0.01] * 6, [-0.2] * 6, [0.1] * 6], "lift")
     )
@@ -600,7 +600,7 @@ def test_the_least_layer_decides_on_occlusion(monkeypatch):
         ]
     )
     table.loc[table["region"] == "object", "margin"] = -9
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(cleanliness, "per_class", lambda who, count: who)
     monkeypatch.setattr(hypothesis, "occlusion", lambda who: table)
     for weights in ("cifar10", "cifar10_rest"):
@@ -615,11 +615,11 @@ def test_the_spread_of_a_map_about_its_centroid():
     maps[2, 0, 3], maps[2, 6, 3] = 3, 1  # unequal ones, six apart: 6 sqrt(3/4 * 1/4)
     maps[3] = 1  # even: the variance of 0 ... 7 is 63/12, twice
     expected = [0, 2 / 8, 6 * 3**0.5 / 4 / 8, (2 * 63 / 12) ** 0.5 / 8, 0]
-    assert claims._radius(maps).tolist() == pytest.approx(expected, abs=1e-7)
-    assert claims._radius(torch.roll(maps[1:3], (1, 1), (1, 2))).tolist() == pytest.approx(
+    assert claims.radius(maps).tolist() == pytest.approx(expected, abs=1e-7)
+    assert claims.radius(torch.roll(maps[1:3], (1, 1), (1, 2))).tolist() == pytest.approx(
         expected[1:3], abs=1e-7
     )
-    assert claims._radius(maps.transpose(1, 2)).tolist() == pytest.approx(expected, abs=1e-7)
+    assert claims.radius(maps.transpose(1, 2)).tolist() == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.fixture
@@ -641,7 +641,7 @@ def ratios(monkeypatch):
                 for n in range(6)
             ]
     frame = pd.DataFrame(rows)
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     monkeypatch.setattr(response, "accumulation", lambda who: frame)
     return frame
 
@@ -724,7 +724,7 @@ def test_background_claims_on_known_maps(corner, monkeypatch):
     masks = torch.zeros(9, 12, 12, dtype=torch.bool)
     masks[:, :8, :8] = True  # here the corner is the object
     who = who_of(9, masks=masks)
-    monkeypatch.setattr(cleanliness, "correct", lambda who: who)
+    monkeypatch.setattr(cleanliness, "recognised", lambda who: who)
     assert statistic("noise-background-clean")(who) == pytest.approx((0.9, 0.9, 0.9))
     assert statistic("noise-threshold-cannot-replicate")(who)[0] == pytest.approx(0.1 - 0.5)
     assert statistic("noise-least-on-background-share")(who)[0] == pytest.approx(0.9 - 0.5)
@@ -735,12 +735,12 @@ def test_background_claims_on_known_maps(corner, monkeypatch):
 def test_smoothness_claims_on_known_maps(corner):
     # a lone pixel has four neighbours, one in a corner two
     rectgrad, other = 0.1 * 4 + 0.9 * 2, 0.5 * 4 + 0.5 * 2
-    plain = claims._variation(None, True)
+    plain = claims.variation_ratio(None, True)
     assert plain[0] == pytest.approx(rectgrad / other)
-    assert claims._variation(None, False)[0] == pytest.approx(rectgrad / (3 * other))
+    assert claims.variation_ratio(None, False)[0] == pytest.approx(rectgrad / (3 * other))
     corner["rectgrad"][:1] = 0  # maps that are zero everywhere have no scale, but they vary by 0
-    assert claims._variation(None, True)[0] == pytest.approx(plain[0])
-    assert claims._variation(None, False)[0] == pytest.approx(rectgrad / 9)
+    assert claims.variation_ratio(None, True)[0] == pytest.approx(plain[0])
+    assert claims.variation_ratio(None, False)[0] == pytest.approx(rectgrad / 9)
     assert statistic("noise-prr-smoother")(who_of(9))[0] == pytest.approx(
         (0.01 * 4 + 0.99 * 2) / (0.1 * 4 + 0.9 * 2)
     )
@@ -788,7 +788,7 @@ def test_rectgrad_against_the_best_of_its_rivals(monkeypatch):
             ("saliency", "kar"): 0.6,
         }
     )
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, flags))
+    monkeypatch.setattr(claims, "judged_retraining", lambda: (retraining.FULL, flags))
     value, low, high = statistic("noise-roar-best")(None, seeds=[0, 1], epochs=20)
     # a straight line: its middle; the least rival, not random
     assert value == pytest.approx(0.4 - 0.45) and low < value < high < 0
@@ -802,11 +802,11 @@ def test_rectgrad_against_the_best_of_its_rivals(monkeypatch):
 
 def test_seeds_are_resampled(monkeypatch):
     alike = retrained({("rectgrad", "roar"): 0.4})
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, alike))
+    monkeypatch.setattr(claims, "judged_retraining", lambda: (retraining.FULL, alike))
     _, low, high = statistic("noise-roar-beats-random")(None, seeds=[0, 1], epochs=20)
     apart = dict(alike)
     apart["rectgrad", "roar", 1] = ~alike["rectgrad", "roar", 1]  # .6
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, apart))
+    monkeypatch.setattr(claims, "judged_retraining", lambda: (retraining.FULL, apart))
     value, wide_low, wide_high = statistic("noise-roar-beats-random")(None, seeds=[0, 1], epochs=20)
     assert value == pytest.approx(0) and wide_high - wide_low > 2 * (high - low)
 
@@ -814,17 +814,19 @@ def test_seeds_are_resampled(monkeypatch):
 def test_a_seed_counts_when_all_of_its_curves_are_there(monkeypatch, account):
     flags = retrained({}, seeds=(0, 1, 2))
     del flags["deeplift", "kar", 1]
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, flags))
-    assert claims._retrained_seeds() == [0, 2]
-    assert claims._together("noise-roar-best") == {"seeds": [0, 2], "epochs": 20}
-    methods = claims._together("sign-retraining-misleads")["methods"]
+    monkeypatch.setattr(claims, "judged_retraining", lambda: (retraining.FULL, flags))
+    assert claims.retrained_seeds() == [0, 2]
+    assert claims.further_key("noise-roar-best") == {"seeds": [0, 2], "epochs": 20}
+    methods = claims.further_key("sign-retraining-misleads")["methods"]
     assert set(methods) == set(retraining.PRINTED) - {"random"}, "active has no curve"
     lines = []
 
     def function(who):
         pytest.fail("one seed is not enough")
 
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, retrained({}, seeds=(0,))))
+    monkeypatch.setattr(
+        claims, "judged_retraining", lambda: (retraining.FULL, retrained({}, seeds=(0,)))
+    )
     monkeypatch.setattr(claims, "MEASURES", {"noise-roar-best": (claims.CIFAR, function, None)})
     claims.measure(log=lines.append)
     assert lines == ["noise-roar-best  waits for two seeds of every retraining"]
@@ -840,7 +842,7 @@ def test_retraining_misleads_if_it_orders_methods_otherwise_than_deletion(monkey
         "edges": torch.zeros(2, 50),
     }
     monkeypatch.setattr(synthesis, "retrained", lambda who, flags: {"roar": retrained})
-    monkeypatch.setattr(claims, "_retraining", lambda: (retraining.FULL, {}))
+    monkeypatch.setattr(claims, "judged_retraining", lambda: (retraining.FULL, {}))
     monkeypatch.setattr(synthesis, "study", lambda *_, **__: None)
     pictures = type("Pictures", (), {"name": "cifar10", "__len__": lambda self: 50})()
     who = SimpleNamespace(pictures=pictures, model_name="rectgrad_cnn")
@@ -861,14 +863,14 @@ def test_the_papers_own_protocol_is_judged_where_two_seeds_of_it_are_whole(monke
     monkeypatch.setattr(claims, "_hash", lambda *net: "abc")
     for full, short, expected in ((whole, whole, 20), (one, whole, 3), (one, one, 3)):
         by = {20: full, 3: short}
-        monkeypatch.setattr(claims, "_flags", lambda _, folder, p, by=by: by[p.epochs])
-        assert claims._retraining()[0].epochs == expected
+        monkeypatch.setattr(claims, "retrained_flags", lambda _, folder, p, by=by: by[p.epochs])
+        assert claims.judged_retraining()[0].epochs == expected
 
 
 def test_flags_are_those_of_the_protocol_and_the_network(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
-    claims._flags.cache_clear()
+    claims.retrained_flags.cache_clear()
 
     def put(k, fraction, epochs=3, weights="abc", method="saliency", other_copy=False):
         p = {
@@ -895,6 +897,6 @@ def test_flags_are_those_of_the_protocol_and_the_network(tmp_path, monkeypatch):
         put(20 + k, fraction, weights="other", method="rectgrad")
     put(30, 0.1, method="active")  # a curve that lacks fractions
     put(31, 0.1, other_copy=True)
-    flags = claims._flags("abc", cells.RESULTS, retraining.SHORT)
+    flags = claims.retrained_flags("abc", cells.RESULTS, retraining.SHORT)
     assert list(flags) == [("saliency", "roar", 1)]
     assert flags["saliency", "roar", 1].mean(1).tolist() == [0.1, 0.3, 0.5, 0.7, 0.9]

@@ -135,7 +135,7 @@ def test_a_kind_of_which_no_cell_can_be_drawn_is_a_failure(run_copy, monkeypatch
     def refuses(*_, **__):
         raise DataError("shapes10 is not here.")
 
-    verify._subject.cache_clear()
+    verify.loaded.cache_clear()
     monkeypatch.setattr(verify, "subject", refuses)
     good, text = verified(kinds=["deletion"])
     assert not good and "no cell could be computed again: shapes10 is not here." in text
@@ -179,7 +179,7 @@ def _elsewhere(patch, folder):
     for module in (sources, cells):
         patch.setattr(module, "CACHE", folder / "cache")
     patch.setattr(synthesis, "STUDIED", [("shapes10", "rectgrad_cnn", 30, 5)])
-    verify._subject.cache_clear()
+    verify.loaded.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def kept(computed, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "CSV", tmp_path / "results" / name)
         module.CSV.write_text(pd.DataFrame().to_csv(index=False))
     yield tmp_path
-    verify._subject.cache_clear()
+    verify.loaded.cache_clear()
 
 
 KINDS = {
@@ -277,7 +277,7 @@ def test_committed_cells_are_whole_and_of_the_committed_weights():
     current = {}
     for file in COMMITTED:
         content = json.loads(file.read_text())
-        assert content.pop("digest") == cells._digest(content), file.name
+        assert content.pop("digest") == cells.digest_of(content), file.name
         p = content["parameters"]
         assert file.stem.endswith(cells.key(p))
         assert content["experiment"] == file.parent.relative_to(RESULTS).as_posix()

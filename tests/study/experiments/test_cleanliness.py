@@ -406,7 +406,7 @@ def test_only_correctly_classified_pictures_stay(who, images):
     right = who.model(images).argmax(1) == who.pictures.labels
     assert 0 < right.sum() < 12
     for batch_size in (1, 5, 250):
-        chosen = cleanliness.correct(who, batch_size)
+        chosen = cleanliness.recognised(who, batch_size)
         assert torch.equal(chosen.pictures.images, who.pictures.images[right])
         assert torch.equal(chosen.pictures.masks, who.pictures.masks[right])
         assert chosen.model is who.model

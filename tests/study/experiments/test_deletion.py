@@ -1035,7 +1035,7 @@ def test_which_pictures_are_right_is_stored_for_its_network_and_pictures(monkeyp
 def test_controls_are_those_of_the_synthesis(who):
     for name in deletion.crosses.CONTROLS:
         content = deletion.controls(who, name)
-        maps = synthesis.maps(who, name)[0]
+        maps = synthesis.maps_both_ways(who, name)[0]
         for fill in FILLS:
             assert torch.equal(content[fill], deletion.allegiance(who, maps, fill, 7))
         assert [r["fill"] for r in content["rows"]] == list(FILLS)

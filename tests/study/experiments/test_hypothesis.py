@@ -233,14 +233,17 @@ def test_pictures_without_masks_are_refused_at_once(who, monkeypatch):
 
 def test_the_margin_leaves_out_the_class_itself():
     logits = torch.tensor([[[3.0, 1, 2], [3, 1, 2]], [[0, 5, 5], [-1, -2, -9]]])
-    assert hypothesis._margin(logits, torch.tensor([0, 1])).tolist() == [[1, -2], [-5, -1]]
+    assert hypothesis.margin(logits, torch.tensor([0, 1])).tolist() == [[1, -2], [-5, -1]]
 
 
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_a_tail_goes_on_where_the_activation_was(k, who):
     images, with_engine = batch(who, slice(None)), Wrapped(who.model)
     a = hypothesis.activations(who.model, images)[k]
-    short, long = hypothesis._tail(who.model, images, k), hypothesis._tail(with_engine, images, k)
+    short, long = (
+        hypothesis.rest_of_network(who.model, images, k),
+        hypothesis.rest_of_network(with_engine, images, k),
+    )
     assert isinstance(short, nn.Sequential) and not isinstance(long, nn.Module)
     with torch.no_grad():
         assert_close(short(a), who.model(images))
@@ -257,7 +260,7 @@ def test_a_sequential_with_other_activations_is_not_cut():
     images = torch.randn(2, 3, 2, 2)
     found = hypothesis.activations(mixed, images)
     for k, start in ((0, 2), (1, 4)):
-        tail = hypothesis._tail(mixed, images, k)
+        tail = hypothesis.rest_of_network(mixed, images, k)
         with torch.no_grad():
             assert_close(tail(found[k] + 1), mixed[start:](found[k] + 1))
 
@@ -442,13 +445,13 @@ def test_noise_is_a_share_of_each_pictures_range(monkeypatch):
     images = torch.randint(0, 256, (3, 3, 40, 40), generator=torch.Generator().manual_seed(3))
     images[1] = images[1] // 16 + 100
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-    who, given, original = subject_of(model, images), [], hypothesis._score_and_gradient
+    who, given, original = subject_of(model, images), [], hypothesis.score_and_gradient
 
     def noted(model, x, target):
         given.append(x)
         return original(model, x, target)
 
-    monkeypatch.setattr(hypothesis, "_score_and_gradient", noted)
+    monkeypatch.setattr(hypothesis, "score_and_gradient", noted)
     hypothesis.rivals(who, steps=1, levels=(0.01, 0.5))
     start, end, *noisy = given
     pictures = batch(who, slice(None))

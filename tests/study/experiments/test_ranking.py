@@ -741,7 +741,7 @@ def test_without_held_out_pictures_one_half_is_held_against_the_other():
         sets(first=(1, 1), second=(1, 1))[1],
     )
     table = ranking.tried(found, rest, ("outside",)).set_index("parent")
-    one, two = ranking._halves(found["outside"])
+    one, two = ranking.halves(found["outside"])
     assert list(one) == list(two) == [NAME, *PAIR]
     place = {v: k for k, v in enumerate(found["outside"][NAME][0].tolist())}
     halves = [[place[v] for v in half[NAME][0].tolist()] for half in (one, two)]
@@ -766,7 +766,7 @@ def test_without_held_out_pictures_one_half_is_held_against_the_other():
 
 def test_halves_of_an_odd_number_of_pictures_and_of_seeds():
     values = {A: torch.arange(14.0).view(2, 7)}
-    one, two = (half[A] for half in ranking._halves(values))
+    one, two = (half[A] for half in ranking.halves(values))
     assert (one.shape, two.shape) == ((2, 3), (2, 4)) and torch.equal(
         torch.cat([one, two], 1).sort(1).values, values[A]
     )

@@ -220,8 +220,8 @@ def test_the_share_of_the_highest_that_stay():
     first = torch.arange(40.0).view(1, 5, 8).repeat(3, 1, 1)
     second = torch.stack([first[0], -first[0], first[0].clone()])
     second[2].view(-1)[39] = -1
-    assert response._same_top(first, second).tolist() == [1, 0, 0.5]  # 5 % of 40 pixels are 2
-    assert response._same_top(first, second, 0.1).tolist() == [1, 0, 0.75]
+    assert response.same_top(first, second).tolist() == [1, 0, 0.5]  # 5 % of 40 pixels are 2
+    assert response.same_top(first, second, 0.1).tolist() == [1, 0, 0.75]
 
 
 def test_a_stored_sweep_is_computed_once(who, stored, monkeypatch, swept):

@@ -36,11 +36,11 @@ def studied(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
-    retraining._studied.cache_clear()
-    retraining._places.cache_clear()
+    retraining.explained_subjects.cache_clear()
+    retraining.pixel_places.cache_clear()
     yield drawn
-    retraining._studied.cache_clear()
-    retraining._places.cache_clear()
+    retraining.explained_subjects.cache_clear()
+    retraining.pixel_places.cache_clear()
 
 
 def planned(**options):
@@ -321,7 +321,7 @@ def test_a_field_that_protocols_gain_later_changes_no_key(studied, monkeypatch):
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read(monkeypatch):
-    monkeypatch.setattr(retraining, "_studied", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(retraining, "explained_subjects", lambda *_: pytest.fail("it was read"))
     for name in ("gradcam", "thresholded:gradcam", "thresholded:random"):
         with pytest.raises(ValueError, match=f"'{name}'.*saliency.*thresholded:<method>"):
             retraining.plan("shapes10", methods=(name,))
@@ -392,7 +392,7 @@ def test_of_the_holes_alone_nothing_but_their_places_is_seen(studied):
 
     shown = {}
     for split, pictures in studied.items():
-        first = retraining._places(
+        first = retraining.pixel_places(
             "shapes10", "rectgrad_cnn", "shapes10", None, None, True, "saliency", split
         ).int() < round(0.3 * 1024)
         shown[split] = torch.where(
@@ -441,9 +441,9 @@ def test_seeds_differ_in_weights_order_and_random_pixels(studied):
         for seed in (1, 2)
     )
     pictures = studied["train"]
-    gone = [retraining._gone(p, pictures, None) for p in (first, second)]
+    gone = [retraining.pixels_gone(p, pictures, None) for p in (first, second)]
     assert not torch.equal(*gone) and not torch.equal(
-        gone[0][:30], retraining._gone(first, studied["test"], None)
+        gone[0][:30], retraining.pixels_gone(first, studied["test"], None)
     )
 
 

@@ -131,7 +131,7 @@ def one(one_thread, drawn):
         who,
         who._replace(pictures=who.pictures.take(slice(0, 4))),
         twin,
-        cleanliness.correct(who),
+        cleanliness.recognised(who),
         index,
     )
 
@@ -202,15 +202,15 @@ def test_labels_of_methods_controls_and_shuffled_ones():
 
 
 def test_unknown_methods_are_refused():
-    synthesis.check(("saliency", "rectgrad"), ("rectgrad_active",))
-    synthesis.check((), ())
+    synthesis.check_methods(("saliency", "rectgrad"), ("rectgrad_active",))
+    synthesis.check_methods((), ())
     for methods, new, name, known in (
         (("gradcam",), (), "gradcam", "deeplift"),
         (("rectgrad_active",), (), "rectgrad_active", "deeplift"),
         (("saliency",), ("saliency",), "saliency", "rectgrad_both_tails"),
     ):
         with pytest.raises(ValueError, match=f"'{name}'.*{known}"):
-            synthesis.check(methods, new)
+            synthesis.check_methods(methods, new)
 
 
 def test_a_family_is_the_new_methods_and_each_parent_once():
@@ -416,7 +416,7 @@ def test_masks_of_cifar10_are_those_of_paper_noise(monkeypatch, drawn):
     ],
 )
 def test_maps_are_the_methods_own_reduced_as_either_paper_does(name, one):
-    maps = synthesis.maps(one.whole, name)
+    maps = synthesis.maps_both_ways(one.whole, name)
     assert maps.shape == (2, 6, 32, 32) and maps.any()
     for k, paper in enumerate(("sign", "noise")):
         assert_close(maps[k], direct(one.whole, name, paper))
@@ -425,12 +425,12 @@ def test_maps_are_the_methods_own_reduced_as_either_paper_does(name, one):
 
 def test_maps_do_not_depend_on_the_batch(one, monkeypatch):
     expected = {
-        name: synthesis.maps(one.whole, name)
+        name: synthesis.maps_both_ways(one.whole, name)
         for name in ("saliency", "rectgrad", "random", "edges")
     }
     monkeypatch.setattr(synthesis, "batch_size", lambda who: 4)
     for name, whole in expected.items():
-        assert_close(synthesis.maps(one.whole, name), whole, rtol=1e-4, atol=1e-6)
+        assert_close(synthesis.maps_both_ways(one.whole, name), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_a_map_may_be_of_the_class_that_another_network_predicts(one):
@@ -439,31 +439,34 @@ def test_a_map_may_be_of_the_class_that_another_network_predicts(one):
         other[-1].weight.copy_(one.whole.model[-1].weight.roll(1, 0))
         other[-1].bias.copy_(one.whole.model[-1].bias.roll(1, 0))
         target = other(batch(one.whole, slice(None))).argmax(1)
-    found = synthesis.maps(one.whole, "rectgrad", target_of=other)
+    found = synthesis.maps_both_ways(one.whole, "rectgrad", target_of=other)
     assert_close(found[1], direct(one.whole, "rectgrad", "noise", target=target))
-    assert not torch.equal(found, synthesis.maps(one.whole, "rectgrad"))
+    assert not torch.equal(found, synthesis.maps_both_ways(one.whole, "rectgrad"))
 
 
 def test_controls_are_the_same_for_both_papers_and_drawn_by_their_seed(one):
     for name in ("random", "edges"):
-        maps = synthesis.maps(one.whole, name)
+        maps = synthesis.maps_both_ways(one.whole, name)
         assert (
             maps.shape == (2, 6, 32, 32)
             and torch.equal(maps[0], maps[1])
             and torch.equal(maps[0], direct(one.whole, name, "sign"))
         )
-        assert torch.equal(synthesis.maps(one.whole, name), maps)
-        assert torch.equal(synthesis.maps(one.whole, name, draw=1), maps) == (name == "edges")
+        assert torch.equal(synthesis.maps_both_ways(one.whole, name), maps)
+        assert torch.equal(synthesis.maps_both_ways(one.whole, name, draw=1), maps) == (
+            name == "edges"
+        )
     assert torch.equal(
-        synthesis.maps(one.whole, "saliency", draw=1), synthesis.maps(one.whole, "saliency")
+        synthesis.maps_both_ways(one.whole, "saliency", draw=1),
+        synthesis.maps_both_ways(one.whole, "saliency"),
     )
 
 
 def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, monkeypatch):
-    first = synthesis.maps(keeping(one.fewer), "saliency")
+    first = synthesis.maps_both_ways(keeping(one.fewer), "saliency")
     folder, entry = sources.CACHE / "maps", METHODS["saliency"]
     assert (
-        torch.equal(first, synthesis.maps(one.fewer, "saliency"))
+        torch.equal(first, synthesis.maps_both_ways(one.fewer, "saliency"))
         and len(list(folder.iterdir())) == 1
     )
     calls = []
@@ -473,18 +476,21 @@ def test_stored_maps_are_computed_once_and_never_pass_for_others(one, cached, mo
         return entry.function(*arguments)
 
     monkeypatch.setitem(synthesis.NETWORK, "saliency", entry._replace(function=counted))
-    assert torch.equal(synthesis.maps(keeping(one.fewer), "saliency"), first) and not calls
+    assert (
+        torch.equal(synthesis.maps_both_ways(keeping(one.fewer), "saliency"), first) and not calls
+    )
     redrawn = one.fewer._replace(model=copy.deepcopy(one.fewer.model))
     response.redraw_weights(redrawn.model[-1], torch.Generator().manual_seed(0))
     for other in (redrawn, one.whole, one.fewer.altered(images=255 - one.fewer.pictures.images)):
         assert torch.equal(
-            synthesis.maps(keeping(other), "saliency"), synthesis.maps(other, "saliency")
+            synthesis.maps_both_ways(keeping(other), "saliency"),
+            synthesis.maps_both_ways(other, "saliency"),
         )
     assert len(calls) == 6 and len(list(folder.iterdir())) == 4
     monkeypatch.setattr(stamps, "code", lambda function: "other code")
-    synthesis.maps(keeping(one.fewer), "saliency")
+    synthesis.maps_both_ways(keeping(one.fewer), "saliency")
     assert len(calls) == 7
-    synthesis.maps(keeping(one.fewer), "random")
+    synthesis.maps_both_ways(keeping(one.fewer), "random")
     assert len(list(folder.iterdir())) == 5  # controls cost nothing, and are not kept
 
 
@@ -493,12 +499,15 @@ def test_stored_maps_of_another_networks_class_never_pass_for_those_of_the_own(o
     with torch.no_grad():
         other[-1].weight.copy_(one.fewer.model[-1].weight.roll(1, 0))
         other[-1].bias.copy_(one.fewer.model[-1].bias.roll(1, 0))
-    expected = [synthesis.maps(one.fewer, "saliency", target_of=target) for target in (None, other)]
+    expected = [
+        synthesis.maps_both_ways(one.fewer, "saliency", target_of=target)
+        for target in (None, other)
+    ]
     assert not torch.equal(*expected)
     for _ in range(2):
         for target, maps in zip((None, other), expected, strict=True):
             assert torch.equal(
-                synthesis.maps(keeping(one.fewer), "saliency", target_of=target), maps
+                synthesis.maps_both_ways(keeping(one.fewer), "saliency", target_of=target), maps
             )
 
 
@@ -507,8 +516,8 @@ def test_a_network_that_begins_in_place_is_explained_as_it_is(one, shifting):
     who = one.fewer._replace(model=shifting(one.fewer.model))
     who.model.black, who.model.white = 0.0, 1.0  # x -> 2 (x - 1/2): the same pictures for the body
     assert_close(
-        synthesis.maps(who, "saliency"),
-        2 * synthesis.maps(one.fewer, "saliency"),
+        synthesis.maps_both_ways(who, "saliency"),
+        2 * synthesis.maps_both_ways(one.fewer, "saliency"),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -649,7 +658,7 @@ def slow_steps(who):
 
 def test_steps_are_the_smallest_that_change_the_prediction(one):
     expected = slow_steps(one.fewer)
-    attacked, stepped, serve = synthesis._steps(one.fewer)
+    attacked, stepped, serve = synthesis.smallest_steps(one.fewer)
     assert [eps for eps, *_ in expected] == [0.01, 0.01, 0.02, None] and serve.tolist() == [
         True,
         False,
@@ -681,14 +690,16 @@ def test_steps_are_in_the_range_of_the_network(one, shifting):
     """The same pictures for the body, whose range is half as wide: the same steps in bytes."""
     who = one.fewer._replace(model=shifting(one.fewer.model))
     who.model.black, who.model.white = 0.0, 1.0  # x -> 2 (x - 1/2)
-    for mine, theirs in zip(synthesis._steps(who), synthesis._steps(one.fewer), strict=True):
+    for mine, theirs in zip(
+        synthesis.smallest_steps(who), synthesis.smallest_steps(one.fewer), strict=True
+    ):
         differs = (mine.float() - theirs.float()).abs() > 0.01
         assert differs.double().mean() < 1e-3  # the sign of a gradient next to nothing may turn
 
 
 def test_only_the_steps_of_the_list_are_tried(one, monkeypatch):
     monkeypatch.setattr(synthesis, "STEPS", (0.02, 0.04))
-    attacked, _, serve = synthesis._steps(one.fewer)
+    attacked, _, serve = synthesis.smallest_steps(one.fewer)
     far = (attacked - one.fewer.pictures.images).abs().amax((1, 2, 3)) / 127.5
     assert far.tolist() == pytest.approx([0.02, 0.02, 0.02, 0], abs=1e-5) and not serve[3]
 
@@ -697,7 +708,7 @@ def test_only_the_steps_of_the_list_are_tried(one, monkeypatch):
 def responses(one):
     """The kernel's own numbers, before they are rounded to be stored."""
     names = ("saliency", "rectgrad", "positive", "random", "edges")
-    return {name: synthesis._responses(one.fewer, name) for name in names}
+    return {name: synthesis.map_responses(one.fewer, name) for name in names}
 
 
 @pytest.mark.parametrize("name", ["saliency", "rectgrad", "positive", "edges"])
@@ -772,14 +783,14 @@ def test_random_numbers_and_edges_respond_to_nothing(responses):
 
 
 def test_random_numbers_are_drawn_anew_for_every_map(one, monkeypatch):
-    seeds, original = [], synthesis.maps
+    seeds, original = [], synthesis.maps_both_ways
 
     def recorded(who, name, **options):
         seeds.append(options.get("draw", 0))
         return original(who, name, **options)
 
-    monkeypatch.setattr(synthesis, "maps", recorded)
-    synthesis._responses(one.fewer, "random")
+    monkeypatch.setattr(synthesis, "maps_both_ways", recorded)
+    synthesis.map_responses(one.fewer, "random")
     assert len(seeds) == len(set(seeds)) == 3 + synthesis.REDRAWS
 
 
@@ -867,7 +878,7 @@ def test_stored_numbers_are_computed_once(one, found, cached, monkeypatch):
     for metric, of in first.items():
         for name, values in of.items():
             assert torch.equal(values.nan_to_num(9), found[metric][name].nan_to_num(9))
-    monkeypatch.setattr(synthesis, "maps", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(synthesis, "maps_both_ways", lambda *_, **__: pytest.fail("computed again"))
     again = synthesis.measured(keeping(one), names, parts)
     assert list(again) == list(first) and all(
         list(again[m]) == list(first[m])
@@ -1193,9 +1204,13 @@ def test_features_of_a_network_of_another_layout_and_answer_are_those_of_its_twi
 def test_distances_by_hand():
     known = f64([[0, 0], [3, 4], [6, 8], [0, 1], [100, 100]])
     found = f64([[0, 0], [3, 4]])
-    assert synthesis._distances(found, known, 1).tolist() == pytest.approx([0, 0])
-    assert synthesis._distances(found, known, 2).tolist() == pytest.approx([0.5, (0 + 18**0.5) / 2])
-    assert synthesis._distances(found, known, 3).tolist() == pytest.approx([2, (18**0.5 + 5) / 3])
+    assert synthesis.neighbour_distances(found, known, 1).tolist() == pytest.approx([0, 0])
+    assert synthesis.neighbour_distances(found, known, 2).tolist() == pytest.approx(
+        [0.5, (0 + 18**0.5) / 2]
+    )
+    assert synthesis.neighbour_distances(found, known, 3).tolist() == pytest.approx(
+        [2, (18**0.5 + 5) / 3]
+    )
 
 
 def test_distances_are_to_the_five_nearest_in_any_number_of_rows():
@@ -1205,7 +1220,9 @@ def test_distances_are_to_the_five_nearest_in_any_number_of_rows():
     )
     away = np.sqrt(((found.numpy()[:, None] - known.numpy()) ** 2).sum(-1))
     np.testing.assert_allclose(
-        synthesis._distances(found, known).numpy(), np.sort(away, axis=1)[:, :5].mean(1), rtol=1e-9
+        synthesis.neighbour_distances(found, known).numpy(),
+        np.sort(away, axis=1)[:, :5].mean(1),
+        rtol=1e-9,
     )
 
 
@@ -1307,7 +1324,7 @@ def test_shift_of_random_pixels_is_of_those_that_retrained_networks_lose(odd, tr
         "made",
     )
     for k, fraction in enumerate((0.1, 0.6)):
-        gone = retraining._gone(
+        gone = retraining.pixels_gone(
             {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1},
             split,
             lambda: pytest.fail("random pixels have no ranks"),
@@ -1329,31 +1346,31 @@ def test_random_pixels_of_some_pictures_are_those_of_the_whole_split(count, side
     index = torch.tensor([0, 3, count // 7, 1, count // 2])
     some = pictures.images[index]
     for fraction in (0.1, 0.7):
-        whole = retraining._gone(
+        whole = retraining.pixels_gone(
             {"method": "random", "mode": "roar", "fraction": fraction, "seed": 1}, pictures, None
         )
-        found = synthesis._random_pixels(index, some, fraction)
+        found = synthesis.random_pixels(index, some, fraction)
         assert (
             found.shape == (5, side, side)
             and torch.equal(found, whole[index])
             and abs(found.double().mean() - fraction) < 0.2
         )
     last = torch.tensor([count - 1] * 5)
-    assert torch.equal(synthesis._random_pixels(last, some, 0.7), whole[last])
+    assert torch.equal(synthesis.random_pixels(last, some, 0.7), whole[last])
 
 
 def test_random_pixels_are_those_of_a_retraining_itself(odd, training, drawn, monkeypatch):
     """The first cell of the grid's random baseline, run without its training."""
     monkeypatch.setattr(
         retraining,
-        "_studied",
+        "explained_subjects",
         lambda *_: {"train": training, "test": odd.whole._replace(pictures=drawn)},
     )
     monkeypatch.setattr(trainer, "fit", lambda *_, **__: None)
-    seen, original = {}, retraining._gone
+    seen, original = {}, retraining.pixels_gone
     monkeypatch.setattr(
         retraining,
-        "_gone",
+        "pixels_gone",
         lambda p, pictures, places: seen.setdefault(pictures.split, original(p, pictures, places)),
     )
     first = next(
@@ -1364,7 +1381,7 @@ def test_random_pixels_are_those_of_a_retraining_itself(odd, training, drawn, mo
     )
     retraining.retrain(first)
     assert len(seen["test"]) == 100 and torch.equal(
-        synthesis._random_pixels(odd.index, odd.whole.pictures.images, 0.3), seen["test"][odd.index]
+        synthesis.random_pixels(odd.index, odd.whole.pictures.images, 0.3), seen["test"][odd.index]
     )
 
 
@@ -1442,8 +1459,8 @@ def test_a_witness_is_another_network_with_the_studys_pictures(small):
 
 def test_distance_is_taken_in_the_features_of_the_witness(odd, other, training):
     """The witness's own range of pixels, five of its own pictures to scale with."""
-    far = synthesis._far(other, training.pictures.images)
-    own = synthesis._distances(
+    far = synthesis.distance_from(other, training.pictures.images)
+    own = synthesis.neighbour_distances(
         *(
             torch.nn.functional.normalize(
                 synthesis.features(other, to_range(x, other.model)), dim=1
@@ -1475,7 +1492,7 @@ def clock(monkeypatch):
             slowness = 3
         now[0] += cost[name] * len(who.pictures) * slowness
 
-    monkeypatch.setattr(synthesis, "maps", maps)
+    monkeypatch.setattr(synthesis, "maps_both_ways", maps)
     monkeypatch.setattr(synthesis.time, "perf_counter", lambda: now[0])
     return calls
 
@@ -1508,7 +1525,7 @@ def test_stored_seconds_are_measured_once(one, cached, monkeypatch):
     first = synthesis.seconds(keeping(one.fewer), ("saliency", "positive"), pictures=2, repeats=1)
     assert (first["seconds"] > 0).all() and first["gradients"][0] == 1
     assert cells.of("seconds")[0]["provenance"]["threads"] == torch.get_num_threads()
-    monkeypatch.setattr(synthesis, "maps", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(synthesis, "maps_both_ways", lambda *_: pytest.fail("measured again"))
     assert synthesis.seconds(
         keeping(one.fewer), ("saliency", "positive"), pictures=2, repeats=1
     ).equals(first)
@@ -1537,7 +1554,9 @@ def test_parameters_are_refused_before_long_work(arguments, word):
 
 def test_a_method_that_cannot_read_the_network_is_refused(monkeypatch):
     asked = []
-    monkeypatch.setattr(synthesis, "maps", lambda one, name: asked.append((one.stored, name)))
+    monkeypatch.setattr(
+        synthesis, "maps_both_ways", lambda one, name: asked.append((one.stored, name))
+    )
 
     class One:
         def take(self, places):

@@ -74,7 +74,7 @@ def test_every_method_has_a_short_name_of_its_own():
 def test_outliers_are_capped_at_half_a_percent_on_either_side():
     order = torch.randperm(401, generator=torch.Generator().manual_seed(0))
     values = torch.arange(401.0).view(1, 401)[:, order]
-    clipped = pictures._clipped(values)
+    clipped = pictures.clipped(values)
     assert (clipped.min(), clipped.max()) == (2, 398)
     inside = (values >= 2) & (values <= 398)
     assert torch.equal(clipped[inside], values.double()[inside])
@@ -95,7 +95,7 @@ def test_a_map_is_white_at_zero(found, reach):
     assert image.get_clim() == pytest.approx((-reach, reach), abs=0.03)
     assert image.get_cmap().name == "RdBu_r"
     assert axis.get_title() == "name"
-    assert np.asarray(image.get_array()) == pytest.approx(pictures._clipped(found).numpy())
+    assert np.asarray(image.get_array()) == pytest.approx(pictures.clipped(found).numpy())
 
 
 def test_map_grid():
@@ -107,7 +107,7 @@ def test_map_grid():
         shown = [np.asarray(axis.get_images()[0].get_array()) for axis in axes[row]]
         assert np.array_equal(shown[0], PICTURES[row].permute(1, 2, 0).numpy())
         for drawn_map, values in zip(shown[1:], maps.values(), strict=True):
-            assert drawn_map == pytest.approx(pictures._clipped(values[row]).numpy())
+            assert drawn_map == pytest.approx(pictures.clipped(values[row]).numpy())
     assert not any(axis.patches for axis in axes.flat)
     assert not any(axis.get_ylabel() for axis in axes.flat)
 

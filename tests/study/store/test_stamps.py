@@ -14,7 +14,7 @@ from study.store.experiment import EXPERIMENTS
 
 def forget():
     """What was read of the code before."""
-    for kept in (stamps.code, stamps._definition, stamps._module):
+    for kept in (stamps.code, stamps.definition, stamps.module_of):
         kept.cache_clear()
 
 

@@ -43,7 +43,7 @@ from study.subjects import names, networks, sources
     ],
 )
 def test_a_label_names_what_a_reader_needs(model, data, tag, label):
-    assert names.label(model, data, tag) == label
+    assert names.title(model, data, tag) == label
 
 
 def test_everything_that_the_book_studies_has_a_name_of_its_own():
@@ -61,6 +61,6 @@ def test_no_two_of_what_is_trained_or_measured_share_a_label():
     }
     listed = {(m, d, tag) for d, m, tags in scoreboard.COLUMNS.values() for tag in tags}
     for known in (trained, measured, listed):
-        labels = [names.label(*what) for what in known]
+        labels = [names.title(*what) for what in known]
         assert len(set(labels)) == len(labels)
         assert not any("_" in label for label in labels)

@@ -36,12 +36,12 @@ def chance(features, labels, new_features, new_labels):
 
 def scene(size=32, number=0, split="test"):
     """Ground, coverage and finished picture of a block, each drawn from the same numbers."""
-    draws = shapes10._draws(split, number, 0)
-    labels, colours = shapes10._labels(draws), shapes10._colours(draws)
-    image, _, masks = shapes10._block(split, size, number, 0)
+    draws = shapes10.uniform_draws(split, number, 0)
+    labels, colours = shapes10.labels_of(draws), shapes10.colours_of(draws)
+    image, _, masks = shapes10.block(split, size, number, 0)
     return (
-        shapes10._ground(draws, colours, size),
-        shapes10._coverage(draws, labels, size),
+        shapes10.ground_of(draws, colours, size),
+        shapes10.coverage(draws, labels, size),
         image,
         masks,
         colours,
@@ -150,7 +150,7 @@ def test_mask_area_and_place(test_split):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_outlines_have_the_area_of_the_side_they_are_given(name, test_split):
-    unit, x, y, reach = shapes10._frame(name)
+    unit, x, y, reach = shapes10.frame(name)
     assert 0.5 < reach / unit < 1.05 and abs(x) < 0.6 and abs(y) < 0.6
     known = {
         "disc": np.pi,
@@ -182,7 +182,7 @@ def test_pictures_show_the_outline_of_their_label(name, test_split):
     axis = np.linspace(-1, 1, 15 * 9, dtype=np.float32)
     scores = []
     for other in CLASSES:
-        unit, x0, y0, _ = shapes10._frame(other)
+        unit, x0, y0, _ = shapes10.frame(other)
         turned = 0
         for angle in np.deg2rad(np.linspace(-shapes10.TURN, shapes10.TURN, 15)):
             x, y = np.meshgrid(axis * unit, axis * unit)

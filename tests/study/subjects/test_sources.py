@@ -763,7 +763,7 @@ def test_the_real_masked_pictures_are_training_pictures():
     masked = load("cifar10_masks")
     train = load("cifar10", "train")
     rest = load("cifar10_rest", "train")
-    near = cifar10._nearest(masked.images, train.images)
+    near = cifar10.nearest(masked.images, train.images)
 
     def away(others):
         return (masked.images.float() - others.float()).flatten(1).square().mean(1).sqrt()
@@ -774,7 +774,7 @@ def test_the_real_masked_pictures_are_training_pictures():
     assert away(train.images[near]).max() < 11
     assert torch.equal(train.labels[near], masked.labels)
     assert len(rest) == 49_799
-    assert away(rest.images[cifar10._nearest(masked.images, rest.images)]).min() > 15
+    assert away(rest.images[cifar10.nearest(masked.images, rest.images)]).min() > 15
     share = masked.masks.double().mean((1, 2))
     assert 0 < share.min() < share.max() < 1 and 0.2 < share.mean() < 0.6
 

@@ -99,7 +99,7 @@ def beside(*verdicts):
 
 
 def test_agreement_counts_and_names_what_disagrees():
-    first, second = proper(summaries.agreement(beside("agree", "disagree", "agree")))
+    first, second = proper(summaries.areas_that_agree(beside("agree", "disagree", "agree")))
     assert first.startswith("2 of 3 printed areas agree")
     assert second == f"{NETWORK}: 1 of 2 disagrees: the area here is smaller than in print."
     two = beside("disagree", "disagree")
@@ -107,12 +107,12 @@ def test_agreement_counts_and_names_what_disagrees():
         (0.09, "larger than in print."),
         ([0.09, 0.14], "smaller than in print in 1 and larger in 1."),
     ):
-        said = proper(summaries.agreement(two.assign(published=printed)))[1]
+        said = proper(summaries.areas_that_agree(two.assign(published=printed)))[1]
         assert said == f"{NETWORK}: 2 of 2 disagree: the area here is {way}"
-    assert proper(summaries.agreement(beside("agree"))) == [
+    assert proper(summaries.areas_that_agree(beside("agree"))) == [
         "1 of 1 printed areas agree: they lie within 0.02, or half an interval if that is wider."
     ]
-    assert "print no area" in proper(summaries.agreement(None))[0]
+    assert "print no area" in proper(summaries.areas_that_agree(None))[0]
 
 
 def test_lines_name_what_was_measured_and_on_how_many_pictures():
