@@ -40,7 +40,7 @@ help:
 	@echo 'make test        make check, then all tests: pytest, nbval over notebooks/, the built book in a browser'
 	@echo 'make results     the computations behind the published numbers: hours, resumable; ARGS="--models basic_cnn"'
 	@echo 'make verify      recompute a cell of every kind of result and compare; ARGS="--seed 1"; ARGS=--stamp after a change of code'
-	@echo 'make mutate      break the kernels in listed ways: each must be caught, resumable; ARGS="--nbval --minutes 30" asks the chapters'
+	@echo 'make mutate      break kernels and experiments in listed ways: each must be caught, resumable; ARGS="--nbval --minutes 30" asks the chapters'
 	@echo 'make bench       every method against other libraries and its floor: 20 minutes; ARGS="--methods rectgrad"; ARGS=--quick'
 	@echo 'make links       ask every external link of the built book; needs a network'
 	@echo 'make refresh     rewrite the stored chapters: notebooks/ (PROFILE=quick) or book/ (PROFILE=paper); CHAPTER=05'
@@ -106,7 +106,7 @@ verify: env
 	$(PY) -m study.account.plan verify $(ARGS)
 
 mutate: env
-	$(PY) tests/mutate.py $(ARGS)
+	$(PY) -m tests.mutate $(ARGS)
 
 bench: env
 	$(PY) -m benchmarks $(ARGS)

@@ -484,7 +484,7 @@ def status() -> str:
 
 def mutations() -> str:
     """Of the wrong kernels that were tried, how many the tests and the stored chapters notice."""
-    shown = {mutate.PYTEST: "Tests of the kernels", mutate.CHAPTERS: "Stored chapters"}
+    shown = {mutate.PYTEST: "Tests", mutate.CHAPTERS: "Stored chapters"}
     rows, missed = [], []
     for by, who in shown.items():
         found = mutate.count(by)
@@ -492,7 +492,7 @@ def mutations() -> str:
         share = f"{caught / found.due:.0%}" if found.due else ""
         days = span(found.days, "") if found.days else ""
         rows.append(
-            f"| {who} | {found.counted} of {len(mutate.MUTATIONS)} | {found.due} | {caught} "
+            f"| {who} | {found.counted} of {len(mutate.listed(by))} | {found.due} | {caught} "
             f"| {share} | {days} | {', '.join(f'`{c}`' for c in found.commits)} |"
         )
         if found.missed:
