@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 
 from lib.metrics.statistics import holm
 from study.experiments import retraining_tables
-from study.experiments.retraining import ADDED, FRACTIONS, MODES, PRINTED
+from study.experiments.retraining import ADDED, FRACTIONS, FULL, HOLES, MODES, PRINTED, SHORT
 from study.store import cells
 
 
@@ -317,6 +318,22 @@ def test_protocols_that_rank_alike_agree():
         == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic)
         and here["low"] <= here["correlation"] <= here["high"]
     )
+
+
+def test_what_is_stored_is_of_one_protocol_and_without_the_holes(tmp_path, monkeypatch):
+    """Networks that saw nothing but places are no part of the grid, nor are other protocols."""
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    about = {"dataset": "cifar10", "model": "rectgrad_cnn", "weights": "cifar10", "count": None}
+    about |= {"data": "a", "test_data": "b", "method": "saliency", "fraction": 0.3, "seed": 1}
+    grid = [("roar", SHORT, 0.5), ("kar", SHORT, 0.6), (HOLES, SHORT, 0.2), ("roar", FULL, 0.4)]
+    for mode, protocol, accuracy in grid:
+        parameters = about | {"mode": mode, "protocol": asdict(protocol)}
+        wanted = cells.Cell("roar", f"{mode}-{protocol.epochs}", parameters)
+        cells.finished(wanted, lambda a=accuracy: {"rows": [{"accuracy": a}]})
+    found = retraining_tables.stored(SHORT)
+    assert dict(zip(found["mode"], found["accuracy"], strict=True)) == {"roar": 0.5, "kar": 0.6}
+    assert found.attrs["test_data"] == "b"
+    assert retraining_tables.stored(FULL)["accuracy"].tolist() == [0.4]
 
 
 # ---- what a chapter shows of a grid that may have holes
