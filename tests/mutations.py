@@ -423,12 +423,6 @@ KERNELS: tuple[Mutation, ...] = (
     ("delete forgets that zeros stay", DELETION, " & (maps != 0)", ""),
     ("curves forget that zeros stay", DELETION, " & (scores != 0)", ""),
     ("least important first", DELETION, "axis=1)).flip(1)", "axis=1))"),
-    (
-        "least important first in half precision",
-        DELETION,
-        "ordered.sort(1, descending=True)",
-        "ordered.sort(1, descending=False)",
-    ),
     ("rank rounded down", DELETION, "round(float(p) * pixels)", "int(float(p) * pixels)"),
     ("rank rounded half up", DELETION, "round(float(p) * pixels)", "int(float(p) * pixels + .5)"),
     (
