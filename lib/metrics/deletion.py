@@ -385,7 +385,8 @@ def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
         raise ValueError(f"fractions must ascend; got {tuple(fractions)}.")
     if values.isnan().any():
         raise ValueError("values contain NaN, and a curve with a gap has no area; leave it out.")
-    values = values if values.is_floating_point() else values.double()
+    wide = torch.promote_types(values.dtype, torch.float32)  # half precision adds up to inf
+    values = values.to(wide) if values.is_floating_point() else values.double()
     places = torch.as_tensor(fractions, dtype=values.dtype, device=values.device)
     area = torch.trapezoid(values, places, dim=0)
     return area.item() if values.ndim == 1 else area
