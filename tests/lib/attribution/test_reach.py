@@ -224,6 +224,24 @@ def test_areas_of_half_precision_are_of_single():
     assert metrics.auc(metrics.PAPER_FRACTIONS, values) == pytest.approx([54000, 54000], rel=1e-3)
 
 
+@pytest.mark.parametrize("strength", [-1, 2, float("nan"), "much"])
+def test_a_strength_is_a_share_of_the_way(strength, images):
+    maps, net = images.mean(1), small()
+    for call in (
+        lambda: metrics.delete(images, maps, 0.5, 0.0, strength=strength),
+        lambda: metrics.allegiance(net, images, maps, fill=0.0, strength=strength),
+    ):
+        with pytest.raises(ValueError, match="strength is .*; it must be"):
+            call()
+
+
+def test_fractions_may_be_read_once(images):
+    maps, net = images.mean(1), small()
+    once = metrics.allegiance(net, images, maps, fill=0.0, fractions=(f / 4 for f in range(4)))
+    listed = metrics.allegiance(net, images, maps, fill=0.0, fractions=[0, 0.25, 0.5, 0.75])
+    assert torch.equal(once, listed)
+
+
 # ---- sentences
 
 
