@@ -34,16 +34,21 @@ OF_ATTRIBUTION = "tests/lib/attribution/test_attribution.py"
 OF_ENGINE = "tests/lib/attribution/test_engine.py"
 OF_CROSSES = "tests/lib/attribution/test_crosses.py"
 OF_NETWORKS = "tests/lib/attribution/test_networks.py"
+OF_REACH = "tests/lib/attribution/test_reach.py"
 OF_METRICS = "tests/lib/metrics/test_metrics.py"
 OF_STATISTICS = "tests/lib/metrics/test_statistics.py"
 TESTS = {
     **dict.fromkeys(
         (GRADIENTS, RULED, REGISTRY), (OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS, OF_METRICS)
     ),
-    GRAPH: (OF_NETWORKS, OF_ATTRIBUTION, OF_ENGINE, OF_METRICS),
-    **dict.fromkeys((ENGINE, RULES), (OF_ENGINE, OF_ATTRIBUTION, OF_NETWORKS, OF_METRICS)),
-    **dict.fromkeys((PATH, OPERATIONS), (OF_NETWORKS, OF_ENGINE, OF_ATTRIBUTION)),
-    **dict.fromkeys((DELETION, MAPS), (OF_METRICS, OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS)),
+    GRAPH: (OF_REACH, OF_NETWORKS, OF_ATTRIBUTION, OF_ENGINE, OF_METRICS),
+    **dict.fromkeys(
+        (ENGINE, RULES), (OF_ENGINE, OF_REACH, OF_ATTRIBUTION, OF_NETWORKS, OF_METRICS)
+    ),
+    **dict.fromkeys((PATH, OPERATIONS), (OF_REACH, OF_NETWORKS, OF_ENGINE, OF_ATTRIBUTION)),
+    **dict.fromkeys(
+        (DELETION, MAPS), (OF_METRICS, OF_REACH, OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS)
+    ),
     STATISTICS: (OF_STATISTICS,),
     CROSSES: (OF_CROSSES,),
     CLAIMS: ("tests/study/account/test_claims.py",),
@@ -637,12 +642,34 @@ KERNELS: tuple[Mutation, ...] = (
         "if others.nan_to_num(0).any():",
         "if False:",
     ),
-    ("the first image alone is asked", GRAPH, "return [0, 1] if count == 2", "return [0] if True"),
+    ("the first image alone is asked", GRAPH, "return sorted({0, count // 2})", "return [0]"),
+    ("the middle image alone is asked", GRAPH, "sorted({0, count // 2})", "[count // 2]"),
+    ("what leaves autograd unseen goes unseen", GRAPH, "or _is_left(func, args, made)", ""),
     (
-        "of two images the last is asked",
+        "attributes of objects are not searched",
         GRAPH,
-        "return [0, 1] if count == 2",
-        "return [1] if count == 2",
+        "for one in (*own, *methods.values())]",
+        "for one in methods.values()]",
+    ),
+    (
+        "lists in modules are not searched",
+        GRAPH,
+        "for listed in _listed(value)]",
+        "for listed in ()]",
+    ),
+    ("a norm that trains is let through", GRAPH, "if path.trains:", "if False:"),
+    ("NumPy's numbers go unseen", GRAPH, "torch.tensor(of_numpy[2])]", "torch.tensor(0)]"),
+    (
+        "a given mask is a ReLU",
+        ENGINE,
+        "not operations.takes_mask(func) or self._chooses(given)",
+        "True",
+    ),
+    (
+        "half-precision curves add up in half",
+        DELETION,
+        "wide = torch.promote_types(values.dtype, torch.float32)",
+        "wide = values.dtype",
     ),
     ("the sum of all logits is asked", GRAPH, "(found[k] * weights).sum()", "found[k].sum()"),
     (

@@ -190,12 +190,19 @@ class Engine(TorchFunctionMode):
                 return self._pool(pool)
         if self.activation or self.edit or self.record is not None:
             call = operations.read_activation(func, args, kwargs, self.others)
-            if call is not None:
+            given = [*args, *kwargs.values()]
+            # a mask that is not made of the picture only happens to agree with its values
+            if call is not None and (not operations.takes_mask(func) or self._chooses(given)):
                 return self._activate(call)
-        made = func(*args, **kwargs)
-        if self.activation:
-            self._follow(func, [*args, *kwargs.values()], made)
-        return made
+            made = func(*args, **kwargs)
+            self._follow(func, given, made)
+            return made
+        return func(*args, **kwargs)
+
+    def _chooses(self, given: Sequence[Any]) -> bool:
+        """Is something among these that was made of the picture and has no gradient?"""
+        tensors = [part for value in given for part in _tensors(value)]
+        return any(known.get(id(t)) is t for t in tensors for known in (self.masks, self.detached))
 
     def _follow(self, func: Callable[..., Any], given: Sequence[Any], made: Any) -> None:
         """Mark what came out if a mask of the picture's own values went in: autograd records of a
@@ -208,7 +215,7 @@ class Engine(TorchFunctionMode):
         if out.grad_fn is not None:
             if masked:
                 out.grad_fn.metadata[DECIDED] = True  # type: ignore[index]  # torch names a method
-        elif not _is_blank(func):
+        elif not is_blank(func):
             seen = any(_of_picture(t) or self.detached.get(id(t)) is t for t in tensors)
             if masked or (seen and not out.is_floating_point()):
                 self.masks[id(out)] = out
@@ -273,8 +280,23 @@ def _of_picture(x: Tensor) -> bool:
     return x.requires_grad and not isinstance(x, nn.Parameter)
 
 
-def _is_blank(func: Callable[..., Any]) -> bool:
-    """Does it take no more of a tensor than its shape, as zeros_like and new_zeros do?"""
+def is_blank(func: Callable[..., Any]) -> bool:
+    """Does a function take no more of a tensor than its shape?
+
+    Parameters
+    ----------
+    func : callable
+        Of PyTorch.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_blank(torch.zeros_like), is_blank(torch.relu)
+    (True, False)
+    """
     name = getattr(func, "__name__", "")
     return name.endswith("_like") or name.startswith("new_")
 

@@ -8,6 +8,7 @@ what may be asked of that pass: images, targets, classes.
 from __future__ import annotations
 
 import operator
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .engine import Engine, alone, judge, opaque_parts, replaced
+from .engine import Engine, alone, is_blank, judge, opaque_parts, replaced
 from .path import Path, find_path, warn
 
 # a network: a module, or a function from images to what `logits` can read
@@ -90,30 +91,91 @@ def _let_go(held: list[nn.Module]) -> None:
 
 
 def _modules_of(model: Model) -> list[nn.Module]:
-    """The modules of a network, or those that a function holds in its closure, globals or object.
+    """The modules of a network, or those that a function reaches.
 
-    In them, lists and dictionaries count (an ensemble).
+    Through its closure, globals and defaults, the object that it belongs to, attributes of objects
+    that its code names, functions that it calls, and lists and dictionaries in all of these.
     """
-    if isinstance(model, nn.Module):
-        return list(model.modules())
-    inner: Any = model
-    held: list[Any] = []
-    while isinstance(inner, partial):
-        held += [*inner.args, *inner.keywords.values()]
-        inner = inner.func
-    held += [inner, getattr(inner, "__self__", None), *getattr(inner, "__dict__", {}).values()]
-    code, spaces = getattr(inner, "__code__", None), getattr(inner, "__globals__", {})
-    held += [spaces.get(name) for name in (code.co_names if code else ())]
-    for cell in getattr(inner, "__closure__", None) or ():
-        with suppress(ValueError):  # a name that has no value yet
-            held.append(cell.cell_contents)
     found: dict[nn.Module, None] = {}
-    for value in held:
-        several = value.values() if isinstance(value, dict) else value
-        for one in several if isinstance(value, (list, tuple, dict)) else [value]:
-            if isinstance(one, nn.Module):
-                found |= dict.fromkeys(one.modules())
+    own = getattr(model, "__dict__", {}).values() if not isinstance(model, nn.Module) else ()
+    left: list[tuple[Any, frozenset[str]]] = [(value, frozenset()) for value in (*own, model)]
+    seen: set[int] = set()
+    while left:
+        value, names = left.pop()
+        if id(value) in seen or isinstance(value, (type, Tensor, np.ndarray, str, bytes)):
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found |= dict.fromkeys(value.modules())
+            left += [(listed, frozenset()) for listed in _listed(value)]
+        elif isinstance(value, (list, tuple, set, dict)):
+            several = value.values() if isinstance(value, dict) else value
+            left += [(one, names) for one in several] if len(value) <= _MANY else []
+        elif isinstance(value, partial):
+            left += [(one, names) for one in (value.func, *value.args, *value.keywords.values())]
+        elif not _is_a_librarys(value):
+            left += _named_in(value, names)
     return list(found)
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))  # what every module has
+_MANY = 1000  # in a longer list there are data, not networks
+
+
+def _listed(module: nn.Module) -> list[Any]:
+    """Plain lists and dictionaries in a module, which modules() does not look into."""
+    return [
+        value
+        for part in module.modules()
+        for name, value in part.__dict__.items()
+        if name not in _OF_MODULES and isinstance(value, (list, tuple, dict))
+    ]
+
+
+def _is_a_librarys(value: object) -> bool:
+    """Is it a function or module of a library that holds no network of its own?"""
+    name = getattr(value, "__module__", None) or getattr(value, "__name__", None) or ""
+    return str(name).partition(".")[0] in ("torch", "numpy", "builtins", "_operator", "functools")
+
+
+def _named_in(value: Any, names: frozenset[str]) -> list[tuple[Any, frozenset[str]]]:
+    """What a function or method reaches, with the names that its code has; of an object what these
+    name, directly or through its methods."""
+    if hasattr(value, "__func__"):
+        names = _names(value.__func__)
+        return [(value.__func__, names), (value.__self__, names)]
+    if not hasattr(value, "__code__"):
+        return _attributes(value, names)
+    names = _names(value)
+    reached = [value.__globals__[name] for name in names if name in value.__globals__]
+    reached += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    for cell in value.__closure__ or ():
+        with suppress(ValueError):  # a name that has no value yet
+            reached.append(cell.cell_contents)
+    return [(one, names) for one in reached]
+
+
+def _names(function: Any) -> frozenset[str]:
+    """The globals and attributes that a function's code names, and that of functions inside it."""
+    code = getattr(function, "__code__", None)
+    parts = [code, *(p for p in code.co_consts if hasattr(p, "co_names"))] if code else []
+    return frozenset(name for part in parts for name in part.co_names)
+
+
+def _attributes(value: Any, names: frozenset[str]) -> list[tuple[Any, frozenset[str]]]:
+    """What these names name in an object, and the functions of its class that they, or the call of
+    the object, lead to."""
+    methods: dict[str, Any] = {}
+    left = [*names, "__call__"]
+    while left:
+        name = left.pop()
+        function = getattr(type(value), name, None)
+        if name not in methods and hasattr(function, "__code__"):
+            methods[name] = function
+            left += _names(function)
+    names = names.union(*map(_names, methods.values()))
+    own = [v for name, v in getattr(value, "__dict__", {}).items() if name in names]
+    return [(one, names) for one in (*own, *methods.values())]
 
 
 # --- the network's memory layout ------------------------------------------------------------------
@@ -236,8 +298,9 @@ class _Cuts(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
     ) -> Any:
-        self.seen = self.seen or _is_cut(func, args)
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        self.seen = self.seen or _is_cut(func, args) or _is_left(func, args, made)
+        return made
 
 
 def _is_cut(func: Any, args: Any) -> bool:
@@ -250,12 +313,27 @@ def _is_cut(func: Any, args: Any) -> bool:
     return func in _TO_NUMBERS
 
 
+def _is_left(func: Any, args: Any, made: Any) -> bool:
+    """Did numbers come out without a gradient where some with one went in?
+
+    As under torch.inference_mode(), and from functions that have no derivative.
+    """
+    if not isinstance(made, Tensor) or made.requires_grad or not made.is_floating_point():
+        return False
+    given = any(isinstance(x, Tensor) and x.grad_fn is not None for x in args)
+    return given and not is_blank(func)
+
+
 def _random_state(images: Tensor) -> list[Tensor]:
-    """Where PyTorch's own streams of random numbers stand."""
+    """Where the streams of random numbers of PyTorch, NumPy and Python stand."""
     streams = [torch.default_generator]
     if images.is_cuda:
         streams.append(torch.cuda.default_generators[images.get_device()])
-    return [stream.get_state() for stream in streams]
+    of_numpy: Any = np.random.get_state()
+    others = [torch.from_numpy(of_numpy[1].astype(np.int64)), torch.tensor(of_numpy[2])]
+    return (
+        [stream.get_state() for stream in streams] + others + [torch.tensor(random.getstate()[1])]
+    )
 
 
 # --- the call and its answer ----------------------------------------------------------------------
@@ -294,8 +372,9 @@ _REMEDIES = {
         "an ExportedProgram cannot be called; give its module(), exported with a dynamic batch."
     ),
     "channels, but got": (
-        "the network takes images of another number of channels; give images as it was trained on, "
-        "such as images.mean(1, keepdim=True) where it takes grey ones."
+        "the network takes images of another number of channels; give images [N,C,H,W] as it was "
+        "trained on: images.mean(1, keepdim=True) where it takes grey ones, "
+        "images.permute(0, 3, 1, 2) of pictures whose channels come last."
     ),
     "is a view and is being modified inplace": (
         "the network writes in place into one of several views (of chunk, split or unbind); write "
@@ -425,7 +504,8 @@ def _read(answer: object, count: int) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != count:
         raise ValueError(
             f"the model must return logits [N,K], alone, as the first of several or as `logits`; "
-            f"for {count} images it returned {_described(answer)}."
+            f"for {count} {'image' if count == 1 else 'images'} it returned {_described(answer)}"
+            f"{_BATCH_LOST if count == 1 and isinstance(found, Tensor) else '.'}"
         )
     if not found.is_floating_point() or not found.shape[1]:
         raise ValueError(
@@ -439,6 +519,12 @@ def _read(answer: object, count: int) -> Tensor:
     if found.shape[1] == 1:
         return torch.cat([torch.zeros_like(found), found], 1)
     return found
+
+
+_BATCH_LOST = (
+    "; it must take any number of images, one as well: keep the first dimension, as flatten(1) and "
+    "squeeze(-1) do and squeeze() does not."
+)
 
 
 def _described(answer: object) -> str:
@@ -591,16 +677,22 @@ def _check_path(path: Path, count: int) -> None:
             "detaches, rounds or runs quantised on the way; let it compute with gradients, in "
             "floating point, and round as z + (z.round() - z).detach()."
         )
+    if path.trains:
+        raise ValueError(
+            "a batch norm of the network is in train mode, where the network does not show the "
+            "module; call eval() on it, and give the module itself where that can be."
+        )
     if path.batch_statistics and count > 1:
         raise ValueError(_MIXED.format("a batch norm takes the statistics of the batch"))
 
 
 def _asked(count: int) -> list[int]:
-    """The images that are asked whether others change them.
+    """The images that are asked whether others change them: the first and the middle one.
 
-    The middle one, for what runs along the batch may reach one of its ends alone; of two, both.
+    What runs along the batch may reach one of its ends alone, and the largest of all numbers, or
+    the middle of what is turned around, is changed by itself alone.
     """
-    return [0, 1] if count == 2 else [count // 2]
+    return sorted({0, count // 2})
 
 
 def _check_batch(model: Model, path: Path, found: Tensor, leaf: Tensor) -> None:
@@ -650,7 +742,7 @@ _RANDOM = (
 def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
     """Refuse a network that gives an image other logits alone than in its batch.
 
-    The middle image is asked, of two both.
+    The first image and the middle one are asked.
 
     Parameters
     ----------

@@ -39,6 +39,7 @@ def _names(*names: str) -> dict[Callable[..., Any], str]:
 _RELU = ("relu", "relu6", "hardtanh", "threshold", "clamp", "clip", "clamp_min")
 # a ReLU, where what they are given says so
 _WRITTEN_OUT = ("maximum", "fmax", "max", "where", "masked_fill", "mul", "multiply")
+_BY_MASK = {"where", "masked_fill", "mul", "multiply", "setitem"}
 # activations for which rules multiply by the derivative
 SMOOTH = (
     *("gelu", "silu", "mish", "hardswish", "elu", "selu", "celu", "softplus", "leaky_relu"),
@@ -148,6 +149,26 @@ def read_activation(
     if name in _WRITTEN_OUT or form == "setitem_":
         return _read_written_out(name, form, args, kwargs)
     return None
+
+
+def takes_mask(func: Callable[..., Any]) -> bool:
+    """Can a call of this function be a ReLU by what a mask says?
+
+    Parameters
+    ----------
+    func : callable
+        Of PyTorch.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> takes_mask(torch.where), takes_mask(torch.maximum)
+    (True, False)
+    """
+    return name_of(func).removesuffix("_") in _BY_MASK
 
 
 def _given(

@@ -107,6 +107,8 @@ class Path(NamedTuple):
         Whether something was normalised over the picture itself (an instance norm).
     decided : bool
         Whether a mask made of the picture's own values, which has no gradient, took part.
+    trains : bool
+        Whether a batch norm took the statistics of this batch and keeps running ones.
     """
 
     reached: bool
@@ -117,6 +119,7 @@ class Path(NamedTuple):
     batch_statistics: bool
     own_statistics: bool
     decided: bool
+    trains: bool
 
     def without_rule(self, known: Iterable[str] = ()) -> list[str]:
         """Operations that are not affine and kept their plain gradient.
@@ -184,11 +187,11 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
     """
     nodes = _between(logits, leaf)
     if not nodes:
-        return Path(False, (), (), frozenset(), True, False, False, False)
+        return Path(False, (), (), frozenset(), True, False, False, False, False)
     names: dict[str, None] = {}
     products: dict[str, None] = {}
     rules = set()
-    apart, of_batch, of_picture, decided = True, False, False, False
+    apart, of_batch, of_picture, decided, trains = True, False, False, False, False
     for node, sources in nodes.items():
         name = _name(node)
         names[name] = None
@@ -200,6 +203,7 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
             # an instance norm is a batch norm of one image with N*C channels
             of_batch = of_batch or _shapes(node)[0][0] > 1
             of_picture = of_picture or _shapes(node)[0][0] == 1
+            trains = trains or getattr(node, "_saved_running_mean", None) is not None
         decided = decided or DECIDED in node.metadata
         apart = apart and _keeps_apart(node, name, sources, nodes, len(leaf))
     reached = _STEPS.isdisjoint(names) or bool(_between(logits, leaf, _WITHOUT_GRADIENT | _STEPS))
@@ -212,6 +216,7 @@ def find_path(logits: Tensor, leaf: Tensor) -> Path:
         of_batch,
         of_picture,
         decided,
+        trains,
     )
 
 

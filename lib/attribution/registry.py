@@ -136,8 +136,8 @@ def normalize(maps: Tensor) -> Tensor:
     [[[0.0, 0.5], [0.25, 1.0]]]
     """
     check_tensor(maps)
-    values = numbers_of(maps, infinite=False)
+    values = numbers_of(maps, infinite=False).double()  # the difference of two may overflow
     low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     width = torch.where(high > low, high - low, 1)
     stretched = torch.where(high > low, (values - low) / width, 0)
-    return stretched.to(maps.dtype) if maps.is_floating_point() else stretched
+    return stretched.to(maps.dtype if maps.is_floating_point() else torch.float64)

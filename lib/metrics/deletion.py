@@ -19,6 +19,7 @@ from ..attribution.graph import (
     check_tensor,
     logits,
     numbers_of,
+    real_number,
     refuse_nan,
     whole_number,
 )
@@ -62,6 +63,13 @@ def _numbers(fractions: Sequence[float]) -> list[float]:
         raise ValueError(
             f"fractions must be several numbers that ascend within 0 and 1; got {fractions!r}."
         ) from None
+
+
+def _strength(value: float) -> float:
+    strength = real_number("strength", value)
+    if strength > 1:
+        raise ValueError(f"strength is {value!r}; it must be at most 1, the whole way.")
+    return strength
 
 
 def _fill_must(images: Tensor) -> str:
@@ -145,6 +153,7 @@ def delete(
     [[[[0.0, 6.0, 0.0, 8.0]]]]
     """
     maps, fill = _check(images, maps, (fraction,), fill)
+    strength = _strength(strength)
     chosen = (maps > _thresholds(maps, (fraction,))[0][:, None, None]) & (maps != 0)
     return _blend(images, chosen, fill, False, strength)
 
@@ -205,7 +214,9 @@ def altered_logits(
     ...     altered[:, 0, 0].tolist()
     [2.0, 0.0]
     """
+    fractions = _numbers(fractions)
     maps, fill = _check(images, maps, fractions, fill)
+    strength = _strength(strength)
     batch_size = whole_number("batch_size", batch_size)
     for start in range(0, len(images), batch_size):
         place = slice(start, start + batch_size)
@@ -283,8 +294,8 @@ def allegiance(
     [True, False, False]
     """
     check_images(images)
-    count = len(_numbers(fractions))
-    out = torch.empty(count, len(images), dtype=torch.bool, device=images.device)
+    fractions = _numbers(fractions)  # what may be read once alone
+    out = torch.empty(len(fractions), len(images), dtype=torch.bool, device=images.device)
     for place, original, altered in altered_logits(
         model,
         images,
@@ -330,8 +341,8 @@ def class_scores(
     [1.0, 0.0, -1.0]
     """
     check_images(images)
-    count = len(_numbers(fractions))
-    probability = torch.empty(count, len(images), dtype=images.dtype, device=images.device)
+    fractions = _numbers(fractions)  # what may be read once alone
+    probability = torch.empty(len(fractions), len(images), dtype=images.dtype, device=images.device)
     logit = torch.empty_like(probability)
     for place, original, altered in altered_logits(
         model,
@@ -385,7 +396,8 @@ def auc(fractions: Sequence[float], values: Tensor) -> Tensor | float:
         raise ValueError(f"fractions must ascend; got {tuple(fractions)}.")
     if values.isnan().any():
         raise ValueError("values contain NaN, and a curve with a gap has no area; leave it out.")
-    values = values if values.is_floating_point() else values.double()
+    wide = torch.promote_types(values.dtype, torch.float32)  # half precision adds up to inf
+    values = values.to(wide) if values.is_floating_point() else values.double()
     places = torch.as_tensor(fractions, dtype=values.dtype, device=values.device)
     area = torch.trapezoid(values, places, dim=0)
     return area.item() if values.ndim == 1 else area

@@ -108,8 +108,7 @@ def part(folder: Path, split: str) -> Path:
     parts = _parts(folder)
     for kind in (wanted, _STAND_INS.get(wanted)):
         if kind in parts:
-            if len(folders(parts[kind])) == 1:  # a class, or the part once more
-                _refuse_other_parts(parts[kind])
+            _check_part(parts[kind], list(parts.values()))
             return parts[kind]
     if not parts:
         _refuse_other_parts(folder)
@@ -122,15 +121,37 @@ def part(folder: Path, split: str) -> Path:
     )
 
 
+def _check_part(part: Path, parts: list[Path]) -> None:
+    """DataError for a part that has no classes, or one that the other parts do not have."""
+    classes = {sub.name for sub in folders(part)}
+    others = [other for other in parts if other != part and len(folders(other)) > 1]
+    remedy = f", or name the part that has them: imagefolder:{others[0]}" if others else ""
+    if not classes:
+        raise DataError(
+            f"{part} holds no class folders; it needs one sub-folder of pictures for each "
+            f"class{remedy}."
+        )
+    if len(classes) > 1:
+        return
+    _refuse_other_parts(part)  # the part once more
+    for other in others:
+        if not classes <= {sub.name for sub in folders(other)}:
+            raise DataError(
+                f"{part} holds one folder, {classes.pop()}, which is no class of {other.name}; "
+                f"sort its pictures into folders of these classes{remedy}."
+            )
+
+
 def _parts(folder: Path) -> dict[str, Path]:
-    """ "train", "val" and "test" -> sub-folder, of those that are there and hold class folders.
+    """ "train", "val" and "test" -> sub-folder, of those that are there.
 
     One such name alone, beside folders of pictures, is a class: a train beside a bus.
     """
     inside = folders(folder)
     named: dict[str, Path] = {}
+    shared = _shared_prefix([sub.name for sub in inside])
     for kind in _PARTS:
-        called = [sub for sub in inside if _kind(sub.name) == kind]
+        called = [sub for sub in inside if _kind(sub.name.removeprefix(shared)) == kind]
         if len(called) > 1:
             raise DataError(
                 f"{folder} has both {called[0].name} and {called[1].name}; name one of them, such "
@@ -140,12 +161,16 @@ def _parts(folder: Path) -> dict[str, Path]:
             named[kind] = called[0]
     if len(named) == 1 and any(pictures_in(sub) for sub in inside if sub not in named.values()):
         return {}
-    bare = [sub for sub in named.values() if not folders(sub)]
-    if bare:
-        raise DataError(
-            f"{bare[0]} holds no class folders; it needs one sub-folder of pictures for each class."
-        )
     return named
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """What stands before "train" and before "test" alike, as in seg_train and seg_test."""
+    kinds: dict[str, set[str | None]] = {}
+    for name in names:
+        before, gap, last = name.rpartition("_") if "_" in name else name.rpartition("-")
+        kinds.setdefault(before + gap, set()).add(_kind(last))
+    return next((p for p, found in kinds.items() if p and len(found - {None}) > 1), "")
 
 
 def _kind(name: str) -> str | None:

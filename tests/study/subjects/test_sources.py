@@ -318,7 +318,42 @@ def test_folders_inside_classes_may_share_one_name(tmp_path, cache):
 def test_splits_without_classes_are_no_classes(tmp_path, cache):
     for part in ("train", "val"):
         put(tmp_path / "p" / part / "0.png")
-    refused(lambda: load(f"imagefolder:{tmp_path / 'p'}"), "train", "no class folders")
+    refused(lambda: load(f"imagefolder:{tmp_path / 'p'}"), "val", "no class folders")
+
+
+def test_test_pictures_without_classes_leave_the_training_pictures(tmp_path, cache):
+    """As competitions give them out."""
+    for name in ("train/ant/0.png", "train/bee/1.png", "test/2.png"):
+        put(tmp_path / "p" / name)
+    name = f"imagefolder:{tmp_path / 'p'}"
+    assert load(name, "train").classes == ("ant", "bee")
+    refused(lambda: load(name), "no class folders", f"imagefolder:{tmp_path / 'p' / 'train'}")
+
+
+def test_a_part_whose_pictures_lie_in_no_class_is_refused(tmp_path, cache):
+    """As Tiny ImageNet has its test pictures in one folder called images."""
+    for name in ("train/ant/images/0.png", "train/bee/images/1.png", "test/images/2.png"):
+        put(tmp_path / "p" / name)
+    name = f"imagefolder:{tmp_path / 'p'}"
+    assert load(name, "train").classes == ("ant", "bee")
+    refused(lambda: load(name), "one folder, images", f"imagefolder:{tmp_path / 'p' / 'train'}")
+
+
+def test_parts_with_a_shared_beginning_are_parts(tmp_path, cache):
+    for part in ("train", "test"):
+        for k, kind in enumerate(("ant", "bee")):
+            put(tmp_path / "p" / f"seg_{part}" / kind / "0.png", (k, 0, 0))
+            put(tmp_path / "q" / f"seg_{part}" / f"seg_{part}" / kind / "0.png", (k, 0, 0))
+    put(tmp_path / "q" / "seg_pred" / "seg_pred" / "0.png")
+    put(tmp_path / "p" / "seg_pred" / "0.png")
+    for split in ("train", "test"):
+        assert load(f"imagefolder:{tmp_path / 'p'}", split).classes == ("ant", "bee")
+    twice = tmp_path / "q" / "seg_test" / "seg_test"
+    refused(lambda: load(f"imagefolder:{tmp_path / 'q'}"), f"imagefolder:{twice}")
+    # two kinds of trains are classes
+    for name in ("bullet_train/0.png", "steam_train/1.png"):
+        put(tmp_path / "r" / name)
+    assert load(f"imagefolder:{tmp_path / 'r'}").classes == ("bullet_train", "steam_train")
 
 
 def test_a_train_beside_a_bus_is_a_class(tmp_path, cache):
