@@ -21,6 +21,7 @@ import argparse
 import ast
 import json
 import os
+import platform
 import re
 import shlex
 import sys
@@ -494,6 +495,8 @@ def run(
         shown, took = os.path.relpath(target / notebook.name), time.perf_counter() - start
         if refresh:
             note_seconds(name, profile, took, root)
+            if profile == "quick":
+                note_processor(name, root)
         print(f"{name}: {profile} profile, {took:.1f} s, {shown}", flush=True)
     return failures
 
@@ -504,6 +507,34 @@ def note_seconds(name: str, profile: str, took: float, root: Path = ROOT) -> Non
     known = json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
     known.setdefault(profile, {})[name] = {"seconds": round(took), "cores": os.cpu_count()}
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf8")
+
+
+SETS = ("amx_tile", "avx512f", "avx2")  # instructions that decide in which order sums are taken
+
+
+def processor() -> str:
+    """System, vendor and widest instructions of this machine."""
+    about: dict[str, str] = {}
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text(encoding="utf8").splitlines() if cpuinfo.is_file() else []:
+        name, _, value = line.partition(":")
+        about.setdefault(name.strip(), value.strip())
+    known = about.get("flags", "").split()
+    widest = next((name for name in SETS if name in known), "")
+    parts = (platform.system(), platform.machine(), about.get("vendor_id", ""), widest)
+    return " ".join(part for part in parts if part)
+
+
+def made_on(root: Path = ROOT) -> dict[str, str]:
+    """Chapter -> the processor that its stored outputs of the quick profile were made on."""
+    path = root / "notebooks" / "processors.json"
+    return json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
+
+
+def note_processor(name: str, root: Path = ROOT) -> None:
+    """Keep that a chapter's stored outputs were made here: elsewhere they may differ."""
+    text = json.dumps(made_on(root) | {name: processor()}, indent=1, sort_keys=True)
+    (root / "notebooks" / "processors.json").write_text(f"{text}\n", encoding="utf8")
 
 
 def check_defaults(plans: dict[str, dict], root: Path = ROOT) -> None:

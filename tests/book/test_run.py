@@ -15,7 +15,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from book import build
-from notebooks import run
+from notebooks import compare, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -293,3 +293,18 @@ def test_long_lists_of_parameters_go_over_several_lines():
     exec(folded, found)
     assert (found["methods"], found["count"], found["few"]) == (names, 3, [1, 2])
     assert run.folded_lists(folded) == folded
+
+
+def test_values_are_compared_where_they_were_made(tmp_path, monkeypatch):
+    """A chapter made on another processor, or on one that nobody noted, is run alone."""
+    (tmp_path / "notebooks").mkdir()
+    for name in ("00_here", "01_there", "02_unknown"):
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text("{}")
+    monkeypatch.setattr(run, "processor", lambda: "another")
+    run.note_processor("01_there", tmp_path)
+    monkeypatch.undo()
+    run.note_processor("00_here", tmp_path)
+    alike, others = compare.divided(tmp_path)
+    assert [path.stem for path in alike] == ["00_here"]
+    assert [path.stem for path in others] == ["01_there", "02_unknown"]
+    assert set(run.made_on()) == set(run.chapters())
