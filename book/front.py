@@ -483,7 +483,7 @@ def status() -> str:
 
 
 def mutations() -> str:
-    """Of the wrong kernels and experiments that were tried, how many the tests and the stored chapters notice."""
+    """Of the mutations that were tried, how many the tests and the stored chapters notice."""
     shown = {mutate.PYTEST: "Tests", mutate.CHAPTERS: "Stored chapters"}
     rows, missed = [], []
     for by, who in shown.items():
