@@ -416,7 +416,48 @@ KERNELS: tuple[Mutation, ...] = (
         "if engine.activation and not engine.on_the_way:",
         "if False:",
     ),
-    ("compiled modules are let through", ENGINE, ' or hasattr(module, "_orig_mod")', ""),
+    (
+        "compiled modules are let through",
+        ENGINE,
+        '        or hasattr(module, "_orig_mod")\n',
+        "",
+    ),
+    (
+        "modules compiled in place are let through",
+        ENGINE,
+        'getattr(module, "_compiled_call_impl", None) is not None',
+        "False",
+    ),
+    (
+        "bounds of the picture are a unit",
+        ENGINE,
+        "return bounded and not any_function and _is_picture(call.z)",
+        "return False",
+    ),
+    (
+        "a bounded clamp is never a unit",
+        ENGINE,
+        "return bounded and not any_function and _is_picture(call.z)",
+        "return bounded and not any_function",
+    ),
+    (
+        "what was learnt outlives a setting",
+        GRAPH,
+        "return what if settings == _settings(model) else None",
+        "return what",
+    ),
+    (
+        "a stream of its own is not seen",
+        GRAPH,
+        'self.draws = self.draws or kwargs.get("generator") is not None',
+        "pass",
+    ),
+    (
+        "a branch without gradients is not told of",
+        GRAPH,
+        "if isinstance(watch, _Cuts) and watch.hidden:",
+        "if False:",
+    ),
     (
         "an outer engine sees what the inner one leaves",
         ENGINE,
@@ -644,7 +685,12 @@ KERNELS: tuple[Mutation, ...] = (
     ),
     ("the first image alone is asked", GRAPH, "return sorted({0, count // 2})", "return [0]"),
     ("the middle image alone is asked", GRAPH, "sorted({0, count // 2})", "[count // 2]"),
-    ("what leaves autograd unseen goes unseen", GRAPH, "or _is_left(func, args, made)", ""),
+    (
+        "what leaves autograd unseen goes unseen",
+        GRAPH,
+        "_is_cut(func, args) or left",
+        "_is_cut(func, args)",
+    ),
     (
         "attributes of objects are not searched",
         GRAPH,

@@ -12,6 +12,7 @@ in autograd's record of the forward pass (`path`): it is refused, or named in a 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -26,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import operations
 from .operations import Call, PoolCall
-from .path import DECIDED, POOLING, Path, in_words, warn
+from .path import BOUNDS, DECIDED, POOLING, Path, in_words, plain_name, warn
 from .rules import Activation, Pool, proportional
 
 # nodes that hold a whole piece of a network, in which nothing was seen
@@ -192,10 +193,14 @@ class Engine(TorchFunctionMode):
             call = operations.read_activation(func, args, kwargs, self.others)
             given = [*args, *kwargs.values()]
             # a mask that is not made of the picture only happens to agree with its values
-            if call is not None and (not operations.takes_mask(func) or self._chooses(given)):
+            chosen = call and (not operations.takes_mask(func) or self._chooses(given))
+            bounds = call and self._is_in_bounds(func, call)
+            if call and chosen and not bounds:
                 return self._activate(call)
             made = func(*args, **kwargs)
             self._follow(func, given, made)
+            if bounds and made.grad_fn is not None:
+                made.grad_fn.metadata[BOUNDS] = True
             return made
         return func(*args, **kwargs)
 
@@ -203,6 +208,15 @@ class Engine(TorchFunctionMode):
         """Is something among these that was made of the picture and has no gradient?"""
         tensors = [part for value in given for part in _tensors(value)]
         return any(known.get(id(t)) is t for t in tensors for known in (self.masks, self.detached))
+
+    def _is_in_bounds(self, func: Callable[..., Any], call: Call) -> bool:
+        """Does a clamp(0, 1) keep the picture in its range, before any weights?
+
+        That is no unit of the network. A rule that is right for any function may take it.
+        """
+        any_function = not self.others.isdisjoint(operations.ELEMENTWISE)
+        bounded = not math.isinf(call.upper) and operations.is_clamp(func)
+        return bounded and not any_function and _is_picture(call.z)
 
     def _follow(self, func: Callable[..., Any], given: Sequence[Any], made: Any) -> None:
         """Mark what came out if a mask of the picture's own values went in: autograd records of a
@@ -278,6 +292,25 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _of_picture(x: Tensor) -> bool:
     return x.requires_grad and not isinstance(x, nn.Parameter)
+
+
+# what prepares a picture: its layout, number type, mean and standard deviation
+_PREPARES = frozenset(
+    ("Clone", "ToCopy", "Permute", "Flip", "Sub", "Rsub", "Add", "Mul", "Div", "AccumulateGrad")
+)
+
+
+def _is_picture(z: Tensor) -> bool:
+    """Is it the picture itself, or one that was normalised?"""
+    left = [z.grad_fn]
+    while left:
+        node = left.pop()
+        if node is None:
+            continue
+        if plain_name(node) not in _PREPARES:
+            return False
+        left += [before for before, _ in node.next_functions]
+    return z.grad_fn is not None
 
 
 def is_blank(func: Callable[..., Any]) -> bool:
@@ -514,8 +547,8 @@ def replaced(model: object, method: str, engine: Engine) -> Iterator[None]:
             "compiled; give the plain module."
         )
     no_checkpoints = torch.autograd.graph.disable_saved_tensors_hooks(
-        f"{method} cannot follow torch.utils.checkpoint, which runs a block again outside of it; "
-        "switch checkpointing off."
+        f"{method} cannot follow hooks on saved tensors: torch.utils.checkpoint runs a block again "
+        "outside of it, save_on_cpu moves what its rules keep; switch either off."
     )
     engine.reset()
     with no_checkpoints, engine:
@@ -543,7 +576,9 @@ def opaque_parts(model: object) -> list[str]:
     return [
         name or type(module).__name__
         for name, module in model.named_modules()
-        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+        if isinstance(module, torch.jit.ScriptModule)
+        or hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None  # module.compile()
     ]
 
 
@@ -606,8 +641,8 @@ _NOT_COMPLETE = (
 
 _UNSEEN = (
     "{} cannot see every {} of this network: one is called inside a function of PyTorch's own (as "
-    "lp_pool2d), or one that is scripted, compiled or written in C++; write that function out in "
-    "plain Python."
+    "lp_pool2d), under torch.vmap, or in one that is scripted, compiled or written in C++; write "
+    "that function out in plain Python."
 )
 
 

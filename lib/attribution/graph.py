@@ -180,13 +180,15 @@ def _attributes(value: Any, names: frozenset[str]) -> list[tuple[Any, frozenset[
 
 # --- the network's memory layout ------------------------------------------------------------------
 
+_T = TypeVar("_T")
+# what was learnt of a network, and its settings at that time
+_Memory = WeakKeyDictionary[Model, tuple[list[Any], _T]]
 # the layout in which a network is known to take pictures
-_LAYOUTS: WeakKeyDictionary[Model, torch.memory_format] = WeakKeyDictionary()
+_LAYOUTS: _Memory[torch.memory_format] = WeakKeyDictionary()
 _OF_STRIDES = {
     *(torch.as_strided, Tensor.as_strided, Tensor.as_strided_, Tensor.stride, Tensor.storage),
     *(Tensor.untyped_storage, Tensor.data_ptr, Tensor.is_contiguous),
 }
-_T = TypeVar("_T")
 
 
 class _Watch(TorchFunctionMode):
@@ -259,22 +261,36 @@ def _is_about_layout(error: Exception) -> bool:
     )
 
 
-def _recall(memory: WeakKeyDictionary[Model, _T], model: Model) -> _T | None:
+def _settings(model: Model) -> list[Any]:
+    """The plain values in a network's modules, which may decide what it computes."""
+    if not isinstance(model, nn.Module):
+        return []
+    return [
+        value
+        for module in model.modules()
+        for value in module.__dict__.values()
+        if isinstance(value, (bool, int, float, str))
+    ]
+
+
+def _recall(memory: _Memory[_T], model: Model) -> _T | None:
+    """What was learnt of a network whose settings have stayed as they were."""
     try:
-        return memory.get(model)
+        settings, what = memory.get(model, (None, None))
     except TypeError:  # a model that cannot be hashed or referred to weakly
         return None
+    return what if settings == _settings(model) else None
 
 
-def _remember(memory: WeakKeyDictionary[Model, _T], model: Model, what: _T) -> None:
+def _remember(memory: _Memory[_T], model: Model, what: _T) -> None:
     with suppress(TypeError):
-        memory[model] = what
+        memory[model] = _settings(model), what
 
 
 # --- what autograd cannot follow ------------------------------------------------------------------
 
 # does a network go on with numbers that autograd does not follow? known once it was watched
-_CUTTING: WeakKeyDictionary[Model, bool] = WeakKeyDictionary()
+_CUTTING: _Memory[bool] = WeakKeyDictionary()
 _TO_NUMBERS = {
     *(Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.__bool__),
 }
@@ -294,12 +310,18 @@ class _Cuts(TorchFunctionMode):
     """
 
     seen = False
+    draws = False  # random numbers of a stream of its own, which no other stream shows?
+    hidden = False  # did floating-point numbers of the picture go on under torch.no_grad()?
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any | None = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
-        self.seen = self.seen or _is_cut(func, args) or _is_left(func, args, made)
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        left = _is_left(func, (*args, *kwargs.values()), made)
+        self.seen = self.seen or _is_cut(func, args) or left
+        self.draws = self.draws or kwargs.get("generator") is not None
+        self.hidden = self.hidden or (left and not torch.is_grad_enabled())
         return made
 
 
@@ -367,14 +389,19 @@ _REMEDIES = {
     "from user code:": (
         "torch.compile cannot follow this network here; give the plain module or function."
     ),
-    "cannot follow torch.utils.checkpoint": "",
+    "cannot follow hooks on saved tensors": "",
     "Unable to call ExportedProgram directly": (
         "an ExportedProgram cannot be called; give its module(), exported with a dynamic batch."
     ),
     "channels, but got": (
         "the network takes images of another number of channels; give images [N,C,H,W] as it was "
-        "trained on: images.mean(1, keepdim=True) where it takes grey ones, "
+        "trained on: images.mean(1, keepdim=True) where it takes grey ones, images[:, :3] without "
+        "transparency, "
         "images.permute(0, 3, 1, 2) of pictures whose channels come last."
+    ),
+    "shapes cannot be multiplied": (
+        "a linear layer of the network takes another number of values; give images of the size "
+        "that it was trained on."
     ),
     "is a view and is being modified inplace": (
         "the network writes in place into one of several views (of chunk, split or unbind); write "
@@ -650,11 +677,16 @@ def input_graph(
             found = _read(answer, len(images))
         if isinstance(watch, _Cuts):
             known = watch.seen
-            _remember(_CUTTING, model, known)
+            # what a function closes over may change unseen
+            if isinstance(model, nn.Module) and not watch.draws:
+                _remember(_CUTTING, model, known)
         if engine or check_batch:
             path = find_path(found, leaf)
             _check_path(path, len(images))
+            if isinstance(watch, _Cuts) and watch.hidden:
+                warn(_HIDDEN)
             drawn = check_batch and not all(map(torch.equal, state, _random_state(images)))
+            drawn = drawn or (check_batch and isinstance(watch, _Cuts) and watch.draws)
             by_image = engine is not None and engine.by_image and not path.apart
             repeats = not drawn or _repeats(model, images, path)
             if check_batch and repeats and (known or by_image):
@@ -667,6 +699,12 @@ def input_graph(
                 engine.path = path
                 judge(method, engine, path)
         yield leaf, found
+
+
+_HIDDEN = (
+    "the network computes something of the picture under torch.no_grad(): what that adds to the "
+    "logits is in no gradient, and so in no map; leave torch.no_grad() out if it is to count."
+)
 
 
 def _check_path(path: Path, count: int) -> None:

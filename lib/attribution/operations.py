@@ -171,6 +171,26 @@ def takes_mask(func: Callable[..., Any]) -> bool:
     return name_of(func).removesuffix("_") in _BY_MASK
 
 
+def is_clamp(func: Callable[..., Any]) -> bool:
+    """Is a call of this function how programs, and not networks alone, keep numbers in bounds?
+
+    Parameters
+    ----------
+    func : callable
+        Of PyTorch.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_clamp(torch.clip), is_clamp(torch.relu)
+    (True, False)
+    """
+    return name_of(func).removesuffix("_") in ("clamp", "clip")
+
+
 def _given(
     func: Callable[..., Any], args: _Args, kwargs: _Kwargs
 ) -> tuple[Any, list[Any], _Kwargs, bool]:

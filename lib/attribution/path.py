@@ -62,6 +62,8 @@ POOLING = MAXIMA - {"Max", "Amax"}
 RULED_ACTIVATION, RULED_POOL = "_ActivationRule", "_PoolRule"
 # the engine's mark on a node that was given a mask of the picture's own values
 DECIDED = "decided"
+# and on one that keeps the picture itself in its range
+BOUNDS = "bounds"
 # one number after another, and so image by image whatever the layout
 _ELEMENTWISE = _set(
     "Relu Hardtanh Threshold Clamp ClampMin ClampMax Gelu Silu Mish Hardswish Elu Selu Celu "
@@ -249,8 +251,29 @@ def _between(
     }
 
 
+def plain_name(node: _Node) -> str:
+    """The name of a node without "Backward0".
+
+    Parameters
+    ----------
+    node : torch.autograd.graph.Node
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> plain_name(torch.ones(1, requires_grad=True).exp().grad_fn)
+    'Exp'
+    """
+    return _plain(node.name())
+
+
 def _name(node: _Node) -> str:
-    name = _plain(node.name())
+    name = plain_name(node)
+    if BOUNDS in node.metadata:
+        return name
     if name in ("Hardtanh", "Clamp", "ClampMin"):
         low = getattr(node, "_saved_min_val", getattr(node, "_saved_min", None))
         if not isinstance(low, Tensor) and low == 0:

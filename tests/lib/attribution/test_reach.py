@@ -63,6 +63,7 @@ MIXING["a histogram"] = lambda z: z * torch.histc(z, 4)[0] / 100
 
 @pytest.mark.parametrize("largest", [0, 1, 2])
 @pytest.mark.parametrize("mixed", MIXING.values(), ids=MIXING)
+@pytest.mark.filterwarnings("ignore:.*under torch.no_grad")
 def test_a_network_that_mixes_a_batch_is_refused_whichever_image_leads(mixed, largest, images):
     images[largest] *= 3
     net = small()
@@ -258,3 +259,131 @@ def test_a_network_that_loses_the_batch_of_one_is_told_how_to_keep_it(images):
 
     with pytest.raises(ValueError, match=r"for 1 image it returned shape \(4,\).*squeeze\(-1\)"):
         metrics.allegiance(squeezed, images[:1], images[:1].mean(1), fill=0.0)
+
+
+# ---- what a network does before its weights, beside autograd, or later on
+
+
+class Ranged(nn.Module):
+    """A network that keeps its picture in [0, 1] by `bound`, then normalises it."""
+
+    def __init__(self, bound):
+        super().__init__()
+        self.body, self.bound = small(), bound
+
+    def forward(self, images):
+        return self.body((self.bound(images) - 0.5) / 0.2)
+
+
+BOUNDS = {
+    "clamp": lambda z: z.clamp(0, 1),
+    "clip": lambda z: torch.clip(z, 0, 1),
+    "after a mean was added": lambda z: ((z - 0.5) / 0.2 * 0.2 + 0.5).clamp(0, 1),
+    "nothing": lambda z: z,
+}
+
+
+@pytest.mark.parametrize("method", [guided_backprop, rectgrad], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
+def test_bounds_of_the_picture_are_no_unit_of_the_network(method, bound, images):
+    free = method(Ranged(lambda z: z), images)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no rule for clamp")
+        found = method(Ranged(bound), images)
+    torch.testing.assert_close(found, free, rtol=1e-4, atol=1e-6)
+    assert free.any()
+
+
+def test_a_clamp_behind_weights_is_a_bounded_relu(images):
+    class Clamped(nn.Module):
+        def forward(self, z):
+            return z.clamp(0, 6)
+
+    torch.testing.assert_close(
+        guided_backprop(small(Clamped), images), guided_backprop(small(nn.ReLU6), images)
+    )
+
+
+class Noisy(nn.Module):
+    """A network that draws numbers from a stream of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.stream = small(), torch.Generator().manual_seed(0)
+
+    def forward(self, images):
+        return self.body(images + torch.rand(images.shape, generator=self.stream))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_random_numbers_of_a_stream_of_its_own_are_seen(count, images):
+    with pytest.raises(ValueError, match="draws random numbers"):
+        saliency(Noisy(), images[:count])
+
+
+class Weighted(nn.Module):
+    """A network that weighs its logits by something computed without gradients."""
+
+    def __init__(self, apart=True):
+        super().__init__()
+        self.body, self.weights, self.apart = small(), nn.Linear(3, 4), apart
+
+    def forward(self, images):
+        with torch.set_grad_enabled(not self.apart):
+            weights = self.weights(images.mean((2, 3)))
+        return self.body(images) * weights
+
+
+def test_a_branch_without_gradients_is_told_of(images):
+    with pytest.warns(UserWarning, match=r"under torch\.no_grad\(\)"):
+        saliency(Weighted(), images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        saliency(Weighted(apart=False), images)
+
+
+class Switched(nn.Module):
+    """A network whose images mix once a setting says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.mixes = small(), False
+
+    def forward(self, images):
+        found = self.body(images)
+        return found + found.mean(0).detach() if self.mixes else found
+
+
+def test_what_was_learnt_of_a_network_is_forgotten_when_a_setting_changes(images):
+    network = Switched()
+    saliency(network, images)
+    for model in (network, lambda z: network(z)):
+        network.mixes = False
+        saliency(model, images)
+        network.mixes = True
+        with pytest.raises(ValueError, match="change each other's logits"):
+            saliency(model, images)
+
+
+def test_a_module_compiled_in_place_is_refused_as_compiled(images):
+    network = small()
+    network.compile()
+    with pytest.raises(ValueError, match="scripted or compiled"):
+        guided_backprop(network, images)
+
+
+def test_saved_tensors_that_are_moved_are_named(images):
+    def moved(z):
+        with torch.autograd.graph.save_on_cpu():
+            return small()(z)
+
+    with pytest.raises(ValueError, match="save_on_cpu"):
+        guided_backprop(moved, images)
+
+
+def test_pictures_of_another_size_or_with_transparency_are_told_of(images):
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
+    with pytest.raises(ValueError, match="size that it was trained on"):
+        saliency(flat, images[..., :5])
+    with pytest.raises(ValueError, match="without transparency"):
+        saliency(small(), torch.cat([images, images[:, :1]], 1))
