@@ -149,8 +149,8 @@ KERNELS: tuple[Mutation, ...] = (
     (
         "gradients of the first classes",
         GRADIENTS,
-        "input_gradient(found[:, c], leaf, keep=k",
-        "input_gradient(found[:, k], leaf, keep=k",
+        "input_gradient(outputs[:, c], leaf, keep=k",
+        "input_gradient(outputs[:, k], leaf, keep=k",
     ),
     ("probability for logit", GRAPH, "model(leaf.clone())", "model(leaf.clone()).softmax(1)"),
     ("gradient depends on the batch", GRAPH, "scores.sum(), leaf", "scores.mean(), leaf"),
@@ -229,8 +229,8 @@ KERNELS: tuple[Mutation, ...] = (
     (
         "DeepLIFT predicts from the baseline",
         RULED,
-        "targets = as_targets(found, target)[:, None]",
-        "targets = as_targets(before.expand_as(found), target)[:, None]",
+        "targets = as_targets(outputs, target)[:, None]",
+        "targets = as_targets(before.expand_as(outputs), target)[:, None]",
     ),
     (
         "DeepLIFT never rescales max pooling",
@@ -694,8 +694,8 @@ KERNELS: tuple[Mutation, ...] = (
     (
         "attributes of objects are not searched",
         GRAPH,
-        "for one in (*own, *methods.values())]",
-        "for one in methods.values()]",
+        "for member in (*own, *methods.values())]",
+        "for member in methods.values()]",
     ),
     (
         "lists in modules are not searched",
@@ -717,7 +717,7 @@ KERNELS: tuple[Mutation, ...] = (
         "wide = torch.promote_types(values.dtype, torch.float32)",
         "wide = values.dtype",
     ),
-    ("the sum of all logits is asked", GRAPH, "(found[k] * weights).sum()", "found[k].sum()"),
+    ("the sum of all logits is asked", GRAPH, "(outputs[k] * weights).sum()", "outputs[k].sum()"),
     (
         "RectGrad explains images that mix",
         GRAPH,
@@ -745,7 +745,7 @@ KERNELS: tuple[Mutation, ...] = (
         "wide = torch.promote_types(images.dtype, torch.float32)",
         "wide = images.dtype",
     ),
-    ("one logit stays one", GRAPH, "if found.shape[1] == 1:", "if False:"),
+    ("one logit stays one", GRAPH, "if outputs.shape[1] == 1:", "if False:"),
     (
         "any operation keeps images apart",
         PATH,

@@ -277,10 +277,10 @@ class Engine(TorchFunctionMode):
         if self.reference is None:
             return None
         place, self.met = self.met, self.met + 1
-        found = self.reference[place] if place < len(self.reference) else None
-        if found is None or not _fits(found.shape, x.shape):
+        recorded = self.reference[place] if place < len(self.reference) else None
+        if recorded is None or not _fits(recorded.shape, x.shape):
             raise OtherShape
-        return found
+        return recorded
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -334,9 +334,9 @@ def is_blank(func: Callable[..., Any]) -> bool:
     return name.endswith("_like") or name.startswith("new_")
 
 
-def _fits(one: torch.Size, many: torch.Size) -> bool:
+def _fits(single: torch.Size, many: torch.Size) -> bool:
     """Is a shape the other but for a 1 in place of the batch?"""
-    return len(one) == len(many) and all(a in (b, 1) for a, b in zip(one, many, strict=True))
+    return len(single) == len(many) and all(a in (b, 1) for a, b in zip(single, many, strict=True))
 
 
 class _About(NamedTuple):

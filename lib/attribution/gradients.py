@@ -76,17 +76,17 @@ def class_gradients(
     Examples
     --------
     >>> import torch
-    >>> found, gradients = class_gradients(lambda x: x.sum((2, 3)), torch.zeros(1, 2, 1, 1))
+    >>> outputs, gradients = class_gradients(lambda x: x.sum((2, 3)), torch.zeros(1, 2, 1, 1))
     >>> gradients.flatten().tolist()
     [1.0, 0.0, 0.0, 1.0]
     """
-    with input_graph(model, images) as (leaf, found):
-        chosen = _class_list(found, classes)
+    with input_graph(model, images) as (leaf, outputs):
+        chosen = _class_list(outputs, classes)
         gradients = images.new_empty(len(images), len(chosen), *images.shape[1:])
         for k, c in enumerate(chosen):
-            gradients[:, k] = input_gradient(found[:, c], leaf, keep=k + 1 < len(chosen))
-        refuse_nan(images, found, gradients)
-        return found.detach(), gradients
+            gradients[:, k] = input_gradient(outputs[:, c], leaf, keep=k + 1 < len(chosen))
+        refuse_nan(images, outputs, gradients)
+        return outputs.detach(), gradients
 
 
 def against_rivals(
@@ -118,8 +118,8 @@ def against_rivals(
         return _against_rivals(model, images, target, classes, method, engine)
     except Mixed:
         each = [
-            _against_rivals(model, image, one, classes, method, engine)
-            for image, one in in_parts(images, target, 1)
+            _against_rivals(model, image, its_target, classes, method, engine)
+            for image, its_target in in_parts(images, target, 1)
         ]
     own, largest, smallest = (torch.cat(part) for part in zip(*each, strict=True))
     return own, largest, smallest
@@ -133,24 +133,24 @@ def _against_rivals(
     method: str,
     engine: Engine | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    with input_graph(model, images, method, engine) as (leaf, found):
-        targets = as_targets(found, target)
+    with input_graph(model, images, method, engine) as (leaf, outputs):
+        targets = as_targets(outputs, target)
         own = torch.empty_like(leaf, requires_grad=False)
         largest, smallest = torch.full_like(own, -torch.inf), torch.full_like(own, torch.inf)
-        chosen = list(dict.fromkeys(_class_list(found, classes)))
+        chosen = list(dict.fromkeys(_class_list(outputs, classes)))
         outside = ~torch.isin(
             targets, torch.tensor(chosen, device=targets.device, dtype=targets.dtype)
         )
         for c in chosen:
-            gradient = input_gradient(found[:, c], leaf, keep=True)
+            gradient = input_gradient(outputs[:, c], leaf, keep=True)
             rows = (targets == c).nonzero()[:, 0]
             own[rows], mine_large, mine_small = gradient[rows], largest[rows], smallest[rows]
             torch.maximum(largest, gradient, out=largest)
             torch.minimum(smallest, gradient, out=smallest)
             largest[rows], smallest[rows] = mine_large, mine_small  # a class is no rival of itself
         if outside.any():
-            own[outside] = input_gradient(found.gather(1, targets[:, None]), leaf)[outside]
-        refuse_nan(images, found, own, largest)
+            own[outside] = input_gradient(outputs.gather(1, targets[:, None]), leaf)[outside]
+        refuse_nan(images, outputs, own, largest)
         return own, largest, smallest
 
 
@@ -265,8 +265,8 @@ def saliency(model: Model, images: Tensor, target: Target = None) -> Tensor:
     >>> saliency(lambda x: 3 * x.sum((2, 3)), torch.ones(1, 2, 1, 1), 1).flatten().tolist()
     [0.0, 3.0]
     """
-    gradient, found = _gradient(model, images, target)
-    refuse_nan(images, found, gradient)
+    gradient, outputs = _gradient(model, images, target)
+    refuse_nan(images, outputs, gradient)
     return gradient
 
 
@@ -274,9 +274,9 @@ def _gradient(
     model: Model, images: Tensor, target: Target, check_batch: bool = True
 ) -> tuple[Tensor, Tensor]:
     """The gradient of the target's logit, and the logits."""
-    with input_graph(model, images, check_batch=check_batch) as (leaf, found):
-        own = found.gather(1, as_targets(found, target)[:, None])
-        return input_gradient(own, leaf).contiguous(), found.detach()
+    with input_graph(model, images, check_batch=check_batch) as (leaf, outputs):
+        own = outputs.gather(1, as_targets(outputs, target)[:, None])
+        return input_gradient(own, leaf).contiguous(), outputs.detach()
 
 
 def positive(model: Model, images: Tensor, target: Target = None) -> Tensor:
@@ -434,10 +434,10 @@ def _own_where(
         rivals = against_rivals(model, some, of, classes)
         return (rivals[0] * kept(*rivals)).contiguous()
 
-    found = [part(some, of) for some, of in _parts(images, target)]
-    if not found:
+    results = [part(some, of) for some, of in _parts(images, target)]
+    if not results:
         return part(images, target)
-    return found[0] if len(found) == 1 else torch.cat(found)
+    return results[0] if len(results) == 1 else torch.cat(results)
 
 
 def input_x_gradient(model: Model, images: Tensor, target: Target = None) -> Tensor:
@@ -494,9 +494,9 @@ def _mean_gradient(
     for start in range(0, count, size):
         owner = owners[start : start + size]
         some = points(start, start + len(owner))
-        gradient, found = _gradient(model, some, targets[owner], check_batch=start == 0)
+        gradient, outputs = _gradient(model, some, targets[owner], check_batch=start == 0)
         total.index_add_(0, owner, gradient.to(wide))
-        sums.append(found.sum())
+        sums.append(outputs.sum())
     if sums:
         refuse_nan(images, torch.stack(sums), total)
     return total.div_(steps).to(images.dtype)

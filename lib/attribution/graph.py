@@ -96,7 +96,7 @@ def _modules_of(model: Model) -> list[nn.Module]:
     Through its closure, globals and defaults, the object that it belongs to, attributes of objects
     that its code names, functions that it calls, and lists and dictionaries in all of these.
     """
-    found: dict[nn.Module, None] = {}
+    modules: dict[nn.Module, None] = {}
     own = getattr(model, "__dict__", {}).values() if not isinstance(model, nn.Module) else ()
     left: list[tuple[Any, frozenset[str]]] = [(value, frozenset()) for value in (*own, model)]
     seen: set[int] = set()
@@ -106,16 +106,18 @@ def _modules_of(model: Model) -> list[nn.Module]:
             continue
         seen.add(id(value))
         if isinstance(value, nn.Module):
-            found |= dict.fromkeys(value.modules())
+            modules |= dict.fromkeys(value.modules())
             left += [(listed, frozenset()) for listed in _listed(value)]
         elif isinstance(value, (list, tuple, set, dict)):
             several = value.values() if isinstance(value, dict) else value
-            left += [(one, names) for one in several] if len(value) <= _MANY else []
+            left += [(member, names) for member in several] if len(value) <= _MANY else []
         elif isinstance(value, partial):
-            left += [(one, names) for one in (value.func, *value.args, *value.keywords.values())]
+            left += [
+                (member, names) for member in (value.func, *value.args, *value.keywords.values())
+            ]
         elif not _is_a_librarys(value):
             left += _named_in(value, names)
-    return list(found)
+    return list(modules)
 
 
 _OF_MODULES = frozenset(vars(nn.Module()))  # what every module has
@@ -152,7 +154,7 @@ def _named_in(value: Any, names: frozenset[str]) -> list[tuple[Any, frozenset[st
     for cell in value.__closure__ or ():
         with suppress(ValueError):  # a name that has no value yet
             reached.append(cell.cell_contents)
-    return [(one, names) for one in reached]
+    return [(member, names) for member in reached]
 
 
 def _names(function: Any) -> frozenset[str]:
@@ -175,7 +177,7 @@ def _attributes(value: Any, names: frozenset[str]) -> list[tuple[Any, frozenset[
             left += _names(function)
     names = names.union(*map(_names, methods.values()))
     own = [v for name, v in getattr(value, "__dict__", {}).items() if name in names]
-    return [(one, names) for one in (*own, *methods.values())]
+    return [(member, names) for member in (*own, *methods.values())]
 
 
 # --- the network's memory layout ------------------------------------------------------------------
@@ -520,32 +522,32 @@ def _read(answer: object, count: int) -> Tensor:
 
     One logit z is read as the two logits (0, z).
     """
-    found = answer
-    if not isinstance(found, Tensor):
-        if isinstance(getattr(found, "logits", None), Tensor):
-            found = found.logits  # type: ignore[attr-defined]  # just looked for
-        elif isinstance(found, Mapping) and isinstance(found.get("logits"), Tensor):
-            found = found["logits"]
-        elif isinstance(found, (tuple, list)) and found:
-            found = found[0]
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != count:
+    outputs = answer
+    if not isinstance(outputs, Tensor):
+        if isinstance(getattr(outputs, "logits", None), Tensor):
+            outputs = outputs.logits  # type: ignore[attr-defined]  # just looked for
+        elif isinstance(outputs, Mapping) and isinstance(outputs.get("logits"), Tensor):
+            outputs = outputs["logits"]
+        elif isinstance(outputs, (tuple, list)) and outputs:
+            outputs = outputs[0]
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != count:
         raise ValueError(
             f"the model must return logits [N,K], alone, as the first of several or as `logits`; "
             f"for {count} {'image' if count == 1 else 'images'} it returned {_described(answer)}"
-            f"{_BATCH_LOST if count == 1 and isinstance(found, Tensor) else '.'}"
+            f"{_BATCH_LOST if count == 1 and isinstance(outputs, Tensor) else '.'}"
         )
-    if not found.is_floating_point() or not found.shape[1]:
+    if not outputs.is_floating_point() or not outputs.shape[1]:
         raise ValueError(
             "the model must return logits [N,K] as floating-point numbers, one a class; it "
-            f"returned {found.dtype} of shape {tuple(found.shape)}."
+            f"returned {outputs.dtype} of shape {tuple(outputs.shape)}."
         )
-    if found.layout != torch.strided:
+    if outputs.layout != torch.strided:
         raise ValueError(
             "the model must return logits [N,K] as a dense tensor; end it in to_dense()."
         )
-    if found.shape[1] == 1:
-        return torch.cat([torch.zeros_like(found), found], 1)
-    return found
+    if outputs.shape[1] == 1:
+        return torch.cat([torch.zeros_like(outputs), outputs], 1)
+    return outputs
 
 
 _BATCH_LOST = (
@@ -651,8 +653,8 @@ def input_graph(
 
     Examples
     --------
-    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, found):
-    ...     tuple(leaf.shape), found.tolist()
+    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, outputs):
+    ...     tuple(leaf.shape), outputs.tolist()
     ((1, 2, 1, 1), [[1.0, 1.0]])
     """
     check_images(images)
@@ -674,14 +676,14 @@ def input_graph(
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         with _remedied():
             leaf, answer = _in_its_layout(model, images, run)
-            found = _read(answer, len(images))
+            outputs = _read(answer, len(images))
         if isinstance(watch, _Cuts):
             known = watch.seen
             # what a function closes over may change unseen
             if isinstance(model, nn.Module) and not watch.draws:
                 _remember(_CUTTING, model, known)
         if engine or check_batch:
-            path = find_path(found, leaf)
+            path = find_path(outputs, leaf)
             _check_path(path, len(images))
             if isinstance(watch, _Cuts) and watch.hidden:
                 warn(_HIDDEN)
@@ -690,15 +692,15 @@ def input_graph(
             by_image = engine is not None and engine.by_image and not path.apart
             repeats = not drawn or _repeats(model, images, path)
             if check_batch and repeats and (known or by_image):
-                check_alone(model, images, found.detach())
+                check_alone(model, images, outputs.detach())
             if by_image:
                 raise Mixed
             if check_batch and not path.apart:
-                _check_batch(model, path, found, leaf)
+                _check_batch(model, path, outputs, leaf)
             if engine:
                 engine.path = path
                 judge(method, engine, path)
-        yield leaf, found
+        yield leaf, outputs
 
 
 _HIDDEN = (
@@ -733,16 +735,16 @@ def _asked(count: int) -> list[int]:
     return sorted({0, count // 2})
 
 
-def _check_batch(model: Model, path: Path, found: Tensor, leaf: Tensor) -> None:
+def _check_batch(model: Model, path: Path, outputs: Tensor, leaf: Tensor) -> None:
     """Refuse a network in which an image's logits depend on another image."""
     if "CompiledFunction" in path.names:
-        check_alone(model, leaf.detach(), found.detach())
+        check_alone(model, leaf.detach(), outputs.detach())
         return
     # unequal weights, for the sum of all logits may be constant
-    weights = torch.linspace(1, 2, found.shape[1], dtype=found.dtype, device=found.device)
-    for k in _asked(len(found)):
+    weights = torch.linspace(1, 2, outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+    for k in _asked(len(outputs)):
         with _remedied():
-            own = torch.autograd.grad((found[k] * weights).sum(), leaf, retain_graph=True)[0]
+            own = torch.autograd.grad((outputs[k] * weights).sum(), leaf, retain_graph=True)[0]
         others = torch.cat([own[:k], own[k + 1 :]])
         if others.nan_to_num(0).any():
             raise ValueError(_MIXED.format("they are mixed along the first dimension"))
@@ -777,7 +779,7 @@ _RANDOM = (
 )
 
 
-def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
+def check_alone(model: Model, images: Tensor, outputs: Tensor) -> None:
     """Refuse a network that gives an image other logits alone than in its batch.
 
     The first image and the middle one are asked.
@@ -786,7 +788,7 @@ def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
     ----------
     model, images
         As in `logits`.
-    found : Tensor
+    outputs : Tensor
         The logits [N,K] of the batch.
 
     Raises
@@ -797,7 +799,7 @@ def check_alone(model: Model, images: Tensor, found: Tensor) -> None:
     if len(images) < 2:
         return
     for k in _asked(len(images)):
-        if _differ(logits(model, images[k : k + 1]), found[k : k + 1], found):
+        if _differ(logits(model, images[k : k + 1]), outputs[k : k + 1], outputs):
             _repeats(model, images)
             raise ValueError(_MIXED.format("alone they have others"))
 
@@ -826,8 +828,8 @@ def input_gradient(scores: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
 
     Examples
     --------
-    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, found):
-    ...     input_gradient(found[:, 1], leaf).flatten().tolist()
+    >>> with input_graph(lambda x: x.sum((2, 3)), torch.ones(1, 2, 1, 1)) as (leaf, outputs):
+    ...     input_gradient(outputs[:, 1], leaf).flatten().tolist()
     [0.0, 1.0]
     """
     with _remedied():

@@ -26,13 +26,13 @@ _HOLDERS = (torch.special, torch._C._nn, torch, Tensor, F)
 
 def _names(*names: str) -> dict[Callable[..., Any], str]:
     """Every function of PyTorch that goes by one of the names, in place or not."""
-    found = {}
+    functions = {}
     for name in names:
         for holder in _HOLDERS:
             for form in (name, f"{name}_"):
                 if hasattr(holder, form):
-                    found[getattr(holder, form)] = form
-    return found
+                    functions[getattr(holder, form)] = form
+    return functions
 
 
 # a ReLU, where their bounds say so
@@ -228,8 +228,8 @@ def _read_other(func: Callable[..., Any], form: str, args: _Args, kwargs: _Kwarg
 def _out_of_place(func: Callable[..., Any], form: str) -> Callable[..., Any]:
     name = form.removesuffix("_")
     if isinstance(func, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        found: Callable[..., Any] = getattr(torch.ops.aten, name)
-        return found
+        function: Callable[..., Any] = getattr(torch.ops.aten, name)
+        return function
     holder = next(h for h in (F, torch, Tensor) if hasattr(h, name))
     plain: Callable[..., Any] = getattr(holder, name)
     return plain
@@ -295,10 +295,10 @@ def _read_written_out(name: str, form: str, args: _Args, kwargs: _Kwargs) -> Cal
             if not _wants_gradient(z):
                 continue
             if name in ("mul", "multiply"):
-                found = _is_mask(other, z)
+                is_relu = _is_mask(other, z)
             else:
-                found = isinstance(other, Tensor) and _is_zero(other, z)
-            if found:
+                is_relu = isinstance(other, Tensor) and _is_zero(other, z)
+            if is_relu:
                 return _relu(z, math.inf, form.endswith("_"))
     if name == "where" and len(given) == 3:
         # torch.where(mask, z, 0), and z.where(mask, 0)
@@ -388,13 +388,13 @@ _FRACTIONAL = {f"fractional_max_pool{n}d" for n in (2, 3)}
 
 
 def _pool_names() -> dict[Callable[..., Any], str]:
-    found = {}
+    functions = {}
     for name in (*_POOLS, *_FRACTIONAL):
         for holder in (torch, F):
             for form in (name, f"{name}_with_indices"):
                 if hasattr(holder, form):
-                    found[getattr(holder, form)] = form
-    return found
+                    functions[getattr(holder, form)] = form
+    return functions
 
 
 _POOL_NAMES = _pool_names()

@@ -137,14 +137,14 @@ class Path(NamedTuple):
             In words.
         """
         passed = _MOVES | _SUMS | _PRODUCTS | MAXIMA | {RULED_ACTIVATION, RULED_POOL} | set(known)
-        found = [in_words(name) for name in self.names if name not in passed]
+        told = [in_words(name) for name in self.names if name not in passed]
         if self.batch_statistics or self.own_statistics:
-            found.append("a norm by statistics of the picture")
+            told.append("a norm by statistics of the picture")
         if self.products:
-            found.append("a product of two activations")
+            told.append("a product of two activations")
         if self.decided and "Where" not in self.names:
-            found.append("a mask made of the picture's own values")
-        return found
+            told.append("a mask made of the picture's own values")
+        return told
 
 
 def in_words(name: str) -> str:

@@ -61,8 +61,8 @@ def ruled_gradient(
         return _ruled_gradient(model, images, target, method, engine)
     except Mixed:
         each = [
-            _ruled_gradient(model, image, one, method, engine)
-            for image, one in in_parts(images, target, 1)
+            _ruled_gradient(model, image, its_target, method, engine)
+            for image, its_target in in_parts(images, target, 1)
         ]
     return torch.cat(each)
 
@@ -70,10 +70,10 @@ def ruled_gradient(
 def _ruled_gradient(
     model: Model, images: Tensor, target: Target, method: str, engine: Engine
 ) -> Tensor:
-    with input_graph(model, images, method, engine) as (leaf, found):
-        own = found.gather(1, as_targets(found, target)[:, None])
+    with input_graph(model, images, method, engine) as (leaf, outputs):
+        own = outputs.gather(1, as_targets(outputs, target)[:, None])
         gradient = input_gradient(own, leaf).contiguous()
-        refuse_nan(images, found, gradient)
+        refuse_nan(images, outputs, gradient)
         return gradient
 
 
@@ -392,17 +392,17 @@ def _deeplift(model: Model, images: Tensor, target: Target, start: Tensor, max_p
     engine = Engine(
         rules.rescale, smooth=True, elementwise=True, max_pool=through_pools, reference=seen
     )
-    with input_graph(model, images, "DeepLIFT", engine) as (leaf, found):
+    with input_graph(model, images, "DeepLIFT", engine) as (leaf, outputs):
         if engine.met != len(seen):
             raise OtherShape
-        targets = as_targets(found, target)[:, None]
-        own = found.gather(1, targets)
+        targets = as_targets(outputs, target)[:, None]
+        own = outputs.gather(1, targets)
         multipliers = input_gradient(own, leaf)
         contributions = ((images - start) * multipliers).contiguous()
-        refuse_nan(images, found, contributions)
+        refuse_nan(images, outputs, contributions)
         through_maxima = engine.path and not MAXIMA.isdisjoint(engine.path.names)
         if max_pool == "rescale" or not through_maxima:
-            change = own.detach() - before.expand_as(found).gather(1, targets)
+            change = own.detach() - before.expand_as(outputs).gather(1, targets)
             _warn_where_apart(contributions, change[:, 0])
         return contributions
 

@@ -274,15 +274,15 @@ def image_percentile(values: Tensor, q: float, images: int | None = None) -> Ten
     """
     count = len(values)
     if images is None or images == count:
-        found = percentile(values, q)
+        thresholds = percentile(values, q)
     elif not images or count % images:
         raise ValueError(
             f"an activation of shape {tuple(values.shape)} is not made of {images} images one "
             "after the other; give one image at a time."
         )
     else:
-        found = percentile(values.reshape(images, -1), q).repeat_interleave(count // images)
-    return found.view(-1, *[1] * (values.ndim - 1))
+        thresholds = percentile(values.reshape(images, -1), q).repeat_interleave(count // images)
+    return thresholds.view(-1, *[1] * (values.ndim - 1))
 
 
 def _ranked(row: np.ndarray, rank: int) -> float:
