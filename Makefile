@@ -14,7 +14,7 @@ unexport PARAMS
 SETS   = $(if $(value PARAMS),--parameters '$(subst ','\'',$(value PARAMS))')
 
 # tests run in a process a core, no more than four: each holds PyTorch
-SPREAD := -n auto --maxprocesses 4 --dist loadfile
+SPREAD := -n auto --maxprocesses 4
 
 # a notebook's kernel finds this very lib and study, whatever else is installed
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
@@ -85,10 +85,10 @@ check: env
 	$(PY) -m ruff format --check $(CHECKED)
 	$(PY) -m ruff check $(CHECKED)
 	$(PY) -m mypy
-	$(PY) -m pytest -q --doctest-modules lib tests/test_imports.py tests/lib
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q $(SPREAD) --dist worksteal --doctest-modules lib tests/test_imports.py tests/lib
 
 test: check
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --ignore tests/lib --ignore tests/test_imports.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --dist loadfile --ignore tests/lib --ignore tests/test_imports.py
 	@# values are compared on processors like the one that the stored outputs were made on, with two threads
 	OMP_NUM_THREADS=2 $(PY) -m notebooks.compare
 

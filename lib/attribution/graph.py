@@ -753,8 +753,9 @@ def _check_batch(model: Model, path: Path, outputs: Tensor, leaf: Tensor) -> Non
 def _repeats(model: Model, images: Tensor, path: Path | None = None) -> bool:
     """Are logits the same in a second pass? Refuse others, but warn where pooling draws them."""
     some = images[len(images) // 2 :][:1]
-    first = logits(model, some)
-    if not _differ(first, logits(model, some), first):
+    first, again = logits(model, some).double(), logits(model, some).double()
+    # of the very same picture: nothing is rounded in another way, but by chance on a GPU
+    if not first.numel() or not (first - again).abs().max() > 1e-6 * first.abs().max():
         return True
     if path is None or not any(name.startswith("FractionalMaxPool") for name in path.names):
         raise ValueError(_RANDOM)

@@ -2150,7 +2150,7 @@ def test_what_is_scripted_or_compiled_is_refused(call, images):
         (partial(smoothgrad, batch_size=0), ["batch_size"]),
         (partial(integrated_gradients, batch_size=-3), ["batch_size", -3]),
     ],
-    ids=str,
+    ids=range(23),
 )
 def test_bad_options_are_refused(call, words, images, unchanged):
     net = sequential()
