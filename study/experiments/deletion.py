@@ -312,13 +312,13 @@ def allegiances(
     return flags
 
 
-def curve_table(found: dict[tuple[str, str], Tensor]) -> pd.DataFrame:
+def curve_table(flags_by_pair: dict[tuple[str, str], Tensor]) -> pd.DataFrame:
     """Allegiance at every fraction, with Wilson's interval.
 
     Columns map, fill, fraction, allegiance, low, high, n.
     """
     rows = []
-    for (name, fill), kept in found.items():
+    for (name, fill), kept in flags_by_pair.items():
         for fraction, flags in zip(PAPER_FRACTIONS, kept, strict=True):
             low, high = metrics.wilson(int(flags.sum()), len(flags))
             rows.append(
@@ -335,13 +335,13 @@ def curve_table(found: dict[tuple[str, str], Tensor]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def auc_rows(found: dict[tuple[str, str], Tensor]) -> list[dict]:
+def auc_rows(flags_by_pair: dict[tuple[str, str], Tensor]) -> list[dict]:
     """Area under each allegiance curve, with a bootstrap interval over images.
 
     Each row has map, fill, auc, low, high.
     """
     rows = []
-    for (name, fill), kept in found.items():
+    for (name, fill), kept in flags_by_pair.items():
         areas = metrics.auc(PAPER_FRACTIONS, kept)
         low, high = metrics.bootstrap(areas)
         rows.append(
@@ -351,7 +351,7 @@ def auc_rows(found: dict[tuple[str, str], Tensor]) -> list[dict]:
 
 
 def auc_differences(
-    found: dict[tuple[str, str], Tensor],
+    flags_by_pair: dict[tuple[str, str], Tensor],
     pairs: list[tuple[tuple[str, str], tuple[str, str]]],
     until: float = 0.9,
 ) -> pd.DataFrame:
@@ -370,7 +370,7 @@ def auc_differences(
 
     rows = []
     for first, second in pairs:
-        change = area(found[first]) - area(found[second])
+        change = area(flags_by_pair[first]) - area(flags_by_pair[second])
         low, high = metrics.bootstrap(change)
         rows.append(
             {
@@ -625,16 +625,16 @@ def controls(
 
 
 def beside_controls(
-    studied: Subject, found: dict[tuple[str, str], Tensor], *, batch_size: int = 256
+    studied: Subject, flags_by_pair: dict[tuple[str, str], Tensor], *, batch_size: int = 256
 ) -> dict[tuple[str, str], Tensor]:
-    """`found`, as of `allegiances`, and the flags of the controls, all on the same pictures.
+    """`flags_by_pair`, as of `allegiances`, and the controls' flags, all on the same pictures.
 
     Of a dataset in `SCORED` those are its fixed test pictures, of others all. Bool [F,n] each.
     """
     total = len(studied.pictures)
     count = SCORED.get(studied.pictures.name, total)
     places = drawn(total, count) if count < total else torch.arange(total)
-    flags = {pair: kept[:, places] for pair, kept in found.items()}
+    flags = {pair: kept[:, places] for pair, kept in flags_by_pair.items()}
     part = studied.sample(count)
     forwards = "bfloat16" if studied.stored and _low(studied) else "float32"
     for name in crosses.CONTROLS:

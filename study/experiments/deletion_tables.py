@@ -1,6 +1,6 @@
 """What the flags and shares of study.experiments.deletion say, as tidy tables of several subjects.
 
-`found` is, for each subject's label, what `deletion.allegiances` returns for it.
+`flags_by_subject` is, for each subject's label, what `deletion.allegiances` returns for it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ SIGNED = [(name, fill) for fill in FILLS for name in MATCHED[fill][1:]]
 STAYS = 0.005  # a curve is flat where allegiance stays so close to its last value
 
 
-def areas(found: dict[str, Flags]) -> pd.DataFrame:
+def areas(flags_by_subject: dict[str, Flags]) -> pd.DataFrame:
     """Areas of every subject, map and fill.
 
     Columns subject, map, fill, auc, low, high, n.
     """
     rows = [
         {"subject": subject, **row, "n": flags[row["map"], row["fill"]].shape[1]}
-        for subject, flags in found.items()
+        for subject, flags in flags_by_subject.items()
         for row in deletion.auc_rows(flags)
     ]
     return pd.DataFrame(rows)
 
 
 def differences(
-    found: dict[str, Flags], pairs: list[tuple[str, str, str]], until: float = 0.9
+    flags_by_subject: dict[str, Flags], pairs: list[tuple[str, str, str]], until: float = 0.9
 ) -> pd.DataFrame:
     """Areas of the first map minus those of the second, for (first, second, fill), paired.
 
@@ -45,7 +45,7 @@ def differences(
     """
     named = [((first, fill), (second, fill)) for first, second, fill in pairs]
     frames = []
-    for subject, flags in found.items():
+    for subject, flags in flags_by_subject.items():
         frame = deletion.auc_differences(flags, named, until)
         frame[["map", "against", "fill"]] = pairs
         frames.append(frame.assign(subject=subject))
@@ -53,29 +53,31 @@ def differences(
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def with_controls(found: dict[str, Flags], sampled: dict[str, Flags]) -> dict[str, Flags]:
-    """`found` with the controls of `sampled`, which is as of `deletion.beside_controls`."""
+def with_controls(
+    flags_by_subject: dict[str, Flags], sampled: dict[str, Flags]
+) -> dict[str, Flags]:
+    """`flags_by_subject` with the controls of `sampled`, as of `deletion.beside_controls`."""
     return {
         subject: flags
         | {pair: kept for pair, kept in sampled[subject].items() if pair[0] in crosses.CONTROLS}
-        for subject, flags in found.items()
+        for subject, flags in flags_by_subject.items()
     }
 
 
-def gains(found: dict[str, Flags], until: float = 0.9) -> pd.DataFrame:
+def gains(flags_by_subject: dict[str, Flags], until: float = 0.9) -> pd.DataFrame:
     """`differences` of every signed map from the original, under its own fill."""
-    return differences(found, [(name, "original", fill) for name, fill in SIGNED], until)
+    return differences(flags_by_subject, [(name, "original", fill) for name, fill in SIGNED], until)
 
 
-def against_random(found: dict[str, Flags]) -> pd.DataFrame:
+def against_random(flags_by_subject: dict[str, Flags]) -> pd.DataFrame:
     """`differences` of the paper's maps and of edges from random pixels.
 
-    `found` as of `deletion.beside_controls`.
+    `flags_by_subject` as of `deletion.beside_controls`.
     """
     pairs = [
         (name, "random", fill) for fill, names in MATCHED.items() for name in (*names, "edges")
     ]
-    return differences(found, pairs)
+    return differences(flags_by_subject, pairs)
 
 
 def crossed(table: pd.DataFrame) -> pd.DataFrame:
@@ -181,14 +183,14 @@ def active_beside_positive(soft: dict[str, pd.DataFrame]) -> pd.DataFrame:
 # ---- signs and kept pixels
 
 
-def zero_greys(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+def zero_greys(shares_by_subject: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     """Where a zero gradient is drawn, from `deletion.signs`.
 
     Columns subject, n, median, p5, p95 (of the grey level over pictures), small (mean share of
     pixels with a small gradient).
     """
     rows = []
-    for subject, shares in found.items():
+    for subject, shares in shares_by_subject.items():
         grey = shares["zero_at"].double()
         p5, median, p95 = grey.quantile(torch.tensor([0.05, 0.5, 0.95]).double()).tolist()
         rows.append(
@@ -204,13 +206,13 @@ def zero_greys(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sign_shares(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+def sign_shares(shares_by_subject: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     """How the two signs share a picture, from `deletion.signs`.
 
     Columns subject, n, share (positive, negative, both, carried), mean, low, high.
     """
     rows = []
-    for subject, shares in found.items():
+    for subject, shares in shares_by_subject.items():
         for name in ("positive", "negative", "both", "carried"):
             low, high = metrics.bootstrap(shares[name])
             rows.append(
@@ -226,12 +228,12 @@ def sign_shares(found: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def joined(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The same table of several subjects, such as `deletion.kept_pixels`: subject, its columns."""
-    return pd.concat(found, names=["subject"]).reset_index("subject").reset_index(drop=True)
+    return pd.concat(tables, names=["subject"]).reset_index("subject").reset_index(drop=True)
 
 
-def flattening(found: dict[str, Flags], shares: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def flattening(flags_by_subject: dict[str, Flags], shares: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Where the curves of signed maps turn flat, and whether for want of pixels.
 
     `shares` as of `deletion.kept_pixels`. Columns subject, map, fill, flat (first fraction from
@@ -239,7 +241,7 @@ def flattening(found: dict[str, Flags], shares: dict[str, pd.DataFrame]) -> pd.D
     nothing left to delete), floor (flat while 95 % of the pictures still had pixels), last.
     """
     rows = []
-    for subject, flags in found.items():
+    for subject, flags in flags_by_subject.items():
         share = shares[subject].set_index("map")
         for name, fill in SIGNED:
             curve = flags[name, fill].double().mean(1)
@@ -267,14 +269,14 @@ def _flat_after(curve: Tensor) -> float:
     return next(f for k, f in enumerate(PAPER_FRACTIONS) if near[k:].all())
 
 
-def readings(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def readings(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Printed beside released equations, from `deletion.printed_and_released`.
 
     Columns subject, n, map, fill, printed, printed_low, printed_high, released, released_low,
     released_high, ranks, wrong_sign.
     """
     rows = []
-    for subject, frame in found.items():
+    for subject, frame in tables.items():
         for (name, fill), part in frame.groupby(["map", "fill"], sort=False):
             by = part.set_index("rule")
             first = part.iloc[0]
@@ -294,14 +296,14 @@ def differing(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["printed"] - table["released"]).abs() > 0.001].reset_index(drop=True)
 
 
-def without_relu(found: dict[str, dict]) -> pd.DataFrame:
+def without_relu(contents: dict[str, dict]) -> pd.DataFrame:
     """What `deletion.turn` and the areas of the paper's pairs say of networks, long.
 
-    `found` is, for each subject, the dict of `turn` joined with "kept" (of `kept_pixels`) and
+    `contents` is, for each subject, the dict of `turn` joined with "kept" (of `kept_pixels`) and
     "flags" (of `allegiances`). Columns subject, quantity, value, low, high.
     """
     rows = []
-    for subject, about in found.items():
+    for subject, about in contents.items():
         told = {"turn": (about["turn"],), "zero": (about["zero"],)}
         share = about["kept"].set_index("map")["mean"]
         told |= {f"kept, {name}": (share[name],) for name in MAPS[1:]}

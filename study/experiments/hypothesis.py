@@ -23,19 +23,19 @@ from study.subjects.subject import Subject, batch, object_masks, picture_rows
 
 def activations(model, images: Tensor) -> list[Tensor]:
     """The output of every activation operation of one forward pass, in order."""
-    found: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def collect(index, a):
-        found.append(a.detach().clone())
+        outputs.append(a.detach().clone())
         return a
 
     def watched(images):
-        found.clear()  # a network that asks for another layout is run again
+        outputs.clear()  # a network that asks for another layout is run again
         with Engine(smooth=True, edit=collect):
             return model(images.contiguous())  # as stored results were computed
 
     attribution.logits(watched, images)
-    return found
+    return outputs
 
 
 def at_layer(masks: Tensor, like: Tensor) -> Tensor:
@@ -46,9 +46,9 @@ def at_layer(masks: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(masks[:, None].to(like), like.shape[-2:], mode="area")
 
 
-def convolutional(found: list[Tensor]) -> list[int]:
+def convolutional(outputs: list[Tensor]) -> list[int]:
     """Which activations are feature maps with more than one position."""
-    return [k for k, a in enumerate(found) if a.ndim == 4 and a.shape[-1] > 1]
+    return [k for k, a in enumerate(outputs) if a.ndim == 4 and a.shape[-1] > 1]
 
 
 def firing(studied: Subject, batch_size: int = 100) -> pd.DataFrame:
@@ -75,12 +75,12 @@ def mean_where(values: Tensor, shares: Tensor) -> Tensor:
     return (values * shares).sum((1, 2, 3)) / shares.sum((1, 2, 3)).clamp(min=1e-6)
 
 
-def brightness(found: Tensor, masks: Tensor) -> Tensor:
+def brightness(maps: Tensor, masks: Tensor) -> Tensor:
     """Mean |map| of a background pixel over that of an object pixel, [N].
 
     Maps and masks are [N,H,W].
     """
-    size = found.abs()
+    size = maps.abs()
     background = (size * ~masks).sum((1, 2)) / (~masks).sum((1, 2)).clamp(min=1)
     on_object = (size * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
     return background / on_object
@@ -287,8 +287,8 @@ def patch_accuracies(plain: Subject, twin: Subject, *, batch_size: int = 250) ->
     """
     rows = []
     for studied, name in ((plain, "plain"), (twin, "with the patch")):
-        found = accuracy(studied, batch_size=batch_size)
-        ends = {key: found[key] for key in ("accuracy", "low", "high")}
+        row = accuracy(studied, batch_size=batch_size)
+        ends = {key: row[key] for key in ("accuracy", "low", "high")}
         rows.append({"pictures": name, "n": len(studied.pictures), **ends})
     return pd.DataFrame(rows)
 
@@ -352,13 +352,13 @@ def firing_rates(studied: Sequence[Subject], batch_size: int = 100) -> pd.DataFr
     pictures in which units fire more often on the object).
     """
     rows = []
-    for who in studied:
-        for layer, part in firing(who, batch_size).groupby("layer"):
+    for subject in studied:
+        for layer, part in firing(subject, batch_size).groupby("layer"):
             values = {
                 name: torch.tensor(part[name].to_numpy())
                 for name in ("object", "background", "lift")
             }
-            row = {"network": who.label, "layer": layer, "n": len(part)}
+            row = {"network": subject.label, "layer": layer, "n": len(part)}
             for name, of_pictures in values.items():
                 row |= with_interval(name, of_pictures)
             rows.append(row | {"more": (values["lift"] > 0).double().mean().item()})
@@ -372,12 +372,12 @@ def backgrounds(studied: Sequence[Subject], *, batch_size: int = 250) -> pd.Data
     brightness (mean |saliency| of a background pixel over that of an object pixel).
     """
     tables = []
-    for who in studied:
-        rate = firing(who, min(batch_size, 100)).groupby("picture")["background"].mean()
-        saliency = cleanliness.maps(who, "saliency", batch_size=batch_size)
-        ratio = brightness(saliency, object_masks(who)).double().numpy()
+    for subject in studied:
+        rate = firing(subject, min(batch_size, 100)).groupby("picture")["background"].mean()
+        saliency = cleanliness.maps(subject, "saliency", batch_size=batch_size)
+        ratio = brightness(saliency, object_masks(subject)).double().numpy()
         of_network = {"picture": rate.index, "rate": rate.to_numpy(), "brightness": ratio}
-        tables.append(pd.DataFrame({"network": who.label, **of_network}))
+        tables.append(pd.DataFrame({"network": subject.label, **of_network}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -34,12 +34,12 @@ STEPS = (BLACK, MEAN, ORDER, RIGHT, ROAR)
 WHOLE, METHODS_ALONE = "first to last", "first to last, methods alone"
 
 
-def check_pictures(this: Study, found: Retrained, known: int | None) -> None:
+def check_pictures(this: Study, retrainings: Retrained, known: int | None) -> None:
     """Raise ValueError where retrained networks were not tested on all pictures of the study, and
     for too few training pictures to take a distance to."""
-    if found.tested is not None and len(found.tested) < len(this.index):
+    if retrainings.tested is not None and len(retrainings.tested) < len(this.index):
         raise ValueError(
-            f"retrained networks are tested on {len(found.tested)} pictures, fewer than the "
+            f"retrained networks are tested on {len(retrainings.tested)} pictures, fewer than the "
             f"{len(this.index)} of the study; give fewer images or more retrain_images."
         )
     if known is not None and known < 5:
@@ -48,20 +48,20 @@ def check_pictures(this: Study, found: Retrained, known: int | None) -> None:
         )
 
 
-def walked(this: Study, found: Retrained, methods: Sequence[str]) -> list[str]:
+def walked(this: Study, retrainings: Retrained, methods: Sequence[str]) -> list[str]:
     """Controls and methods with networks retrained under ROAR, in that order."""
-    after = synthesis.after_retraining(this, _of_maps(found), found.tested)
+    after = synthesis.after_retraining(this, _of_maps(retrainings), retrainings.tested)
     return [m for m in (*crosses.CONTROLS, *methods) if m in after]
 
 
-def _of_maps(found: Retrained) -> dict:
+def _of_maps(retrainings: Retrained) -> dict:
     """The flags of networks that were retrained on maps, not on whole pictures."""
-    return {key: right for key, right in found.flags.items() if key[0] != "none"}
+    return {key: right for key, right in retrainings.flags.items() if key[0] != "none"}
 
 
 def moved(
     this: Study,
-    found: Retrained,
+    retrainings: Retrained,
     names: Sequence[str],
     *,
     training: Subject,
@@ -71,13 +71,15 @@ def moved(
     as it is; `training` pictures are what the network `witness` measures distance to."""
     beside = synthesis.witness(this, witness)
     placed = this
-    if found.tested is not None:  # random pixels are drawn by a picture's place among those tested
+    # random pixels are drawn by a picture's place among those tested
+    if retrainings.tested is not None:
         placed = this._replace(
             whole=this.whole._replace(stored=False),
-            index=torch.searchsorted(found.tested, this.index),
+            index=torch.searchsorted(retrainings.tested, this.index),
         )
     return {
-        name: synthesis.shift(placed, training, beside, name, found.fractions) for name in names
+        name: synthesis.shift(placed, training, beside, name, retrainings.fractions)
+        for name in names
     }
 
 
@@ -96,7 +98,7 @@ def known_pictures(this: Study, count: int | None) -> Subject:
 
 def steps(
     this: Study,
-    found: Retrained,
+    retrainings: Retrained,
     black: dict[str, Tensor],
     shifts: dict[str, dict[str, Tensor]],
 ) -> dict[str, dict[str, Tensor]]:
@@ -105,8 +107,8 @@ def steps(
 
     `black`: name -> areas [1,N] under black deletion; `shifts` as of `moved`.
     """
-    after = synthesis.after_retraining(this, _of_maps(found), found.tested)
-    weights = retraining_tables.weights_of_span(found.fractions)
+    after = synthesis.after_retraining(this, _of_maps(retrainings), retrainings.tested)
+    weights = retraining_tables.weights_of_span(retrainings.fractions)
 
     def of_span(right: Tensor) -> Tensor:
         """The area under flags [...,F,N]."""
@@ -142,7 +144,9 @@ def turns(walk: dict[str, dict[str, Tensor]]) -> tuple[pd.DataFrame, pd.DataFram
     return ladder, pd.concat(tables, ignore_index=True)
 
 
-def shock(this: Study, found: Retrained, shifts: dict[str, dict[str, Tensor]]) -> pd.DataFrame:
+def shock(
+    this: Study, retrainings: Retrained, shifts: dict[str, dict[str, Tensor]]
+) -> pd.DataFrame:
     """`ranking.shock` over the study's pictures: does distance explain why the network fails? Empty
     where no map was retrained on."""
     if not shifts:
@@ -151,8 +155,8 @@ def shock(this: Study, found: Retrained, shifts: dict[str, dict[str, Tensor]]) -
     return ranking.shock(
         {m: shift["right"] for m, shift in shifts.items()},
         {m: shift["moved"] for m, shift in shifts.items()},
-        synthesis.after_retraining(this, _of_maps(found), found.tested),
-        found.fractions,
+        synthesis.after_retraining(this, _of_maps(retrainings), retrainings.tested),
+        retrainings.fractions,
         deletion.predictions(this.whole) == this.whole.pictures.labels,
     )
 
@@ -176,11 +180,11 @@ def distance_with_areas(
     return pd.DataFrame(rows, columns=columns)
 
 
-def legible(found: Retrained) -> pd.DataFrame:
+def legible(retrainings: Retrained) -> pd.DataFrame:
     """Of every published method: the area, and how often its retrained networks are right where
     the explained one is wrong. Columns mode, method, area, wrong, both means over seeds."""
-    areas = synthesis.areas_after_retraining(found, tuple(attribution.METHODS))
-    wrong = synthesis.where_wrong(found.whole, _of_maps(found))
+    areas = synthesis.areas_after_retraining(retrainings, tuple(attribution.METHODS))
+    wrong = synthesis.where_wrong(retrainings.whole, _of_maps(retrainings))
     rows = []
     for mode in retraining.MODES:
         names = [m for m in attribution.METHODS if m in wrong.get(mode, {})]

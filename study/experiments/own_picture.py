@@ -65,18 +65,18 @@ def maps(
         "active": {"classes": rivals},
         "inactive": {"classes": rivals},
     }
-    found, refused = {}, []
+    method_maps, refused = {}, []
     for name in methods:
         try:
-            found[name] = channel_sums(studied, name, images, target, **options.get(name, {}))
+            method_maps[name] = channel_sums(studied, name, images, target, **options.get(name, {}))
         except ValueError as refusal:
             refused.append(f"Left out: {name}. {refusal}")
-    if not found:
+    if not method_maps:
         raise ValueError(
             f"none of {', '.join(methods)} can explain {studied.model_name}; saliency, smoothgrad "
             "and integrated_gradients work on any network with a gradient."
         )
-    return found, refused
+    return method_maps, refused
 
 
 def signed_maps(
@@ -102,16 +102,18 @@ def without_the_most_active(
 
 def kept(signed: dict[str, Tensor]) -> pd.DataFrame:
     """How many pixels of each map are not 0: columns map, share."""
-    shares = [(found != 0).double().mean().item() for found in signed.values()]
+    shares = [(values != 0).double().mean().item() for values in signed.values()]
     return pd.DataFrame({"map": list(signed), "share": shares})
 
 
-def ranked(found: dict[str, Tensor], signed: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+def ranked(
+    method_maps: dict[str, Tensor], signed: dict[str, Tensor], seed: int
+) -> dict[str, Tensor]:
     """What chooses pixels, by what a reader calls it: methods, signed maps, and, last, chance."""
-    shape = next(iter(found.values())).shape
+    shape = next(iter(method_maps.values())).shape
     chance = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     return (
-        {label(name): values for name, values in found.items()}
+        {label(name): values for name, values in method_maps.items()}
         | {f"{name.capitalize()} (signed)": values for name, values in signed.items()}
         | {"At random": chance}
     )

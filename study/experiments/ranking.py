@@ -617,12 +617,14 @@ def between_kinds(numbers: Numbers, *, resamples: int = 300) -> dict:
         picked = rng.choice(everyone, len(everyone))
         of_pairs = [_correlation(drawn[a][k], drawn[b][k], picked) for a, b in pairs]
         medians.append(np.nanmedian(of_pairs) if not np.isnan(of_pairs).all() else np.nan)
-    found = [_correlation(merits[first], merits[second], everyone) for first, second in pairs]
+    correlations = [
+        _correlation(merits[first], merits[second], everyone) for first, second in pairs
+    ]
     low, high = percentile_interval(np.array(medians)) if pairs else (np.nan, np.nan)
     return {
         "pairs": len(pairs),
         "methods": len(everyone),
-        "median": float(np.nanmedian(found)) if pairs else np.nan,
+        "median": float(np.nanmedian(correlations)) if pairs else np.nan,
         "low": float(low),
         "high": float(high),
     }

@@ -424,15 +424,15 @@ def products(studied: Subject, *, batch_size: int = 250) -> dict[str, Tensor]:
     Channel sums, without the final threshold. The network and what comes back through it are the
     same in all three (Brocki and Chung 2020 take offence at the product).
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in PRODUCTS}
+    pieces_of: dict[str, list[Tensor]] = {name: [] for name in PRODUCTS}
     for _, images in studied.batches(batch_size):
         back = attribution.rectgrad(
             studied.model, images, final_threshold=False, multiply_input=False
         )
         factors = (1, images, images - studied.model.black)
         for name, factor in zip(PRODUCTS, factors, strict=True):
-            found[name].append((factor * back).sum(1).cpu())
-    return {name: torch.cat(pieces) for name, pieces in found.items()}
+            pieces_of[name].append((factor * back).sum(1).cpu())
+    return {name: torch.cat(pieces) for name, pieces in pieces_of.items()}
 
 
 def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
@@ -443,18 +443,18 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     overlap (of the 5 % strongest pixels with those of the map without a product), on_object (share
     of |map| there); each of these with *_low and *_high.
     """
-    masks, found = object_masks(studied), products(studied, batch_size=batch_size)
+    masks, maps_by_product = object_masks(studied), products(studied, batch_size=batch_size)
     third = (studied.pictures.images.double().mean(1) * 3 / 256).long()
     area = {name: (third == k).double().mean((1, 2)) for k, name in enumerate(THIRDS)}
     rows = []
-    for product, maps_of in found.items():
+    for product, maps_of in maps_by_product.items():
         size = maps_of.abs().double()
         total = size.sum((1, 2)).clamp(min=1e-30)
         row = {"product": product, "n": len(size)}
         for k, name in enumerate(THIRDS):
             share = (size * (third == k)).sum((1, 2)) / total
             row |= _interval_of(name, _ratio_of_means, share, area[name])
-        row |= with_interval("overlap", same_top(found["none"].abs(), maps_of.abs()))
+        row |= with_interval("overlap", same_top(maps_by_product["none"].abs(), maps_of.abs()))
         outside = metrics.attribution_outside(maps_of, masks, True)
         rows.append(row | with_interval("on_object", 1 - outside))
     return pd.DataFrame(rows)
@@ -493,9 +493,9 @@ def identities(studied: Sequence[Subject]) -> pd.DataFrame:
     difference (the largest).
     """
     rows = []
-    for who in studied:
-        model = copy.deepcopy(who.model).double()
-        images = batch(who, slice(None)).double()
+    for subject in studied:
+        model = copy.deepcopy(subject.model).double()
+        images = batch(subject, slice(None)).double()
         for claim, other, eps in (
             ("claim 1: Deconvolution", attribution.deconvolution, 1e-6),
             ("claim 2: Guided backpropagation", attribution.guided_backprop, 0.0),
@@ -503,7 +503,7 @@ def identities(studied: Sequence[Subject]) -> pd.DataFrame:
             ours = attribution.rectgrad(model, images, tau=0, eps=eps, padding_trick=False)
             theirs = (images * other(model, images)).clamp(min=0)
             apart = (ours - theirs).abs().max().item()
-            rows.append((claim, who.label, len(images), theirs.max().item(), apart))
+            rows.append((claim, subject.label, len(images), theirs.max().item(), apart))
     return pd.DataFrame(rows, columns=["claim", "network", "n", "largest", "difference"])
 
 
@@ -538,17 +538,17 @@ def smoothness(studied: Sequence[Subject], *, batch_size: int = 250) -> pd.DataF
     Networks without a max pooling have no PRR and no row.
     """
     rows = []
-    for who in studied:
-        if "rectgrad_prr" not in fitting(who, RECTGRAD):
+    for subject in studied:
+        if "rectgrad_prr" not in fitting(subject, RECTGRAD):
             continue
         rough = {
-            m: amount("variation", maps(who, m, batch_size=batch_size), None, True)
+            m: amount("variation", maps(subject, m, batch_size=batch_size), None, True)
             for m in RECTGRAD
         }
         ratio = rough["rectgrad_prr"] / rough["rectgrad"].where(rough["rectgrad"] > 0, torch.nan)
         ratio = ratio[ratio.isfinite()]
         share = (ratio < 1).double().mean().item()
-        rows.append((who.label, len(ratio), *median_with_interval(ratio), share))
+        rows.append((subject.label, len(ratio), *median_with_interval(ratio), share))
     return pd.DataFrame(rows, columns=["network", "n", "median", "low", "high", "share"])
 
 
@@ -560,8 +560,8 @@ def on_object(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     """
     masks = object_masks(studied)
 
-    def share(found: Tensor) -> Tensor:
-        return 1 - metrics.attribution_outside(found, masks, True)
+    def share(attributions: Tensor) -> Tensor:
+        return 1 - metrics.attribution_outside(attributions, masks, True)
 
     def ruled(rule: str) -> Tensor:
         return studied.over_batches(
@@ -609,14 +609,14 @@ def attacked(table: pd.DataFrame) -> pd.DataFrame:
     for method, part in table.groupby("method", sort=False):
         for changed in (True, False):
             values = torch.tensor(part[part["changed"] == changed]["correlation"].to_numpy())
-            found = (float("nan"),) * 4
+            statistics = (float("nan"),) * 4
             if len(values):
-                found = (
+                statistics = (
                     values.mean().item(),
                     *metrics.bootstrap(values),
                     values.quantile(0.5).item(),
                 )
-            rows.append((method, changed, len(values), *found))
+            rows.append((method, changed, len(values), *statistics))
     return pd.DataFrame(rows, columns=["method", "changed", "n", "mean", "low", "high", "median"])
 
 

@@ -503,8 +503,8 @@ def gathered(
         return contents(cells)
     if compute:
         return map_cells(retrain, cells, workers=workers, scheduler=scheduler)
-    found = (store.read(cell.path()) for cell in cells)
-    return [content for content in found if content is not None]
+    stored_contents = (store.read(cell.path()) for cell in cells)
+    return [content for content in stored_contents if content is not None]
 
 
 def check_grid(methods: Sequence[str], fractions: Sequence[float], protocol: str) -> None:
@@ -532,11 +532,11 @@ def check_fractions(fractions: Sequence[float]) -> None:
 def left_of(train: Subject, methods: Sequence[str], fraction: float) -> dict[str, Tensor]:
     """What is left of the first eight pictures under every method and mode, black where pixels are
     gone, [8,C,H,W]: what training magnifies nothing of, for those who compare reruns."""
-    few = train.take(slice(0, 8))
-    images = few.pictures.images.float()
+    studied = train.take(slice(0, 8))
+    images = studied.pictures.images.float()
     left = {}
     for method in methods:
-        places = ranks(few, method) if method != "random" else (len(images), *images.shape[2:])
+        places = ranks(studied, method) if method != "random" else (len(images), *images.shape[2:])
         for mode in MODES:
             gone = occluded(places, fraction, mode)
             left[f"{method} {mode}, what is left"] = torch.where(gone[:, None], 0.0, images)

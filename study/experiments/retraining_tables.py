@@ -592,13 +592,13 @@ def balanced(accuracies: pd.DataFrame, classes: int = 10) -> pd.DataFrame:
     """`mean_of_both` of all test pictures and of those that the explained network gets right and
     wrong, one below the other, of methods with a whole grid: further column pictures ("all",
     "where right", "where wrong")."""
-    found, tables = whole_grid(accuracies), []
+    complete, tables = whole_grid(accuracies), []
     for pictures, column in (
         ("all", "accuracy"),
         ("where right", "where_right"),
         ("where wrong", "where_wrong"),
     ):
-        if found[column].notna().all():
-            of_side = areas(found.assign(accuracy=found[column]), classes)
+        if complete[column].notna().all():
+            of_side = areas(complete.assign(accuracy=complete[column]), classes)
             tables.append(mean_of_both(of_side).assign(pictures=pictures))
     return pd.concat(tables, ignore_index=True)

@@ -140,8 +140,8 @@ def studies(
     ValueError where two settings are of one network and dataset.
     """
     pairs = []
-    for dataset, model, weights, count, few in settings:
-        options = {"count": count, "few": few, "size": size, "stored": stored}
+    for dataset, model, weights, count, fewer_count in settings:
+        options = {"count": count, "few": fewer_count, "size": size, "stored": stored}
         own = study(dataset, model, weights, **options)
         twin = study(dataset, model, weights, held_out=True, **options) if held_out else own
         pairs.append((own, twin))
@@ -157,9 +157,9 @@ def check_maps(of: Sequence[Study], names: Sequence[str]) -> None:
     """Let every method refuse a network that it has no reading for, on one picture, before long
     work."""
     for this in of:
-        one = this.whole.take(slice(0, 1))._replace(stored=False)
+        studied = this.whole.take(slice(0, 1))._replace(stored=False)
         for name in names:
-            maps_both_ways(one, name)
+            maps_both_ways(studied, name)
 
 
 def family(new: Sequence[str]) -> list[str]:
@@ -443,16 +443,16 @@ def read(
     Held-out pictures are those on which no control was measured; they are left out, as are parts
     that have no control.
     """
-    found: dict[str, dict[str, Tensor]] = {}
+    numbers: dict[str, dict[str, Tensor]] = {}
     for cell in _cells_with_controls(dataset, model):
         for metric, values in _per_picture(unpacked(cell)).items():
-            found.setdefault(metric, {})[cell["parameters"]["name"]] = values
+            numbers.setdefault(metric, {})[cell["parameters"]["name"]] = values
     # a pretrained body is not retrained
-    if found and not networks.card(model, dataset).get("body"):
+    if numbers and not networks.card(model, dataset).get("body"):
         current = networks.fingerprint(networks.load(model, dataset))
         flags = _known_flags(dataset, model, dataset, current, protocol)
-        found |= _areas(flags, retraining.FRACTIONS)
-    return found
+        numbers |= _areas(flags, retraining.FRACTIONS)
+    return numbers
 
 
 def _cells_with_controls(dataset: str, model: str) -> list[dict]:
@@ -500,12 +500,12 @@ def retrained(
 
 def _areas(flags: dict, fractions: Sequence[float]) -> dict[str, dict[str, Tensor]]:
     weights = retraining_tables.weights_of_span(fractions)
-    found: dict[str, dict[str, Tensor]] = {}
+    areas: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(flags).items():
         under = curves.transpose(0, 2, 1) @ weights
         area = under if mode == "roar" else 1 - under
-        found.setdefault(mode, {})[method] = torch.from_numpy(area)
-    return found
+        areas.setdefault(mode, {})[method] = torch.from_numpy(area)
+    return areas
 
 
 def where_wrong(studied: Subject, flags: dict | None = None) -> dict[str, dict[str, Tensor]]:
@@ -516,11 +516,11 @@ def where_wrong(studied: Subject, flags: dict | None = None) -> dict[str, dict[s
     if not wrong.any():
         return {}
     flags = _retrained_flags(studied) if flags is None else flags
-    found: dict[str, dict[str, Tensor]] = {}
+    shares: dict[str, dict[str, Tensor]] = {}
     for (method, mode), curves in _by_method(flags).items():
         share = curves.mean(1) * (wrong / wrong.mean())
-        found.setdefault(mode, {})[method] = torch.from_numpy(share)
-    return found
+        shares.setdefault(mode, {})[method] = torch.from_numpy(share)
+    return shares
 
 
 def after_retraining(
@@ -640,10 +640,12 @@ def retrained_networks(
     return Retrained(whole, tested, flags, tuple(fractions), protocol)
 
 
-def areas_after_retraining(found: Retrained, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+def areas_after_retraining(
+    retrainings: Retrained, names: Sequence[str]
+) -> dict[str, dict[str, Tensor]]:
     """ROAR and KAR of these methods and controls as `measured` returns metrics; nothing of none."""
-    flags = {key: right for key, right in found.flags.items() if key[0] in names}
-    return retrained(found.whole, flags, found.fractions)
+    flags = {key: right for key, right in retrainings.flags.items() if key[0] in names}
+    return retrained(retrainings.whole, flags, retrainings.fractions)
 
 
 def share_kept(numbers: dict[str, dict[str, dict[str, Tensor]]], name: str) -> dict[str, float]:
@@ -686,12 +688,12 @@ def features(studied: Subject, images: Tensor) -> Tensor:
     return seen[-1].cpu()  # of the last run: one in another layout may have failed
 
 
-def neighbour_distances(found: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:
-    """Mean distance of each row of `found` [n,D] to its nearest rows of `known`, [n]."""
+def neighbour_distances(vectors: Tensor, known: Tensor, neighbours: int = 5) -> Tensor:
+    """Mean distance of each row of `vectors` [n,D] to its nearest rows of `known`, [n]."""
     return torch.cat(
         [
             torch.cdist(part, known).topk(neighbours, largest=False).values.mean(1)
-            for part in found.split(500)
+            for part in vectors.split(500)
         ]
     )
 
