@@ -116,8 +116,8 @@ def with_weights(wanted: list) -> list:
 
 def _areas(studied: Subject, pairs=deletion.PRINTED_PAIRS) -> np.ndarray:
     """Area under every picture's own allegiance curve, [pairs,N], from the stored flags."""
-    found = deletion.allegiances(studied, pairs=pairs)
-    return np.stack([metrics.auc(PAPER_FRACTIONS, found[pair]).double().numpy() for pair in pairs])
+    flags = deletion.allegiances(studied, pairs=pairs)
+    return np.stack([metrics.auc(PAPER_FRACTIONS, flags[pair]).double().numpy() for pair in pairs])
 
 
 @claim("sign-black-faster", SIGN_NETS)
@@ -136,10 +136,10 @@ def sign_white_faster(studied):
 
 @claim("sign-flat-after-50", SIGN_NETS)
 def sign_flat_after_50(studied):
-    found = deletion.allegiances(studied)
+    flags = deletion.allegiances(studied)
     fall = torch.stack(
         [
-            found[pair][PAPER_FRACTIONS.index(0.5)].double() - found[pair][-1].double()
+            flags[pair][PAPER_FRACTIONS.index(0.5)].double() - flags[pair][-1].double()
             for pair in (("active", "black"), ("inactive", "white"))
         ]
     )
@@ -148,9 +148,9 @@ def sign_flat_after_50(studied):
 
 @claim("sign-flat-after-80", SIGN_NETS, SCORED)
 def sign_flat_after_80(studied):
-    found = deletion.signed_maps(studied, batch_size(studied))
+    maps = deletion.signed_maps(studied, batch_size(studied))
     share = torch.stack(
-        [(found[m] != 0).flatten(1).double().mean(1) for m in ("positive", "negative")]
+        [(maps[m] != 0).flatten(1).double().mean(1) for m in ("positive", "negative")]
     )
     return bootstrap_of(lambda a: a.mean(1).max(), share)
 
@@ -234,11 +234,11 @@ def sign_black_harms_positive(studied):
 
 @claim("sign-active-step-further", SIGN_NETS, SCORED)
 def sign_active_step_further(studied):
-    found = deletion.signed_maps(studied, batch_size(studied))
+    maps = deletion.signed_maps(studied, batch_size(studied))
 
     def rise(name, fill):
         probability, _ = deletion.class_scores(
-            studied, found[name], fill, batch_size(studied), fractions=(0, 0.1)
+            studied, maps[name], fill, batch_size(studied), fractions=(0, 0.1)
         )
         return probability[1] - probability[0]
 
@@ -254,8 +254,8 @@ def sign_active_step_further(studied):
 @claim("sign-less-noise", SIGN_NETS, SCORED)
 def sign_less_noise(studied):
     variation = {
-        name: metrics.total_variation(attribution.normalize(found))
-        for name, found in deletion.signed_maps(studied, batch_size(studied)).items()
+        name: metrics.total_variation(attribution.normalize(maps))
+        for name, maps in deletion.signed_maps(studied, batch_size(studied)).items()
     }
     ratio = torch.stack(
         [
@@ -272,8 +272,8 @@ def sign_less_noise(studied):
 )
 def sign_shape_more_defined(studied):
     inside = {
-        name: 1 - metrics.attribution_outside(found, studied.pictures.masks, share=True)
-        for name, found in deletion.signed_maps(studied).items()
+        name: 1 - metrics.attribution_outside(maps, studied.pictures.masks, share=True)
+        for name, maps in deletion.signed_maps(studied).items()
     }
     gain = torch.stack(
         [
@@ -387,16 +387,18 @@ def noise_high_regions_stay(studied):
 def noise_scores_mostly_zero(studied):
     pieces = []
     for start in range(0, len(studied.pictures), 20):
-        found = hypothesis.activations(studied.model, batch(studied, slice(start, start + 20)))
-        pieces.append(torch.stack([(a == 0).flatten(1).double().mean(1) for a in found]))
+        activations = hypothesis.activations(
+            studied.model, batch(studied, slice(start, start + 20))
+        )
+        pieces.append(torch.stack([(a == 0).flatten(1).double().mean(1) for a in activations]))
     return bootstrap_of(lambda a: a.mean(1).min(), torch.cat(pieces, 1))
 
 
-def radius(found: Tensor) -> Tensor:
+def radius(maps: Tensor) -> Tensor:
     """Root mean square distance of |map| from its own centroid, in picture widths, [N]."""
-    size = found.abs().double()
+    size = maps.abs().double()
     weight = size / size.sum((1, 2), keepdim=True).clamp(min=1e-30)
-    y, x = (torch.arange(n, dtype=torch.float64) / found.shape[-1] for n in found.shape[1:])
+    y, x = (torch.arange(n, dtype=torch.float64) / maps.shape[-1] for n in maps.shape[1:])
     moments = (
         [(weight.sum(2) * y**k).sum(1) for k in (1, 2)],
         [(weight.sum(1) * x**k).sum(1) for k in (1, 2)],
@@ -406,11 +408,11 @@ def radius(found: Tensor) -> Tensor:
 
 @claim("noise-more-focused", IMAGENET)
 def noise_more_focused(studied):
-    found = {m: cleanliness.maps(studied, m, batch_size=16) for m in ("rectgrad", *BASELINES)}
+    maps = {m: cleanliness.maps(studied, m, batch_size=16) for m in ("rectgrad", *BASELINES)}
     radii = torch.stack(
         [
             radius(f if m == "rectgrad" else cleanliness.treat(m, f, "released"))
-            for m, f in found.items()
+            for m, f in maps.items()
         ]
     )
     return bootstrap_of(lambda a: np.median(a[0]) - np.median(a[1:], 1).min(), radii)
@@ -420,11 +422,11 @@ def _off_object(
     studied: Subject, treatment: str, share: bool, methods=("rectgrad", *BASELINES)
 ) -> Tensor:
     """Attribution outside the mask, [methods,N]."""
-    found = cleanliness.treated(studied, treatment, methods)
+    maps = cleanliness.treated(studied, treatment, methods)
     return torch.stack(
         [
             metrics.attribution_outside(f, studied.pictures.masks, share).double()
-            for f in found.values()
+            for f in maps.values()
         ]
     )
 
@@ -574,9 +576,9 @@ def noise_least_on_background_share(studied):
 
 def variation_ratio(studied: Subject, scaled: bool) -> Measured:
     """RectGrad's median total variation over the least median of a baseline."""
-    found = cleanliness.treated(studied, "released", ("rectgrad", *BASELINES))
+    maps = cleanliness.treated(studied, "released", ("rectgrad", *BASELINES))
     values = torch.stack(
-        [cleanliness.amount("variation", f, None, scaled).double() for f in found.values()]
+        [cleanliness.amount("variation", f, None, scaled).double() for f in maps.values()]
     )
     if scaled:
         values[values == 0] = torch.nan  # maps that are zero everywhere have no scale

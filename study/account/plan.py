@@ -144,10 +144,10 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     if model == "rectgrad_cnn":
         return
     deletion.precision(whole, batch_size=size)
-    found = deletion.allegiances(whole, batch_size=size, log=log)
+    flags = deletion.allegiances(whole, batch_size=size, log=log)
     if tag not in {tags[0] for _, _, tags in (scoreboard.COLUMNS | scoreboard.STAND_INS).values()}:
         return
-    deletion.beside_controls(whole, found, batch_size=size)
+    deletion.beside_controls(whole, flags, batch_size=size)
     fixed = of("test", deletion.SCORED[dataset])
     if (dataset, model, (tag,)) not in scoreboard.STAND_INS.values():
         for experiment in (
@@ -234,17 +234,19 @@ def compute_synthesis(log: Callable = print) -> None:
     """Every stored cell of the synthesis but ROAR and KAR, which `retrain` computes: hours."""
     shuffled = [f"{synthesis.SHUFFLED}{method}" for method in attribution.METHODS]
     names = [*synthesis.NETWORK, *crosses.CONTROLS, *shuffled]
-    for dataset, model, count, few in synthesis.STUDIED:
+    for dataset, model, count, sample_size in synthesis.STUDIED:
         study, held_out = (
-            synthesis.study(dataset, model, count=count, few=few, held_out=held_out, stored=True)
+            synthesis.study(
+                dataset, model, count=count, few=sample_size, held_out=held_out, stored=True
+            )
             for held_out in (False, True)
         )
         synthesis.measured(study, names, log=log)
         family = synthesis.family(tuple(crosses.NEW))
         synthesis.measured(held_out, family, synthesis.HELD_OUT, log=log)
         synthesis.seconds(study.whole)
-    dataset, model, count, few = synthesis.STUDIED[0]
-    study = synthesis.study(dataset, model, count=count, few=few, stored=True)
+    dataset, model, count, sample_size = synthesis.STUDIED[0]
+    study = synthesis.study(dataset, model, count=count, few=sample_size, stored=True)
     known = subject(dataset, model, split="train", count=synthesis.KNOWN)
     for method in (*crosses.CONTROLS, *attribution.METHODS):
         synthesis.shift(study, known, synthesis.witness(study, WITNESS), method)

@@ -147,8 +147,8 @@ def beside() -> pd.DataFrame | None:
     return both.fillna({"verdict": "", "text_verdict": ""}).assign(epochs=protocol.epochs)
 
 
-def orders(found: pd.DataFrame) -> pd.DataFrame:
-    """How far each reading in `found`, as of `beside`, orders the methods as print does.
+def orders(table: pd.DataFrame) -> pd.DataFrame:
+    """How far each reading in `table`, as of `beside`, orders the methods as print does.
 
     Columns mode, reading, methods, correlation (Spearman's, of areas, the random baseline left
     out), low, high (bootstrap over methods), half (of our differences' intervals), exceed (printed
@@ -156,7 +156,7 @@ def orders(found: pd.DataFrame) -> pd.DataFrame:
     least of the others').
     """
     rows = []
-    for mode, part in found[found["row"] != "Random"].groupby("mode", sort=False):
+    for mode, part in table[table["row"] != "Random"].groupby("mode", sort=False):
         for reading, start in ((TEXT, "text_"), (RELEASED, "")):
             columns = ["area", "low", "high", "verdict"]
             ours = part[[f"{start}{name}" for name in columns]].set_axis(columns, axis=1)
@@ -185,10 +185,10 @@ def _order(part: pd.DataFrame, ours: pd.DataFrame) -> dict:
     }
 
 
-def told(found: pd.DataFrame) -> list[str]:
-    """What `found`, as of `beside`, says of each reading, a sentence each."""
+def told(table: pd.DataFrame) -> list[str]:
+    """What `table`, as of `beside`, says of each reading, a sentence each."""
     sentences = []
-    for r in orders(found).itertuples():
+    for r in orders(table).itertuples():
         sentences.append(
             f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from "
             "random agree with the printed ones. Rank correlation with the printed areas "
@@ -196,7 +196,7 @@ def told(found: pd.DataFrame) -> list[str]:
             f"other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} "
             f"printed differences exceed {r.half:.3f}, the half-width of ours."
         )
-    methods = found.loc[found["row"] != "Random", "row"].nunique()
+    methods = table.loc[table["row"] != "Random", "row"].nunique()
     return [
         *sentences,
         known_before(),

@@ -85,16 +85,16 @@ def _made_here(weights: str) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def luck(found: pd.DataFrame) -> tuple[float, int]:
+def luck(table: pd.DataFrame) -> tuple[float, int]:
     """Standard deviation of the test accuracy by luck alone, and its degrees of freedom.
 
     Over trainings that differ in nothing but seed and run, pooled over the settings of one network.
     """
-    variance, degrees = pooled_variance([p["test_accuracy"] for _, p in found.groupby(SETTINGS)])
+    variance, degrees = pooled_variance([p["test_accuracy"] for _, p in table.groupby(SETTINGS)])
     return variance**0.5, degrees
 
 
-def effects(found: pd.DataFrame) -> pd.DataFrame:
+def effects(table: pd.DataFrame) -> pd.DataFrame:
     """How much each of `CONTRASTS` moves the test accuracy.
 
     Columns model, what, before, after (mean accuracies), n_before, n_after, change, low, high
@@ -103,11 +103,11 @@ def effects(found: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for contrast in CONTRASTS:
-        before = _of(found, contrast.before)["test_accuracy"]
-        after = _of(found, contrast.after)["test_accuracy"]
+        before = _of(table, contrast.before)["test_accuracy"]
+        after = _of(table, contrast.after)["test_accuracy"]
         if not (len(before) and len(after)):
             continue
-        spread, degrees = luck(found[found["model"] == contrast.before["model"]])
+        spread, degrees = luck(table[table["model"] == contrast.before["model"]])
         change = after.mean() - before.mean()
         reach = t_half_width(spread**2, degrees, len(before), len(after))
         rows.append(
@@ -127,11 +127,11 @@ def effects(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of(found: pd.DataFrame, settings: dict) -> pd.DataFrame:
-    return found[(found[list(settings)] == pd.Series(settings)).all(axis=1)]
+def _of(table: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    return table[(table[list(settings)] == pd.Series(settings)).all(axis=1)]
 
 
-def twice(found: pd.DataFrame) -> pd.DataFrame:
+def twice(table: pd.DataFrame) -> pd.DataFrame:
     """Trainings that were run twice with nothing changed, seed included.
 
     Columns model, seed, first, second (accuracies), apart.
@@ -143,7 +143,7 @@ def twice(found: pd.DataFrame) -> pd.DataFrame:
             "first": part["test_accuracy"].iloc[0],
             "second": part["test_accuracy"].iloc[1],
         }
-        for _, part in found.groupby([*SETTINGS, "epochs", "seed"], sort=False)
+        for _, part in table.groupby([*SETTINGS, "epochs", "seed"], sort=False)
         if len(part) == 2
     ]
     return pd.DataFrame(rows, columns=["model", "seed", "first", "second"]).assign(

@@ -67,10 +67,10 @@ def told(part: pd.DataFrame) -> list[str]:
     """Every network of one claim with its value and interval, as text."""
     lines = []
     for r in part.dropna(subset=["network"]).itertuples():
-        found = WAITS
+        text = WAITS
         if pd.notna(r.value):
-            found = f"{r.value:.3g} ({r.low:.3g} to {r.high:.3g})".replace("-", "−")
-        lines.append(f"{network(r.id, r.network)}: {found}")
+            text = f"{r.value:.3g} ({r.low:.3g} to {r.high:.3g})".replace("-", "−")
+        lines.append(f"{network(r.id, r.network)}: {text}")
     return lines
 
 

@@ -80,9 +80,9 @@ def _candidates(p: dict) -> Iterator[Subject]:
     if p["n"] < len(whole.pictures):
         for skip in (0, p["n"]):  # a study's own pictures, and those it holds out
             yield whole.take(sources.drawn(len(whole.pictures), p["n"], skip=skip))
-        for _, model, count, few in synthesis.STUDIED:
+        for _, model, count, sample_size in synthesis.STUDIED:
             if model == p["model"]:
-                yield whole.take(sources.drawn(len(whole.pictures), count)).sample(few)
+                yield whole.take(sources.drawn(len(whole.pictures), count)).sample(sample_size)
         right = cleanliness.recognised(whole)
         yield right
         yield cleanliness.per_class(right, 10)

@@ -65,12 +65,12 @@ def firing_against_brightness(table: pd.DataFrame, explained: pd.DataFrame) -> F
     `explained`.
     """
     figure, axes = plt.subplots(1, len(explained), figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
-    for axis, found in zip(axes[0], explained.itertuples(), strict=True):
-        part = table[(table["network"] == found.network) & (table["brightness"] > 0)]
+    for axis, row in zip(axes[0], explained.itertuples(), strict=True):
+        part = table[(table["network"] == row.network) & (table["brightness"] > 0)]
         axis.scatter(part["rate"], part["brightness"], s=9, color="#0072B2", alpha=0.5, linewidth=0)
         axis.axhline(1, color="#333333", linewidth=0.8)
-        title = verbatim(found.network).replace(", ", ",\n").replace(" (", "\n(")
-        axis.set_title(f"{title}\nrank correlation {found.correlation:.2f}", fontsize=9)
+        title = verbatim(row.network).replace(", ", ",\n").replace(" (", "\n(")
+        axis.set_title(f"{title}\nrank correlation {row.correlation:.2f}", fontsize=9)
         axis.set(yscale="log", xlabel="background units that fire")
         axis.xaxis.set_major_formatter(plt.FuncFormatter(lambda x, _: f"{x:.0%}"))
     low, high = axes[0, 0].get_ylim()

@@ -23,13 +23,13 @@ def redrawn_dots(checked: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(7.0, 0.24 * len(output) + 0.9))
     for y, method in enumerate(output.index):
         shade = colour(method)
-        for found, filled in ((everything.loc[method], False), (output.loc[method], True)):
+        for row, filled in ((everything.loc[method], False), (output.loc[method], True)):
             axis.errorbar(
-                found["rank"],
+                row["rank"],
                 y,
                 xerr=[
-                    [max(found["rank"] - found["rank_low"], 0)],
-                    [max(found["rank_high"] - found["rank"], 0)],
+                    [max(row["rank"] - row["rank_low"], 0)],
+                    [max(row["rank_high"] - row["rank"], 0)],
                 ],
                 color=shade,
                 marker="o",

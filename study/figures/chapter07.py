@@ -65,15 +65,15 @@ def retraining_differences(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def retraining_lines(found: pd.DataFrame) -> Figure:
+def retraining_lines(accuracies: pd.DataFrame) -> Figure:
     """Accuracy after retraining against the share of pixels, a panel a mode, named at the ends of
     the lines; bands from the lowest to the highest seed.
 
-    `found` as of study.experiments.retraining.tidy. Random pixels are dashed, a dotted line is
+    `accuracies` as of study.experiments.retraining.tidy. Random pixels are dashed, a dotted line is
     networks that saw whole pictures; lines of methods that the text speaks of least are thin.
     """
-    whole = found[found["method"] == "none"]["accuracy"].mean()
-    kept = found[found["method"] != "none"]
+    whole = accuracies[accuracies["method"] == "none"]["accuracy"].mean()
+    kept = accuracies[accuracies["method"] != "none"]
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 4.2), sharey=True)
     for axis, (mode, what) in zip(axes, MODES.items(), strict=True):
         part = kept[kept["mode"] == mode]

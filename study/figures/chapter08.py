@@ -150,9 +150,9 @@ def correlations(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def map_strip(who: Subject, maps: dict[str, Tensor]) -> Figure:
-    """A row a method, a column a picture of `who`, in two blocks; `maps`: name -> [n,H,W]."""
-    images, names = as_rgb(who.pictures.images), ["", *maps]
+def map_strip(studied: Subject, maps: dict[str, Tensor]) -> Figure:
+    """A row a method, a column a picture of `studied`, in two blocks; `maps`: name -> [n,H,W]."""
+    images, names = as_rgb(studied.pictures.images), ["", *maps]
     width, lines = len(images), -(-len(names) // 2)
     # a narrow column for the names before each block
     ratios = ([1.25] + [1] * width) * 2

@@ -23,11 +23,11 @@ from .style import (
 PREDICTED = "#D55E00"  # the class that a network names
 
 
-def trainings(found: pd.DataFrame) -> Figure:
+def trainings(table: pd.DataFrame) -> Figure:
     """Test accuracies of single trainings, as of `study.account.summaries.data.beside_print`: a
     dot each, a row for each setting of each network, the printed accuracy dashed."""
     settings = ["pixels", "initial_weights", "order", "precision"]
-    parts = list(found.groupby("network", sort=False))
+    parts = list(table.groupby("network", sort=False))
     heights = [part[settings].drop_duplicates().shape[0] for _, part in parts]
     figure, axes = plt.subplots(
         len(parts),
@@ -255,19 +255,19 @@ def mechanism(layers: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def pairwise(found: pd.DataFrame, level: float = 0.05) -> Figure:
+def pairwise(pairs: pd.DataFrame, level: float = 0.05) -> Figure:
     """Which methods differ, a panel a mode: a cell is the mean difference of accuracies, row less
     column, in points; a dot where it is significant at `level` after correction.
 
-    `found` as study.experiments.retraining_tables.compared returns it; ValueError for a single
+    `pairs` as study.experiments.retraining_tables.compared returns it; ValueError for a single
     method."""
-    modes = list(dict.fromkeys(found["mode"]))
+    modes = list(dict.fromkeys(pairs["mode"]))
     if not modes:
         raise ValueError("there is no pair of methods to compare; give at least two.")
     figure, axes = plt.subplots(1, len(modes), figsize=(6.9, 3.5), squeeze=False)
-    reach = 100 * found["difference"].abs().max()
+    reach = 100 * pairs["difference"].abs().max()
     for axis, mode in zip(axes[0], modes, strict=True):
-        part = found[found["mode"] == mode]
+        part = pairs[pairs["mode"] == mode]
         names = list(dict.fromkeys([*part["first"], *part["second"]]))
         grid = pd.DataFrame(np.nan, names, names)
         marks = pd.DataFrame("", names, names)

@@ -46,7 +46,7 @@ def class_name(pictures: Dataset, place: int) -> str:
 
 
 def gallery(
-    who: Subject,
+    studied: Subject,
     places: Tensor,
     maps: dict[str, Tensor],
     after: tuple[str, Tensor, Sequence[bool]] | None = None,
@@ -57,7 +57,7 @@ def gallery(
     `after` adds a column: its title, altered pictures [N,3,H,W] in [0,1], and whether the
     prediction stayed (else a red frame).
     """
-    shown = as_rgb(who.pictures.images[places])
+    shown = as_rgb(studied.pictures.images[places])
     columns = 1 + len(maps) + (after is not None)
     figure, axes = plt.subplots(
         len(places), columns, figsize=(1.05 * columns + 0.7, 1.08 * len(places)), squeeze=False
@@ -65,7 +65,7 @@ def gallery(
     for row, place in enumerate(places.tolist()):
         draw_picture(axes[row, 0], shown[row], "Picture" if row == 0 else "")
         axes[row, 0].set_ylabel(
-            verbatim(class_name(who.pictures, place)), rotation=0, ha="right", va="center"
+            verbatim(class_name(studied.pictures, place)), rotation=0, ha="right", va="center"
         )
     for column, (name, values) in enumerate(maps.items(), 1):
         if values.shape[-1] > 128:
@@ -96,17 +96,17 @@ def draw_frame(axis, kept: bool) -> None:
         side.set(visible=not kept, color="#CC0000", linewidth=2.5)
 
 
-def clipped(found: Tensor, q: float = 0.5) -> Tensor:
+def clipped(attribution_map: Tensor, q: float = 0.5) -> Tensor:
     """A map [H,W] with outliers capped at the q-th and (100 - q)-th percentiles (paper Noise,
     appendix F.1)."""
     shares = torch.tensor([q, 100 - q], dtype=torch.float64) / 100
-    low, high = found.double().flatten().quantile(shares)
-    return found.double().clamp(low, high)
+    low, high = attribution_map.double().flatten().quantile(shares)
+    return attribution_map.double().clamp(low, high)
 
 
-def draw_map(axis, found: Tensor, title: str = "") -> None:
+def draw_map(axis, attribution_map: Tensor, title: str = "") -> None:
     """A map on colours that diverge from white at 0: red speaks for the class, blue against it."""
-    shown = clipped(found)
+    shown = clipped(attribution_map)
     reach = shown.abs().max().item() or 1.0
     draw_picture(axis, shown.numpy(), title, cmap="RdBu_r", vmin=-reach, vmax=reach)
 

@@ -58,12 +58,12 @@ def signed_rows(rows: Sequence[tuple[str, Dataset, Tensor]]) -> Figure:
     )
     for line, (subject, pictures, gradients) in zip(axes, rows, strict=True):
         shown = as_rgb(pictures.images)
-        found = strongest(gradients)
-        reach = found.abs().flatten(1).amax(1).clamp(min=torch.finfo(found.dtype).tiny)
+        signed_maps = strongest(gradients)
+        reach = signed_maps.abs().flatten(1).amax(1).clamp(min=torch.finfo(signed_maps.dtype).tiny)
         for n in range(count):
             title = "\n".join(textwrap.wrap(class_name(pictures, n), 12)[:2])
             draw_picture(line[2 * n], shown[n], title)
-            scaled = (found[n] / reach[n]).numpy()
+            scaled = (signed_maps[n] / reach[n]).numpy()
             options = {"cmap": "RdBu_r", "vmin": -0.5, "vmax": 0.5}
             draw_picture(line[2 * n + 1], scaled, **options)
             line[2 * n].title.set_fontsize(8)

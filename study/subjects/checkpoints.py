@@ -85,6 +85,6 @@ def renamed(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Te
     while len({key.partition(".")[0] for key in bare}) == 1 and all("." in key for key in bare):
         bare = {key.partition(".")[2]: value for key, value in bare.items()}
         readings.append(bare)
-    found = max(readings, key=lambda reading: len(set(reading) & set(own)))
+    closest_reading = max(readings, key=lambda reading: len(set(reading) & set(own)))
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-    return {**counters, **found}
+    return {**counters, **closest_reading}

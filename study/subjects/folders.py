@@ -170,7 +170,9 @@ def _shared_prefix(names: list[str]) -> str:
     for name in names:
         before, gap, last = name.rpartition("_") if "_" in name else name.rpartition("-")
         kinds.setdefault(before + gap, set()).add(_kind(last))
-    return next((p for p, found in kinds.items() if p and len(found - {None}) > 1), "")
+    return next(
+        (p for p, prefix_kinds in kinds.items() if p and len(prefix_kinds - {None}) > 1), ""
+    )
 
 
 def _kind(name: str) -> str | None:
@@ -206,5 +208,5 @@ def _own_picture(folder: Path) -> bool:
 
 
 def _some(names: Iterable[str], most: int = 3) -> str:
-    found = sorted(names)
-    return ", ".join(found[:most]) + (" ..." if len(found) > most else "")
+    sorted_names = sorted(names)
+    return ", ".join(sorted_names[:most]) + (" ..." if len(sorted_names) > most else "")

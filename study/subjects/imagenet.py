@@ -58,8 +58,8 @@ def _rectgrad(split: str, size: int) -> Dataset:
     folder, source = locate("rectgrad_samples", f"{{{','.join(FIGURES)}}}/<n>.jpg")
     files = []
     for part in FIGURES if split == "test" else (split,):
-        found = visible(folder / part) if (folder / part).is_dir() else []
-        pictures = [f for f in found if f.suffix.lower() in PICTURES]
+        paths = visible(folder / part) if (folder / part).is_dir() else []
+        pictures = [f for f in paths if f.suffix.lower() in PICTURES]
         if not pictures:
             raise DataError(
                 f"{folder / part} holds no picture; rectgrad_samples has the sub-folders "

@@ -387,16 +387,16 @@ def _outputs(network: nn.Module, pictures: Dataset, name: str) -> int:
 
     ModelError if it cannot take it or returns something else.
     """
-    one = batch(Subject(network, pictures, name, ""), slice(0, 1))
+    image = batch(Subject(network, pictures, name, ""), slice(0, 1))
     try:
-        return attribution.logits(network, one).shape[1]
+        return attribution.logits(network, image).shape[1]
     except ValueError as refusal:  # one sentence, of the method or of the network itself
         sentence = f"{name}: {' '.join(str(refusal).split())}"
         if cause := refusal.__cause__:  # PyTorch's, and here the network changes, not the pictures
-            raise networks.cannot_take(name, network, one, cause, sentence) from None
+            raise networks.cannot_take(name, network, image, cause, sentence) from None
         raise networks.ModelError(sentence) from None
     except Exception as error:  # people's networks raise whatever they like
-        raise networks.cannot_take(name, network, one, error) from None
+        raise networks.cannot_take(name, network, image, error) from None
 
 
 def class_of(studied: Subject, target: int | str | None) -> int | None:

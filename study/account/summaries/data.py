@@ -23,26 +23,26 @@ _COLUMNS = {
 }
 
 
-def accuracies(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
+def accuracies(subjects: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
     """A row a subject: what it gets right on its pictures, on those it was trained on, in print.
 
     Columns network, n, classes, test, low, high, train, printed; the last two NaN where there is
     no card, or no printed number for this network and these pictures.
     """
     rows = []
-    for who in studied:
-        found = deletion.accuracy(who, batch_size=batch_size)
-        card = networks.card(who.model_name, who.weights)
+    for studied in subjects:
+        accuracy = deletion.accuracy(studied, batch_size=batch_size)
+        card = networks.card(studied.model_name, studied.weights)
         rows.append(
             {
-                "network": who.label,
-                "n": len(who.pictures),
-                "classes": len(who.pictures.classes),
-                "test": found["accuracy"],
-                "low": found["low"],
-                "high": found["high"],
+                "network": studied.label,
+                "n": len(studied.pictures),
+                "classes": len(studied.pictures.classes),
+                "test": accuracy["accuracy"],
+                "low": accuracy["low"],
+                "high": accuracy["high"],
                 "train": card.get("train_accuracy", float("nan")) if card else float("nan"),
-                "printed": _printed(who),
+                "printed": _printed(studied),
             }
         )
     return pd.DataFrame(rows)
@@ -53,12 +53,12 @@ def object_shares(pictures: Dataset) -> Tensor:
     return pictures.masks.flatten(1).double().mean(1)
 
 
-def _printed(who: Subject) -> float:
+def _printed(studied: Subject) -> float:
     """The accuracy that a paper prints for this network on these data; NaN for none."""
-    key = who.pictures.name, who.model_name
+    key = studied.pictures.name, studied.model_name
     for number in published.numbers():
         dataset, model, tags = scoreboard.COLUMNS.get(number.column, ("", "", ()))
-        if number.row == "Accuracy" and key == (dataset, model) and who.weights in tags:
+        if number.row == "Accuracy" and key == (dataset, model) and studied.weights in tags:
             return number.published
     return float("nan")
 
@@ -123,11 +123,11 @@ def judged_elsewhere(beside: pd.DataFrame | None) -> list[str]:
     return sentences
 
 
-def trained(studied: list[Subject]) -> list[str]:
+def trained(subjects: list[Subject]) -> list[str]:
     """Those of the networks that were trained here, for the line under their curves: accuracies of
     all training and all test pictures, whatever part of them is studied."""
-    shown = [who for who in studied if _card(who)]
-    return [f"{who.label}, all training and test pictures" for who in shown]
+    shown = [studied for studied in subjects if _card(studied)]
+    return [f"{studied.label}, all training and test pictures" for studied in shown]
 
 
 def trainings_of(table: pd.DataFrame, what: pd.DataFrame | None = None) -> list[str]:
@@ -190,35 +190,35 @@ def same_seed(trainings: pd.DataFrame | None) -> list[str]:
 # ---- tables as they are shown
 
 
-def cards(studied: list[Subject]) -> dict[str, dict[str, dict]]:
+def cards(subjects: list[Subject]) -> dict[str, dict[str, dict]]:
     """Dataset -> network -> card, of those studied networks that were trained here."""
-    found: dict[str, dict[str, dict]] = {}
-    for who in studied:
-        if card := _card(who):
-            title = names.dataset(who.pictures.name)
-            found.setdefault(title, {})[names.network(who.model_name)] = card
-    return found
+    by_dataset: dict[str, dict[str, dict]] = {}
+    for studied in subjects:
+        if card := _card(studied):
+            title = names.dataset(studied.pictures.name)
+            by_dataset.setdefault(title, {})[names.network(studied.model_name)] = card
+    return by_dataset
 
 
-def _card(who: Subject) -> dict | None:
+def _card(studied: Subject) -> dict | None:
     """The card of a network that was trained here on these pictures; None for any other."""
-    key = who.model_name, who.pictures.name, who.weights
+    key = studied.model_name, studied.pictures.name, studied.weights
     known = {(model, dataset, tag) for model, dataset, tag, _ in plan.TRAINED}
-    return networks.card(who.model_name, who.weights) if key in known else None
+    return networks.card(studied.model_name, studied.weights) if key in known else None
 
 
-def architectures(studied: list[Subject]) -> pd.DataFrame:
+def architectures(subjects: list[Subject]) -> pd.DataFrame:
     """A row a network: its parameters, its input range and its classes."""
     return pd.DataFrame(
         [
             {
-                "network": who.label,
-                "parameters": sum(p.numel() for p in who.model.parameters()),
-                "black": who.model.black,
-                "white": who.model.white,
-                "classes": len(who.pictures.classes),
+                "network": studied.label,
+                "parameters": sum(p.numel() for p in studied.model.parameters()),
+                "black": studied.model.black,
+                "white": studied.model.white,
+                "classes": len(studied.pictures.classes),
             }
-            for who in studied
+            for studied in subjects
         ]
     )
 
@@ -231,20 +231,20 @@ def accuracies_shown(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def refreshed(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
+def refreshed(subjects: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
     """Accuracy with the batch-norm statistics that training left, and with fresh ones.
 
     Columns network, as trained, fresh statistics (text), for networks with batch norm; a line that
     says so where there is none.
     """
     rows = []
-    for who in studied:
-        fresh = deletion.fresh_statistics(who)
+    for studied in subjects:
+        fresh = deletion.fresh_statistics(studied)
         if fresh:
-            kept = deletion.accuracy(who, batch_size=batch_size)
+            kept = deletion.accuracy(studied, batch_size=batch_size)
             rows.append(
                 {
-                    "network": who.label,
+                    "network": studied.label,
                     "as trained": _with_interval(kept),
                     "fresh statistics": _with_interval(fresh),
                 }
@@ -253,8 +253,8 @@ def refreshed(studied: list[Subject], *, batch_size: int = 256) -> pd.DataFrame:
     return pd.DataFrame(rows or none)
 
 
-def _with_interval(found: dict) -> str:
-    return f"{found['accuracy']:.3f} ({ends(found['low'], found['high'])})"
+def _with_interval(accuracy: dict) -> str:
+    return f"{accuracy['accuracy']:.3f} ({ends(accuracy['low'], accuracy['high'])})"
 
 
 def effects_shown(trainings: pd.DataFrame | None) -> pd.DataFrame:

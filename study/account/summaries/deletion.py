@@ -46,9 +46,9 @@ def measured_on(beside: pd.DataFrame | None) -> list[str]:
     ]
 
 
-def of_rows(studied: list[Subject], labels: pd.Series) -> list[Subject | str]:
+def of_rows(subjects: list[Subject], labels: pd.Series) -> list[Subject | str]:
     """Those of the subjects that a table has rows of, for the line under it."""
-    return [who for who in studied if who.label in set(labels)] or ["nothing measured"]
+    return [studied for studied in subjects if studied.label in set(labels)] or ["nothing measured"]
 
 
 def gained(gains: pd.DataFrame) -> str:
@@ -297,31 +297,33 @@ def protocols(beside: pd.DataFrame | None) -> list[str]:
     return sentences
 
 
-def training(studied: list[Subject], count: int | None, size: int | None) -> list[Subject]:
+def training(subjects: list[Subject], count: int | None, size: int | None) -> list[Subject]:
     """The same networks on pictures of the training split: as many as are stored, or `count`."""
-    found = []
-    for who in studied:
-        stored = plan.TRAIN_SPLIT.get((who.pictures.name, who.model_name), 2_000)
-        found.append(
+    training_subjects = []
+    for studied in subjects:
+        stored = plan.TRAIN_SPLIT.get((studied.pictures.name, studied.model_name), 2_000)
+        training_subjects.append(
             loaded(
-                who.pictures.name,
-                who.model_name,
-                None if who.weights == "none" else who.weights,
+                studied.pictures.name,
+                studied.model_name,
+                None if studied.weights == "none" else studied.weights,
                 split="train",
-                count=stored if who.stored else count,
-                device=str(next(who.model.parameters()).device),
+                count=stored if studied.stored else count,
+                device=str(next(studied.model.parameters()).device),
                 size=size,
-                stored=who.stored,
+                stored=studied.stored,
             )
         )
-    return found
+    return training_subjects
 
 
-def before_cooldown(studied: list[Subject]) -> pd.DataFrame:
+def before_cooldown(subjects: list[Subject]) -> pd.DataFrame:
     """`scoreboard.beside_constant_rate` where its network is studied and results are read; else
     empty."""
     wanted = ("imagenette", "resnet18", True)
-    if wanted in {(who.pictures.name, who.model_name, who.stored) for who in studied}:
+    if wanted in {
+        (studied.pictures.name, studied.model_name, studied.stored) for studied in subjects
+    }:
         return scoreboard.beside_constant_rate()
     return pd.DataFrame()
 

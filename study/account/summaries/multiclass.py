@@ -70,10 +70,10 @@ def alike(readings: pd.DataFrame, differing: pd.DataFrame) -> list[str]:
     ]
 
 
-def lengths(found: list[dict]) -> list[str]:
+def lengths(rows: list[dict]) -> list[str]:
     """Whether the predicted class has a longer gradient; a dict a subject, as of
     `deletion.gradient_lengths`."""
-    table = pd.DataFrame(found)
+    table = pd.DataFrame(rows)
     return [
         f"The predicted class's gradient is {span(table['ratio'], '.2f')} times its mean rival's "
         f"in length, and the longest in {span(table['longest'], '.0%')} of pictures."
@@ -114,14 +114,14 @@ def kept_shown(kept: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def lengths_shown(found: list[dict]) -> pd.DataFrame:
+def lengths_shown(rows: list[dict]) -> pd.DataFrame:
     """A row a network: how long its gradient of the predicted class is."""
     names = {
         "subject": "network",
         "ratio": "over the mean rival's (median)",
         "longest": "longest of all",
     }
-    return pd.DataFrame(found).rename(columns=names)
+    return pd.DataFrame(rows).rename(columns=names)
 
 
 def kept_ranges(kept: pd.DataFrame) -> pd.DataFrame:

@@ -19,12 +19,12 @@ def in_short(
     exchange: pd.DataFrame, rates: pd.DataFrame, explained: pd.DataFrame, show: Callable = str
 ) -> list[str]:
     """Three sentences, from `patch_exchange`, `firing_rates` and `explained`."""
-    found = exchange.set_index("quantity")["value"]
+    values = exchange.set_index("quantity")["value"]
     widest = rates.loc[rates["lift"].abs().idxmax()]
     return [
-        f"The corner that tells nothing holds {found['share']:.1%} of the absolute saliency "
-        f"({found['even']:.2%} if spread evenly; n = {exchange['n'].iloc[0]:,}); "
-        f"a fresh patch changes {1 - found['kept']:.1%} of predictions.",
+        f"The corner that tells nothing holds {values['share']:.1%} of the absolute saliency "
+        f"({values['even']:.2%} if spread evenly; n = {exchange['n'].iloc[0]:,}); "
+        f"a fresh patch changes {1 - values['kept']:.1%} of predictions.",
         f"Layer by layer, firing rates on object and background differ by at most "
         f"{abs(widest['lift']):.3f} ({show(widest['network'])}, n = {widest['n']:,}).",
         _cause(explained, show),
@@ -41,16 +41,16 @@ def _cause(explained: pd.DataFrame, show: Callable) -> str:
         ]
         first = f"surely brighter in {linked} of {len(explained)} cases."
         return " ".join([f"Backgrounds on which more fires are {first}", *each])
-    one = explained.iloc[0]
+    row = explained.iloc[0]
     if linked:
         are = "are brighter"
-    elif one["high"] <= LINKED:
+    elif row["high"] <= LINKED:
         are = "are not brighter"
     else:
         are = "may or may not be brighter"
     return (
-        f"Backgrounds on which more fires {are}: rank correlation {one['correlation']:.2f} "
-        f"({one['low']:.2f} to {one['high']:.2f}, n = {one['n']:,})."
+        f"Backgrounds on which more fires {are}: rank correlation {row['correlation']:.2f} "
+        f"({row['low']:.2f} to {row['high']:.2f}, n = {row['n']:,})."
     )
 
 

@@ -333,15 +333,15 @@ def sanity_table(checked: pd.DataFrame) -> pd.DataFrame:
     by = checked.set_index(["method", "mode", "depth"])
     rows = []
     for method in dict.fromkeys(checked["method"]):
-        found = {name: by.loc[(method, *setting)] for name, setting in settings.items()}
+        by_setting = {name: by.loc[(method, *setting)] for name, setting in settings.items()}
         rows.append(
             {
                 "method": label(method),
                 **{
                     name: f"{r['rank']:.2f} ± {(r['rank_high'] - r['rank_low']) / 2:.2f}"
-                    for name, r in found.items()
+                    for name, r in by_setting.items()
                 },
-                "SSIM, output redrawn": f"{found['output redrawn']['ssim']:.2f}",
+                "SSIM, output redrawn": f"{by_setting['output redrawn']['ssim']:.2f}",
                 "empty at most": f"{by.loc[method]['empty'].max():.0%}",
             }
         )

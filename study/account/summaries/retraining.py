@@ -45,10 +45,10 @@ def ahead_of_random(differences: pd.DataFrame) -> str:
 def rectgrads_places(differences: pd.DataFrame) -> list[str]:
     """RectGrad's place in ROAR and in KAR by the difference from random pixels of the same seeds
     (chapter 8 ranks the areas), beside the printed one; nothing where it is missing."""
-    found = retraining_tables.places_among(differences).query("method == 'rectgrad'")
-    if found.empty:
+    places = retraining_tables.places_among(differences).query("method == 'rectgrad'")
+    if places.empty:
         return []
-    told = [f"{place(r.place, r.of)} in {r.mode.upper()}" for r in found.itertuples()]
+    told = [f"{place(r.place, r.of)} in {r.mode.upper()}" for r in places.itertuples()]
     return [f"Against random, RectGrad has {listed(told)}; in print {_printed_places()}."]
 
 

@@ -58,9 +58,9 @@ def judged_elsewhere(stored: bool) -> list[str]:
     sentences = [NOT_JUDGED]
     if stored:
         every = judged.claims(*claims.listed()["experiment"])
-        found = every.loc[every["paper"] == "Sign", "verdict"].value_counts()
-        told = ", ".join(f"{word} {found[word]}" for word in verdicts.WORDS if word in found)
-        number = counted(int(found.sum()), "claim")
+        counts = every.loc[every["paper"] == "Sign", "verdict"].value_counts()
+        told = ", ".join(f"{word} {counts[word]}" for word in verdicts.WORDS if word in counts)
+        number = counted(int(counts.sum()), "claim")
         sentences.append(f"[The claims page](claims.md) judges {number} of paper *Sign*: {told}.")
     return sentences
 

@@ -61,10 +61,12 @@ def counts(numbers: dict[str, Numbers], control: str, gains: pd.DataFrame | None
     """
     tables = {}
     for network, of in numbers.items():
-        found = over_control(of, control)
+        against_control = over_control(of, control)
         if gains is not None and not tables:
-            found = pd.concat([found[~found["metric"].isin(("roar", "kar"))], gains])
-        table = ahead(found)
+            against_control = pd.concat(
+                [against_control[~against_control["metric"].isin(("roar", "kar"))], gains]
+            )
+        table = ahead(against_control)
         order = table["metric"].map(list(METRICS).index).argsort(kind="stable")
         tables[network] = table.iloc[order].reset_index(drop=True)
     return tables
@@ -199,15 +201,15 @@ def _against(counted_control: Tables, metric: str, lead: str) -> list[str]:
 def _colours(summaries: Tables) -> list[str]:
     """Places of the positive and the negative map under both colours, on the first network."""
     network, table = next(iter(summaries.items()))
-    found = {
+    places = {
         (name, metric): _place(table, metric, name)
         for name in ("positive", "negative")
         for metric in ("black_deletion", "white_deletion")
     }
-    if not all(found.values()):
+    if not all(places.values()):
         return []
     positive, negative = (
-        f"{found[name, 'black_deletion'].split(' ')[0]} and {found[name, 'white_deletion']}"
+        f"{places[name, 'black_deletion'].split(' ')[0]} and {places[name, 'white_deletion']}"
         for name in ("positive", "negative")
     )
     return [
@@ -219,16 +221,16 @@ def _colours(summaries: Tables) -> list[str]:
 def _mostly_zero(summaries: Tables, kept: dict[str, float]) -> list[str]:
     """RectGrad's place under black deletion where most of its map is zero: on the network where it
     is worst."""
-    found = {
+    rows = {
         network: row
         for network, table in summaries.items()
         if kept.get(network, 1) < 0.5
         and (row := _of(table, "black_deletion", "rectgrad")) is not None
     }
-    if not found:
+    if not rows:
         return []
-    network = max(found, key=lambda name: found[name]["rank"] / found[name]["of"])
-    row = found[network]
+    network = max(rows, key=lambda name: rows[name]["rank"] / rows[name]["of"])
+    row = rows[network]
     return [
         f"A map that is mostly zero deletes little: RectGrad's, {kept[network]:.0%} not zero on "
         f"{network}, has place {row['rank']:g} of {row['of']} under black deletion."
@@ -329,11 +331,15 @@ def costs_in_short(costs: Tables) -> list[str]:
     saliency maps, network by network."""
     sentences = []
     for network, table in costs.items():
-        found = table.set_index("name")["gradients"]
-        published = found[found.index.isin(attribution.METHODS)].sort_values(ascending=False)
+        gradients = table.set_index("name")["gradients"]
+        published = gradients[gradients.index.isin(attribution.METHODS)].sort_values(
+            ascending=False
+        )
         named = list(published.index[:2])
-        named += [name for name in ("active", "rectgrad") if name in found and name not in named]
-        told = [f"{label(name)} {found[name]:.1f}" for name in named]
+        named += [
+            name for name in ("active", "rectgrad") if name in gradients and name not in named
+        ]
+        told = [f"{label(name)} {gradients[name]:.1f}" for name in named]
         sentences.append(f"{network}: {listed(told)} saliency maps.")
     return sentences or ["Times differ from run to run, so they are shown where results are kept."]
 
@@ -346,9 +352,9 @@ def controls_shown(random: Tables, edges: Tables) -> pd.DataFrame:
     columns a network."""
     rows = []
     for network in random:
-        for name, found in (("random", random[network]), ("edge detector", edges[network])):
+        for name, table in (("random", random[network]), ("edge detector", edges[network])):
             column = f"{name} ({network})" if len(random) > 1 else name
-            for r in found.itertuples():
+            for r in table.itertuples():
                 shown = f"{r.ahead} of {r.of}" if r.ahead + r.behind else "not told"
                 metric = METRICS[r.metric].label
                 rows.append({"metric": metric, "column": column, "shown": shown})
