@@ -403,7 +403,7 @@ def cannot_take(
 ) -> ModelError:
     """What to say of a network that fails on pictures [N,3,H,W] in float32: cause and remedy.
 
-    `otherwise`: what is known already, for all but types of numbers and channels.
+    `otherwise`: what is known already, for all but types of numbers, channels and sizes of layers.
     """
     said = " ".join(str(error).split()) or type(error).__name__
     dtypes = {t.dtype for t in model.state_dict().values() if _is_float(t)} - {images.dtype}
@@ -424,7 +424,7 @@ def cannot_take(
             f"{failed}pictures have red, green and blue, and it takes {channels[1]} channel(s): "
             f"{remedy}."
         )
-    if otherwise:
+    if otherwise and "cannot be multiplied" not in said:
         return ModelError(otherwise)
     about_size = r"size|shape|height|width|kernel|dimension|resolution|too small|multipl"
     if re.search(about_size, said, re.I):
