@@ -34,13 +34,13 @@ def inlined(page: str, folder: Path) -> str:
     used: dict[str, str] = {}
     count = 0
 
-    def taken_in(found: re.Match) -> str:
+    def taken_in(match: re.Match) -> str:
         nonlocal count
-        if "_images/" not in found["src"]:
-            return found[0]
+        if "_images/" not in match["src"]:
+            return match[0]
         count += 1
-        alt = re.search(r'\balt="([^"]*)"', found[0])
-        drawn = (folder / found["src"]).read_text(encoding="utf8")
+        alt = re.search(r'\balt="([^"]*)"', match[0])
+        drawn = (folder / match["src"]).read_text(encoding="utf8")
         return drawing(drawn, html.unescape(alt[1]) if alt else "", f"chart{count}-", used)
 
     page = CHART.sub(taken_in, page)
@@ -83,7 +83,7 @@ def _boxed(shown: str) -> str:
 def boxed(page: str) -> str:
     """A page whose pictures with a width of their own, made of maps and words, scroll as charts
     do."""
-    return PICTURE.sub(lambda found: _boxed(f"{found[1]}--own-width: {found[2]}; {found[3]}"), page)
+    return PICTURE.sub(lambda match: _boxed(f"{match[1]}--own-width: {match[2]}; {match[3]}"), page)
 
 
 def _colours(element, used: dict[str, str]) -> None:
@@ -189,9 +189,9 @@ def lazy(page: str) -> str:
     """A page whose figures, but for the first, load when they come near the screen."""
     seen = 0
 
-    def waiting(found: re.Match) -> str:
+    def waiting(match: re.Match) -> str:
         nonlocal seen
         seen += 1
-        return found[0] if seen == 1 else found[0].replace("<img ", '<img loading="lazy" ', 1)
+        return match[0] if seen == 1 else match[0].replace("<img ", '<img loading="lazy" ', 1)
 
     return re.sub(r'<img (?![^>]*\bloading=)[^>]*\bsrc="[^"]*_images/[^>]*>', waiting, page)

@@ -486,17 +486,17 @@ def mutations() -> str:
     """Of the mutations that were tried, how many the tests and the stored chapters notice."""
     shown = {mutate.PYTEST: "Tests", mutate.CHAPTERS: "Stored chapters"}
     rows, missed = [], []
-    for by, who in shown.items():
-        found = mutate.count(by)
-        caught = found.due - len(found.missed)
-        share = f"{caught / found.due:.0%}" if found.due else ""
-        days = span(found.days, "") if found.days else ""
+    for by, title in shown.items():
+        count = mutate.count(by)
+        caught = count.due - len(count.missed)
+        share = f"{caught / count.due:.0%}" if count.due else ""
+        days = span(count.days, "") if count.days else ""
         rows.append(
-            f"| {who} | {found.counted} of {len(mutate.listed(by))} | {found.due} | {caught} "
-            f"| {share} | {days} | {', '.join(f'`{c}`' for c in found.commits)} |"
+            f"| {title} | {count.counted} of {len(mutate.listed(by))} | {count.due} | {caught} "
+            f"| {share} | {days} | {', '.join(f'`{c}`' for c in count.commits)} |"
         )
-        if found.missed:
-            missed.append(f"*{who} miss: {'; '.join(found.missed)}.*")
+        if count.missed:
+            missed.append(f"*{title} miss: {'; '.join(count.missed)}.*")
     head = "| Who looks | Counted so far | To be caught | Caught | Share | Counted on | Commit |"
     return "\n\n".join(["\n".join([head, "|:---|---:|---:|---:|---:|:---|:---|", *rows]), *missed])
 

@@ -57,12 +57,12 @@ SHOWN = {
 @cache
 def places_of(stem: str) -> set[str]:
     """The headings and tables that a chapter has both as published and in its source."""
-    found = []
+    places = []
     for path in (ROOT / "book" / f"{stem}.ipynb", ROOT / "notebooks" / f"{stem}.ipynb"):
         cells = json.loads(path.read_text(encoding="utf8"))["cells"] if path.exists() else []
         text = "\n".join("".join(cell["source"]) for cell in cells)
-        found.append(set(re.findall(r"^## (.+)$|\"(tab-[\w-]+)\"", text, re.M)))
-    return {place for pair in found[0] & found[1] for place in pair if place}
+        places.append(set(re.findall(r"^## (.+)$|\"(tab-[\w-]+)\"", text, re.M)))
+    return {place for pair in places[0] & places[1] for place in pair if place}
 
 
 def chapter(kind: str) -> str:
@@ -84,12 +84,12 @@ def chapter(kind: str) -> str:
 def errata() -> dict[str, list[str]]:
     """Id of a claim -> the entries of the errata that link to it, as links."""
     text = (ROOT / "book" / "errata.md").read_text(encoding="utf8")
-    found: dict[str, list[str]] = {}
+    by_claim: dict[str, list[str]] = {}
     for entry in re.split(r"^(?=\[\]\{#)", text, flags=re.M)[1:]:
         name = entry[len("[]{#") : entry.index("}")]
         for claim in re.findall(r"\(claims\.md#claim-([\w-]+)\)", entry):
-            found.setdefault(claim, []).append(f"[erratum](errata.md#{name})")
-    return found
+            by_claim.setdefault(claim, []).append(f"[erratum](errata.md#{name})")
+    return by_claim
 
 
 def table(rows: list[dict], numeric: tuple[str, ...] = ()) -> str:
@@ -111,13 +111,13 @@ def printed() -> pd.DataFrame:
 
 def counts() -> str:
     """A sentence: how many of the printed numbers are computed, and how many agree."""
-    found = printed()
-    done = found.dropna(subset=["reproduced"])
+    numbers = printed()
+    done = numbers.dropna(subset=["reproduced"])
     agree, not_ = ((done["verdict"] == word).sum() for word in ("agree", "disagree"))
     random = len(done) - agree - not_
     baselines = f", and {random} are random baselines, which others are measured against"
     return (
-        f"The two papers print {len(found)} numbers in their tables, and as accuracies in an "
+        f"The two papers print {len(numbers)} numbers in their tables, and as accuracies in an "
         f"appendix. {len(done)} are computed here: {agree} agree with ours, {not_} do not"
         f"{baselines if random else ''}."
     )
@@ -125,11 +125,11 @@ def counts() -> str:
 
 def subtotals() -> str:
     """The same by paper and printed table."""
-    found, rows = printed(), []
-    for (paper, name), part in found.groupby(["paper", "table"], sort=False):
+    numbers, rows = printed(), []
+    for (paper, name), part in numbers.groupby(["paper", "table"], sort=False):
         link = f"[paper {paper}, {name}](#{slug(f'{paper} {name}')})"
         rows.append({"Printed in": link} | _numbers(part))
-    rows.append({"Printed in": "**both papers**"} | _numbers(found))
+    rows.append({"Printed in": "**both papers**"} | _numbers(numbers))
     return table(rows, tuple(rows[0])[1:])
 
 
@@ -149,8 +149,8 @@ def _numbers(part: pd.DataFrame) -> dict:
 def score_tables() -> str:
     """A section for each printed table: every number with its value, interval and verdict, or why
     it has none; how ours were made is said once a paper."""
-    parts, found = [], printed()
-    for (paper, name), rows in found.groupby(["paper", "table"], sort=False):
+    parts, numbers = [], printed()
+    for (paper, name), rows in numbers.groupby(["paper", "table"], sort=False):
         where = chapter(f"{paper} {name}")
         text = f"({slug(f'{paper} {name}')})=\n## Paper {paper}, {name}\n\n"
         text += f"Shown in {where}.\n\n" if where else ""
@@ -162,8 +162,8 @@ def score_tables() -> str:
             text += "\n\nOther pretrained networks, for which nothing is printed:\n\n"
             text += table(others)
         parts.append(text)
-        if name == found[found["paper"] == paper]["table"].iloc[-1]:
-            parts.append(_made(found[found["paper"] == paper]))
+        if name == numbers[numbers["paper"] == paper]["table"].iloc[-1]:
+            parts.append(_made(numbers[numbers["paper"] == paper]))
     return "\n\n".join(filter(None, parts))
 
 
@@ -231,20 +231,20 @@ def judged() -> pd.DataFrame:
 def claim_counts() -> str:
     """A sentence: how many claims in words were measured, and how they came out, with chips."""
     sentences = verdicts.sentences(judged())
-    found = pd.Series([verdicts.of_claim(part) for parts in sentences for part in parts])
+    words = pd.Series([verdicts.of_claim(part) for parts in sentences for part in parts])
     told = [
-        f"{figures.chip(verdict)} {(found == verdict).sum()}"
+        f"{figures.chip(verdict)} {(words == verdict).sum()}"
         for verdict in verdicts.WORDS
-        if (found == verdict).any()
+        if (words == verdict).any()
     ]
-    return f"{len(sentences)} sentences make {len(found)} claims: {', '.join(told)}."
+    return f"{len(sentences)} sentences make {len(words)} claims: {', '.join(told)}."
 
 
 def claims() -> str:
     """A table for each paper, a row for each sentence: its verdicts, what was measured of each of
     its claims on each network, and how."""
-    parts, found = [], judged()
-    for paper, rows in found.groupby("paper", sort=False):
+    parts, sentences = [], judged()
+    for paper, rows in sentences.groupby("paper", sort=False):
         shown = [_sentence(sentence) for sentence in verdicts.sentences(rows)]
         parts.append(f"## Paper {paper}\n\n{{.claims}}\n{table(shown)}")
     return "\n\n".join(parts)

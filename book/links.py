@@ -25,11 +25,11 @@ SECONDS = 20
 
 def external(folder: Path) -> dict[str, str]:
     """Address -> the first page that links to it, of the built pages below `folder`."""
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for page in sorted(folder.glob("book/*.html")):
         for address in LINK.findall(page.read_text(encoding="utf8")):
-            found.setdefault(html.unescape(address), page.name)
-    return found
+            addresses.setdefault(html.unescape(address), page.name)
+    return addresses
 
 
 def answer(address: str) -> int | str:

@@ -126,7 +126,7 @@ def replayed(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def strip(maps: torch.Tensor) -> bytes:
     """The maps [12,H,W] of a photograph side by side, as a lossless picture."""
-    return webp(np.concatenate([coloured(halved(found)) for found in maps], 1), lossless=True)
+    return webp(np.concatenate([coloured(halved(values)) for values in maps], 1), lossless=True)
 
 
 def webp(pixels: np.ndarray, **options) -> bytes:
@@ -149,19 +149,21 @@ def photographs() -> dict[str, bytes]:
     return files
 
 
-def halved(found: torch.Tensor) -> torch.Tensor:
+def halved(values: torch.Tensor) -> torch.Tensor:
     """A map [H,W] at half its size: of four pixels the one of largest size, for in a mean red and
     blue would cancel."""
-    largest, lowest = (torch.nn.functional.max_pool2d(sign * found[None], 2)[0] for sign in (1, -1))
+    largest, lowest = (
+        torch.nn.functional.max_pool2d(sign * values[None], 2)[0] for sign in (1, -1)
+    )
     return torch.where(largest >= lowest, largest, -lowest)
 
 
-def coloured(found: torch.Tensor) -> np.ndarray:
+def coloured(values: torch.Tensor) -> np.ndarray:
     """A map [H,W] as RGB [H,W,3] in [0,1]: outliers capped and colours as in the book, of which
     `LEVELS` make the file small; the middle one is 0."""
-    low, high = found.double().quantile(torch.tensor([0.005, 0.995], dtype=torch.float64))
+    low, high = values.double().quantile(torch.tensor([0.005, 0.995], dtype=torch.float64))
     reach = max(-low, high).item() or 1.0
-    share = (found.double().clamp(low, high) / reach + 1) / 2
+    share = (values.double().clamp(low, high) / reach + 1) / 2
     levels = (share * (LEVELS - 1)).round() / (LEVELS - 1)
     return matplotlib.colormaps["RdBu_r"](levels.numpy())[..., :3]
 

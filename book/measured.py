@@ -84,11 +84,11 @@ def over_peers() -> str:
     rows = [row for row in _of("time") if row["against"] in PEERS]
     for where in dict.fromkeys(map(_where, rows)):
         here = [row for row in rows if _where(row) == where]
-        found = {(row["method"], row["against"]): row for row in here}
+        ratios = {(row["method"], row["against"]): row for row in here}
         shown = [
             {"Method": _label(method)}
             | {
-                label: _ratio(found[method, peer]) if (method, peer) in found else ""
+                label: _ratio(ratios[method, peer]) if (method, peer) in ratios else ""
                 for peer, label in PEERS.items()
             }
             for method in dict.fromkeys(row["method"] for row in here)

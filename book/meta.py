@@ -60,8 +60,8 @@ def _under(base: str, place: str) -> str:
 
 
 def _first(pattern: str, text: str) -> str:
-    found = re.search(pattern, text, flags=re.S)
-    return found[1] if found else ""
+    match = re.search(pattern, text, flags=re.S)
+    return match[1] if match else ""
 
 
 def _plain(markup: str) -> str:

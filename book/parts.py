@@ -23,10 +23,10 @@ TABLE = re.compile(
 
 def number(stem: str) -> str:
     """The number of a page, from the name of its file: "5", of an appendix "A5", else ""."""
-    found = re.match(r"(\d+)_", stem)
-    if not found:
+    match = re.match(r"(\d+)_", stem)
+    if not match:
         return ""
-    return f"{'A' if stem.endswith('_values') else ''}{int(found[1])}"
+    return f"{'A' if stem.endswith('_values') else ''}{int(match[1])}"
 
 
 def divided(notebook, stem: str) -> dict:
@@ -84,14 +84,14 @@ def tables_as_csv(notebook, folder: Path) -> None:
     """Write each captioned table of a notebook's outputs as `<folder>/<name>.csv`, and put a link
     to it into the line under the table."""
 
-    def linked(found: re.Match) -> str:
+    def linked(match: re.Match) -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{found['name']}.csv").open("w", newline="", encoding="utf8") as file:
-            csv.writer(file).writerows(cells_of(found["rows"]))
-        link = f'<a href="../_static/tables/{found["name"]}.csv" download>CSV</a>'
-        if found["made"]:
-            return f"{found[0]} · {link}"
-        return f'{found[0]}\n\n<small class="made">{link}</small>'
+        with (folder / f"{match['name']}.csv").open("w", newline="", encoding="utf8") as file:
+            csv.writer(file).writerows(cells_of(match["rows"]))
+        link = f'<a href="../_static/tables/{match["name"]}.csv" download>CSV</a>'
+        if match["made"]:
+            return f"{match[0]} · {link}"
+        return f'{match[0]}\n\n<small class="made">{link}</small>'
 
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

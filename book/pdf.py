@@ -87,8 +87,8 @@ def cover(citation: dict, provenance: str) -> str:
 
 def title_of(page: str) -> str:
     """The title of a built page, as text."""
-    found = re.search(r'<h1>(.*?)(?:<a class="headerlink".*?)?</h1>', page, flags=re.S)
-    return html.unescape(re.sub(r"<[^>]+>", "", found[1])).strip()
+    match = re.search(r'<h1>(.*?)(?:<a class="headerlink".*?)?</h1>', page, flags=re.S)
+    return html.unescape(re.sub(r"<[^>]+>", "", match[1])).strip()
 
 
 def document(pages: dict[str, str], parts: dict[str, list[str]], cover: str, base: str = "") -> str:

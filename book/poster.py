@@ -32,14 +32,14 @@ WHOLE = "#666666"
 
 def maps(part: SubFigure, picture: int = 2, model: str = "squeezenet1_1") -> None:
     """A photograph and its maps for the predicted class."""
-    who = subject.subject("photos", model)
-    who = who._replace(pictures=who.pictures.take(slice(picture, picture + 1)))
-    image = subject.batch(who, slice(None))
+    studied = subject.subject("photos", model)
+    studied = studied._replace(pictures=studied.pictures.take(slice(picture, picture + 1)))
+    image = subject.batch(studied, slice(None))
     axes = part.subplots(1, 1 + len(METHODS))
-    figures.draw_picture(axes[0], figures.as_rgb(who.pictures.images)[0], "Picture")
+    figures.draw_picture(axes[0], figures.as_rgb(studied.pictures.images)[0], "Picture")
     for axis, name in zip(axes[1:], METHODS, strict=True):
         method, label = attribution.METHODS[name], attribution.label(name)
-        values = attribution.to_map(method.function(who.model, image), method.reduce["noise"])
+        values = attribution.to_map(method.function(studied.model, image), method.reduce["noise"])
         if len(label) > 14:  # too long for one line
             label = label.replace(" ", "\n", 1)
         figures.draw_map(axis, values[0], label)

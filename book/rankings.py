@@ -61,17 +61,17 @@ def write(folder: Path) -> None:
 
 def table() -> str:
     """What the page shows without JavaScript: places on the first network, as Markdown."""
-    found = data()
-    if not found["networks"]:
+    ranked = data()
+    if not ranked["networks"]:
         return front.NOTHING
-    title, rows = next(iter(found["networks"].items()))
-    shown = [m for m in found["metrics"] if not m.endswith("_score")]
+    title, rows = next(iter(ranked["networks"].items()))
+    shown = [m for m in ranked["metrics"] if not m.endswith("_score")]
     place = {(row[0], row[1]): row[5] for row in rows}
     lines = [
-        "| Method | " + " | ".join(found["metrics"][m]["label"] for m in shown) + " |",
+        "| Method | " + " | ".join(ranked["metrics"][m]["label"] for m in shown) + " |",
         "|:---|" + "---:|" * len(shown),
     ]
-    for name, about in found["methods"].items():
+    for name, about in ranked["methods"].items():
         cells = [place.get((m, name)) for m in shown]
         told = ["" if c is None else f"{c:g}" for c in cells]
         lines.append(f"| {about['label']} | " + " | ".join(told) + " |")
