@@ -9,11 +9,15 @@ taken in another order. Elsewhere a chapter must run without an error.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from notebooks import run
+
+# a notebook stays in one process; few processes, for each holds PyTorch
+SPREAD = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 
 
 def divided(root: Path = run.ROOT) -> tuple[list[Path], list[Path]]:
@@ -30,8 +34,11 @@ def main() -> int:
     if others:
         names = ", ".join(path.stem for path in others)
         print(f"not made on {run.processor()}, so run without comparing their values: {names}")
+    # threads that wait for work would else take the cores from the other processes
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    command = [sys.executable, "-m", "pytest", *SPREAD]
     statuses = [
-        subprocess.run([sys.executable, "-m", "pytest", option, *map(str, paths)]).returncode
+        subprocess.run([*command, option, *map(str, paths)], env=environment).returncode
         for option, paths in (("--nbval", alike), ("--nbval-lax", others))
         if paths
     ]
