@@ -35,15 +35,16 @@ OF_ENGINE = "tests/lib/attribution/test_engine.py"
 OF_CROSSES = "tests/lib/attribution/test_crosses.py"
 OF_NETWORKS = "tests/lib/attribution/test_networks.py"
 OF_REACH = "tests/lib/attribution/test_reach.py"
+OF_EDGES = "tests/lib/attribution/test_edges.py"
 OF_METRICS = "tests/lib/metrics/test_metrics.py"
 OF_STATISTICS = "tests/lib/metrics/test_statistics.py"
 TESTS = {
     **dict.fromkeys(
         (GRADIENTS, RULED, REGISTRY), (OF_ATTRIBUTION, OF_ENGINE, OF_NETWORKS, OF_METRICS)
     ),
-    GRAPH: (OF_REACH, OF_NETWORKS, OF_ATTRIBUTION, OF_ENGINE, OF_METRICS),
+    GRAPH: (OF_EDGES, OF_REACH, OF_NETWORKS, OF_ATTRIBUTION, OF_ENGINE, OF_METRICS),
     **dict.fromkeys(
-        (ENGINE, RULES), (OF_ENGINE, OF_REACH, OF_ATTRIBUTION, OF_NETWORKS, OF_METRICS)
+        (ENGINE, RULES), (OF_EDGES, OF_ENGINE, OF_REACH, OF_ATTRIBUTION, OF_NETWORKS, OF_METRICS)
     ),
     **dict.fromkeys((PATH, OPERATIONS), (OF_REACH, OF_NETWORKS, OF_ENGINE, OF_ATTRIBUTION)),
     **dict.fromkeys(
