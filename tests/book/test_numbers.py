@@ -313,7 +313,7 @@ SENTENCES = [
     "<both papers: need a download> numbers of *Sign* need weights",
     "sentences make <both papers: claims> claims: holds <both papers: claims: holds>, does not "
     "hold <both papers: claims: does not hold>, mixed <both papers: claims: mixed>, inconclusive "
-    "<both papers: claims: inconclusive>, not measured <both papers: claims: not measured>.",
+    "<both papers: claims: inconclusive>.",
     "the scoreboard says so in <both papers: need a download> rows",
     "the signed maps, <baselines> baselines, and the metrics",
     "and drop the <grey pictures of Imagenette> grey ones",
