@@ -154,6 +154,10 @@ def between_kinds(dataset: str, model: str) -> dict:
     return ranking.between_kinds(told.ranked_numbers(synthesis.read(dataset, model)))
 
 
+def _do_not(count: int) -> str:
+    return f"{count} does not" if count == 1 else f"{count} do not"
+
+
 def held() -> str:
     """How many printed numbers and claims in words held, by paper."""
     numbers = pd.read_csv(scoreboard.CSV)
@@ -163,13 +167,13 @@ def held() -> str:
         mine, said = numbers[numbers["paper"] == paper], words[words["paper"] == paper]
         verdicts, judged = mine["verdict"].value_counts(), said["verdict"].value_counts()
         others = mine["other_verdict"].value_counts()
-        ours = f"{verdicts.get('agree', 0)} agree, {verdicts.get('disagree', 0)} do not"
+        ours = f"{verdicts.get('agree', 0)} agree, {_do_not(verdicts.get('disagree', 0))}"
         if others.sum():
             ours += f"; read as the released code does, {others.get('agree', 0)} of {others.sum()}"
         waiting = len(mine) - verdicts.get("agree", 0) - verdicts.get("disagree", 0)
         rows.append(
             f"| **{paper}** | {len(mine)} | {ours} | {waiting} | {judged.get('holds', 0)} of "
-            f"{judged.sum()} hold, {judged.get('does not hold', 0)} do not | "
+            f"{judged.sum()} hold, {_do_not(judged.get('does not hold', 0))} | "
             f"{len(said) - judged.sum()} |"
         )
     head = (
