@@ -4,7 +4,7 @@ Outputs are compared value by value where they were made on a processor like thi
 notebooks/processors.json tells: networks that a chapter trains end in other weights where sums are
 taken in another order. Elsewhere a chapter must run without an error.
 
-    python -m notebooks.compare
+    python -m notebooks.compare [options of pytest]
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import sys
 from pathlib import Path
 
 from notebooks import run
-
-# a notebook stays in one process; few processes, for each holds PyTorch
-SPREAD = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 
 
 def divided(root: Path = run.ROOT) -> tuple[list[Path], list[Path]]:
@@ -36,7 +33,7 @@ def main() -> int:
         print(f"not made on {run.processor()}, so run without comparing their values: {names}")
     # threads that wait for work would else take the cores from the other processes
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    command = [sys.executable, "-m", "pytest", *SPREAD]
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
     statuses = [
         subprocess.run([*command, option, *map(str, paths)], env=environment).returncode
         for option, paths in (("--nbval", alike), ("--nbval-lax", others))
