@@ -10,8 +10,8 @@ python -m tests.mutate --only ties    # those whose name, or whose file, contain
 python -m tests.mutate --minutes 30   # begin none after that time; the next run goes on
 
 Chapters are asked about kernels alone, those that show the kernel first. They can show a mutation
-only if it changes a result by more than the printed digits: if it changes a line of tests/panel.py.
-The others are not counted for the chapters.
+only if it changes a result by more than the printed digits: if it changes a line of tests/panel.py
+or, in lib/metrics/, of tests/panel_of_metrics.py. The others are not counted for the chapters.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ PYTEST, CHAPTERS = "pytest", "chapters"  # who is to catch a mutation
 NOTHING = "nothing"
 UNMUTATED = "unmutated"  # the name of the rows that say what passes without a mutation
 PANEL = "tests/panel.py"
-# each line as soon as it is known, and no warnings: they are no results
-PANEL_WORDS = ("-u", "-W", "ignore", "-m", "tests.panel")
+PANEL_OF_METRICS = "tests/panel_of_metrics.py"
 COPIED = (
     "lib",
     "study",
@@ -127,6 +126,8 @@ def _current(row: dict[str, str], root: Path, mutation: Mutation) -> bool:
     tried = row["tried"].split()
     if row["file"] != file or not all((root / path).is_file() for path in tried):
         return False
+    if row["changes"] == "no" and not set(panels_for(file)) <= set(tried):
+        return False
     mutated = (root / file).read_text(encoding="utf8").replace(old, new)
     return row["key"] == fingerprint(root, mutated, tried)
 
@@ -204,15 +205,29 @@ def failure(scratch: Path, path: str) -> str:
     return output if code else ""
 
 
-def panel(scratch: Path) -> tuple[int, str]:
-    """Exit code and output of the panel."""
-    return run(scratch, PANEL_WORDS, "1")
+def panels_for(file: str) -> tuple[str, ...]:
+    """What shows whether a mutation of this kernel changes a result."""
+    return (PANEL, PANEL_OF_METRICS) if file.startswith("lib/metrics/") else (PANEL,)
 
 
-def differs(scratch: Path, plain: tuple[int, str]) -> bool:
-    """Whether the panel gives anything but `plain`; it is stopped at the first other line."""
+def _words(panel: str) -> tuple[str, ...]:
+    """Each line as soon as it is known, and no warnings: they are no results."""
+    return ("-u", "-W", "ignore", "-m", panel.removesuffix(".py").replace("/", "."))
+
+
+def unmutated(scratch: Path, panel: str) -> str:
+    """What a panel prints without a mutation."""
+    code, output = run(scratch, _words(panel), "1")
+    if code:
+        raise RunError(f"{panel} fails without any mutation:\n{output[-3000:]}")
+    return output
+
+
+def differs(scratch: Path, panel: str, plain: str) -> bool:
+    """Whether a panel fails or prints anything but `plain`; it is stopped at the first other
+    line."""
     with subprocess.Popen(
-        [sys.executable, *PANEL_WORDS],
+        [sys.executable, *_words(panel)],
         cwd=scratch,
         env=_environment(scratch, "1"),
         stdout=subprocess.PIPE,
@@ -222,9 +237,8 @@ def differs(scratch: Path, plain: tuple[int, str]) -> bool:
         alarm = threading.Timer(SECONDS, process.kill)
         alarm.start()
         try:
-            lines = itertools.zip_longest(process.stdout, plain[1].splitlines(keepends=True))
-            same = all(line == expected for line, expected in lines)
-            return not same or process.wait() != plain[0]
+            lines = itertools.zip_longest(process.stdout, plain.splitlines(keepends=True))
+            return not all(line == expected for line, expected in lines) or process.wait() != 0
         finally:
             alarm.cancel()
             process.kill()
@@ -279,18 +293,22 @@ def _row(which: Sequence[str], by: str, changes: str, caught: str, start: float)
     }
 
 
-def tried(scratch: Path, mutation: Mutation, by: str, plain: tuple[int, str]) -> dict[str, str]:
+def tried(scratch: Path, mutation: Mutation, by: str, plain: dict[str, str]) -> dict[str, str]:
     """The row of one mutation: what was run under it, up to the first that fails.
 
-    `plain` is what the panel gives without it; the tests have to catch every mutation, the chapters
-    those that change it.
+    `plain` is what each panel prints without it; the tests have to catch every mutation, the
+    chapters those that change a panel.
     """
     start, asked, caught, changes = time.monotonic(), [], NOTHING, ""
     order = list(TESTS[mutation[1]])
     if by == CHAPTERS:
-        order, asked = chapters_for(mutation[1]), [PANEL]
-        with put_in(scratch, mutation):
-            changes = "yes" if differs(scratch, plain) else "no"
+        order, changes = chapters_for(mutation[1]), "no"
+        for panel in panels_for(mutation[1]):
+            asked.append(panel)
+            with put_in(scratch, mutation):
+                if differs(scratch, panel, plain[panel]):
+                    changes = "yes"
+                    break
     for path in order if changes != "no" else []:
         before = time.monotonic()
         check_passes(scratch, path)
@@ -356,9 +374,8 @@ def mutate(scratch: Path, chosen: Sequence[Mutation], by: str, minutes: float) -
     left = [mutation for mutation in chosen if mutation[0] not in counted]
     left.sort(key=lambda mutation: hashlib.sha256(mutation[0].encode()).digest())
     print(f"{len(chosen) - len(left)} of {len(chosen)} are counted already", flush=True)
-    plain = panel(scratch) if by == CHAPTERS and left else (0, "")
-    if plain[0]:
-        raise RunError(f"{PANEL} fails without any mutation:\n{plain[1][-3000:]}")
+    panels = {panel for mutation in left if by == CHAPTERS for panel in panels_for(mutation[1])}
+    plain = {panel: unmutated(scratch, panel) for panel in sorted(panels)}
     for mutation in left:
         if time.monotonic() > end:
             break

@@ -18,16 +18,19 @@ from tests import mutate
 KERNEL, CHAPTER = "lib/metrics/kernel.py", "notebooks/01_one.ipynb"
 TEST = "tests/test_kernel.py"
 LOST, EQUAL, UNSEEN = "the sign is lost", "an equal kernel", "seen by no one"
+TABLED = "seen in tables alone"
 LISTED = (
     (LOST, KERNEL, "return -x", "return x"),
     (EQUAL, KERNEL, "small = 1", "small = 2"),
     (UNSEEN, KERNEL, "far = 1", "far = 2"),
+    (TABLED, KERNEL, "beyond = 1", "beyond = 2"),
 )
-SOURCE = "small = 1\nfar = 1\n\n\ndef negated(x):\n    return -x\n"
+SOURCE = "small = 1\nfar = 1\nbeyond = 1\n\n\ndef negated(x):\n    return -x\n"
 ASSERTION = (
     "from lib.metrics.kernel import negated\n\n\ndef test_sign():\n    assert negated(1) == -1\n"
 )
 PRINTED = "from lib.metrics.kernel import far, negated\n\nprint(negated(1), far)\n"
+OF_METRICS = "from lib.metrics.kernel import beyond\n\nprint(beyond)\n"
 
 
 def chapter(printed: str) -> str:
@@ -45,11 +48,12 @@ def chapter(printed: str) -> str:
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A project of one kernel with one test and one chapter, and three mutations of it."""
+    """A project of one kernel with one test and one chapter, and four mutations of it."""
     files = {
         KERNEL: SOURCE,
         TEST: ASSERTION,
         mutate.PANEL: PRINTED,
+        mutate.PANEL_OF_METRICS: OF_METRICS,
         CHAPTER: chapter("-1\n"),
         "book/seconds.json": json.dumps({"quick": {"01_one": {"seconds": 1}}}),
         "lib/__init__.py": "",
@@ -113,10 +117,10 @@ def test_what_tests_catch_is_kept_and_counted_once(small, monkeypatch, capsys):
     mutate.CSV.write_text(whole + "the sign is lost,lib/met", encoding="utf8")
     assert asked(monkeypatch) == 1
     printed = capsys.readouterr().out
-    assert "1 of 3 are counted already" in printed and f"MISSED: {UNSEEN}" in printed
+    assert "1 of 4 are counted already" in printed and f"MISSED: {UNSEEN}" in printed
     assert mutate.CSV.read_text(encoding="utf8").startswith(whole)
     found = mutate.count(mutate.PYTEST)
-    assert (found.counted, found.due, set(found.missed)) == (3, 3, {EQUAL, UNSEEN})
+    assert (found.counted, found.due, set(found.missed)) == (4, 4, {EQUAL, UNSEEN, TABLED})
 
 
 def test_a_row_counts_until_a_file_changes_what_it_does(small, monkeypatch):
@@ -130,6 +134,19 @@ def test_a_row_counts_until_a_file_changes_what_it_does(small, monkeypatch):
     assert set(mutate.known(mutate.PYTEST, small)) == {LOST}
 
 
+def test_a_row_of_no_change_counts_if_every_panel_was_asked(small, monkeypatch):
+    assert asked(monkeypatch, "--nbval", "--only", EQUAL) == 0
+    (row,) = mutate.read()
+    assert set(mutate.known(mutate.CHAPTERS, small)) == {EQUAL}
+    text = mutate.CSV.read_text(encoding="utf8")
+    half = row["tried"].replace(f" {mutate.PANEL_OF_METRICS}", "")
+    source = (small / KERNEL).read_text(encoding="utf8").replace("small = 1", "small = 2")
+    key = mutate.fingerprint(small, source, [half])
+    text = text.replace(row["tried"], half).replace(row["key"], key)
+    mutate.CSV.write_text(text, encoding="utf8")
+    assert mutate.known(mutate.CHAPTERS, small) == {}
+
+
 @pytest.mark.slow
 def test_chapters_are_asked_where_the_panel_changes(small, monkeypatch, capsys):
     assert asked(monkeypatch, "--nbval") == 0
@@ -138,12 +155,15 @@ def test_chapters_are_asked_where_the_panel_changes(small, monkeypatch, capsys):
         LOST: ("yes", CHAPTER),
         EQUAL: ("no", mutate.NOTHING),
         UNSEEN: ("yes", mutate.NOTHING),
+        TABLED: ("yes", mutate.NOTHING),
     }
-    assert "of 2 to be caught 1 are" in capsys.readouterr().out
+    panels = f"{mutate.PANEL} {mutate.PANEL_OF_METRICS}"
+    assert rows[EQUAL]["tried"] == panels and rows[UNSEEN]["tried"] == f"{mutate.PANEL} {CHAPTER}"
+    assert "of 3 to be caught 1 are" in capsys.readouterr().out
     told = front.mutations()
-    assert "| Tests | 0 of 3 | 0 | 0 |  |  |  |" in told
-    assert "| Stored chapters | 3 of 3 | 2 | 1 | 50% |" in told
-    assert f"*Stored chapters miss: {UNSEEN}.*" in told
+    assert "| Tests | 0 of 4 | 0 | 0 |  |  |  |" in told
+    assert "| Stored chapters | 4 of 4 | 3 | 1 | 33% |" in told
+    assert f"*Stored chapters miss: {UNSEEN}; {TABLED}.*" in told
 
 
 def test_no_time_leaves_all_for_the_next_run(small, monkeypatch):
