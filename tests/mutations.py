@@ -93,6 +93,7 @@ SHOWN_IN = {
     STATISTICS: {
         "05_deletion_benchmark": "study.experiments.deletion_tables.gains",
         "06_noise_benchmark": "study.experiments.cleanliness.amounts_and_edges",
+        "08_synthesis": "study.experiments.ranking.summary",
     },
 }
 KERNELS: tuple[Mutation, ...] = (
