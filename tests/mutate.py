@@ -170,9 +170,11 @@ def told(by: str) -> str:
 
 
 def _environment(scratch: Path, threads: str | None) -> dict[str, str]:
-    # the copy has no commit, and nbval masks any
-    found = {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
-    found["SIGN_NOISE_COMMIT"] = "0" * 7
+    found = {
+        "PYTHONPATH": str(scratch),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SIGN_NOISE_COMMIT": "0" * 7,  # the copy has none, and nbval masks any
+    }
     if threads:
         found["OMP_NUM_THREADS"] = threads
     return os.environ | found
@@ -211,7 +213,7 @@ def panels_for(file: str) -> tuple[str, ...]:
 
 
 def _words(panel: str) -> tuple[str, ...]:
-    """Each line as soon as it is known, and no warnings: they are no results."""
+    """How Python is asked for a panel: each line at once, no warnings, which are no results."""
     return ("-u", "-W", "ignore", "-m", panel.removesuffix(".py").replace("/", "."))
 
 
@@ -234,7 +236,7 @@ def differs(scratch: Path, panel: str, plain: str) -> bool:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        alarm = threading.Timer(SECONDS, process.kill)
+        alarm = threading.Timer(SECONDS, process.kill)  # one that hangs differs
         alarm.start()
         try:
             lines = itertools.zip_longest(process.stdout, plain.splitlines(keepends=True))
@@ -242,6 +244,16 @@ def differs(scratch: Path, panel: str, plain: str) -> bool:
         finally:
             alarm.cancel()
             process.kill()
+
+
+def panels_asked(scratch: Path, file: str, plain: dict[str, str]) -> tuple[list[str], str]:
+    """The panels of a kernel up to the first that differs, and whether one does: "yes" or "no"."""
+    asked = []
+    for panel in panels_for(file):
+        asked.append(panel)
+        if differs(scratch, panel, plain[panel]):
+            return asked, "yes"
+    return asked, "no"
 
 
 @contextmanager
@@ -302,13 +314,9 @@ def tried(scratch: Path, mutation: Mutation, by: str, plain: dict[str, str]) -> 
     start, asked, caught, changes = time.monotonic(), [], NOTHING, ""
     order = list(TESTS[mutation[1]])
     if by == CHAPTERS:
-        order, changes = chapters_for(mutation[1]), "no"
-        for panel in panels_for(mutation[1]):
-            asked.append(panel)
-            with put_in(scratch, mutation):
-                if differs(scratch, panel, plain[panel]):
-                    changes = "yes"
-                    break
+        order = chapters_for(mutation[1])
+        with put_in(scratch, mutation):
+            asked, changes = panels_asked(scratch, mutation[1], plain)
     for path in order if changes != "no" else []:
         before = time.monotonic()
         check_passes(scratch, path)
