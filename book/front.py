@@ -494,7 +494,7 @@ def mutations() -> str:
         count = mutate.count(by)
         caught = count.due - len(count.missed)
         share = f"{caught / count.due:.0%}" if count.due else ""
-        days = span(count.days, "") if count.days else ""
+        days = span(count.days, "").replace("-", "\u2011") if count.days else ""  # no break
         rows.append(
             f"| {title} | {count.counted} of {len(mutate.listed(by))} | {count.due} | {caught} "
             f"| {share} | {days} | {', '.join(f'`{c}`' for c in count.commits)} |"
