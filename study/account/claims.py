@@ -855,7 +855,12 @@ def _measured(name: str) -> Iterator[tuple[str, dict]]:
             if current and wanted.items() <= parameters.items():
                 row = {**cell["rows"][0], "n": parameters["n"]}
                 break
-        yield network_name(dataset, model, weights), row
+        together = wanted.get("together", [])
+        if len(together) > 1:  # of several data sets, whose pictures have no one number
+            row.pop("n", None)
+            yield f"the least of {len(together)} networks", row
+        else:
+            yield network_name(dataset, model, weights), row
 
 
 def table() -> pd.DataFrame:

@@ -360,21 +360,27 @@ def test_networks_without_weights_are_left_out(account, monkeypatch, tmp_path):
 def test_a_number_for_several_networks_is_keyed_by_all_of_them(no_claims, monkeypatch, tmp_path):
     monkeypatch.setattr(cells, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(cells, "CACHE", tmp_path / "cache")
-    present = [TWO[:1]]
+    two = [("toy", model, weights) for _, model, weights in TWO]
+    present = [two[:1]]
     monkeypatch.setattr(
         claims, "with_weights", lambda networks: [n for n in networks if n in present[0]]
     )
     monkeypatch.setattr(claims, "subject", who_of_network)
-    monkeypatch.setattr(claims, "TOGETHER", {"sign-positive-sometimes-better": TWO})
-    claims.claim("sign-positive-sometimes-better", TWO[:1])(
+    measured = networks.fingerprint(torch.nn.Identity())
+    monkeypatch.setattr(claims, "_hash", lambda model, weights: measured)
+    monkeypatch.setattr(claims, "TOGETHER", {"sign-positive-sometimes-better": two})
+    claims.claim("sign-positive-sometimes-better", two[:1])(
         lambda studied, *, together: (len(together), 0, 9)
     )
     claims.measure(log=lambda line: None)
-    present[0] = TWO
+    present[0] = two
     claims.measure(log=lambda line: None)
     # one more network is another number
     stored = cells.of("claims/sign-positive-sometimes-better")
     assert sorted(c["rows"][0]["value"] for c in stored) == [1, 2]
+    # it belongs to no one network, and their pictures have no one number
+    row = claims.table().set_index("id").loc["sign-positive-sometimes-better"]
+    assert (row["network"], row["value"]) == ("the least of 2 networks", 2) and pd.isna(row["n"])
 
 
 def test_pictures_are_counted_by_dataset(no_claims, monkeypatch, tmp_path):
