@@ -400,7 +400,7 @@ def _clean():
     outside, rank, table = _outside(), _listening(), places(*NOISE)
     if "rectgrad_prr" not in outside.index or "rectgrad" not in rank or table.empty:
         return None
-    share, edges = outside["mean"], table.loc[("outside", "edges"), "value"]
+    share, whole = outside["mean"], table.loc["outside", "value"]
     rest = share.drop(list(cleanliness.RECTGRAD)).min()
     return (
         "a clean picture for a slide",
@@ -408,8 +408,9 @@ def _clean():
         f"{share['rectgrad']:.0%} and {share['rectgrad_prr']:.0%} of the map on the background at "
         f"equal sparsity; the next best method has {rest:.0%} "
         "([chapter 6](06_noise_benchmark.ipynb))",
-        f"an edge detector, which sees no network, has {edges:.0%} of its whole map there; rank "
-        f"correlation {rank['rectgrad']:.2f} after the output layer is redrawn "
+        f"of whole maps {whole['edges']:.0%} of an edge detector's, which sees no network, lie "
+        f"there, of the saliency map's {whole['saliency']:.0%}; rank correlation "
+        f"{rank['rectgrad']:.2f} after the output layer is redrawn "
         "([chapter 4](04_rectgrad.ipynb))",
         price("rectgrad", "rectgrad_prr"),
     )

@@ -193,7 +193,8 @@ def _made(rows: pd.DataFrame) -> str:
     if not how:
         return ""
     lines = "\n".join(how)
-    return f":::{{dropdown}} How ours were trained and measured\n{lines}\n:::"
+    title = f"How ours beside paper {rows['paper'].iloc[0]}'s numbers were trained and measured"
+    return f":::{{dropdown}} {title}\n{lines}\n:::"
 
 
 def _table1() -> str:

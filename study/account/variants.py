@@ -97,9 +97,9 @@ def luck(table: pd.DataFrame) -> tuple[float, int]:
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """How much each of `CONTRASTS` moves the test accuracy.
 
-    Columns model, what, before, after (mean accuracies), n_before, n_after, change, low, high
-    (95 %, a t-interval on the luck of that network), within_luck (the interval holds 0). Contrasts
-    that lack a side are left out.
+    Columns model, what, settings (how many differ), before, after (mean accuracies), n_before,
+    n_after, change, low, high (95 %, a t-interval on the luck of that network), within_luck (the
+    interval holds 0). Contrasts that lack a side are left out.
     """
     rows = []
     for contrast in CONTRASTS:
@@ -114,6 +114,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "model": contrast.before["model"],
                 "what": contrast.what,
+                "settings": sum(contrast.before[s] != contrast.after[s] for s in SETTINGS),
                 "before": before.mean(),
                 "after": after.mean(),
                 "n_before": len(before),

@@ -525,6 +525,19 @@ def test_no_output_is_the_name_of_an_object(path):
         assert not re.search(r"<\w+(\.\w+)+ object( at 0x|>)", shown), shown[:200]
 
 
+@stored
+def test_no_link_is_shown_as_its_markup(path):
+    for shown in shown_texts(path):
+        assert not re.search(r"\\\[[^]]*\\\]\(", shown), shown[:200]
+
+
+@chapter
+def test_a_run_on_other_pictures_says_nothing_of_the_papers(name):
+    """The quick profile is anyone's run: on its pictures and networks nothing is printed."""
+    for shown in shown_texts(ROOT / "notebooks" / f"{name}.ipynb"):
+        assert not re.search(r"Imagenette|in print\b|epochs, the last", shown), shown[:200]
+
+
 @chapter
 def test_no_chapter_waits_for_a_number_that_is_there(name):
     """ "not computed yet" stands only where the committed table of claims has no value."""

@@ -67,7 +67,9 @@ def test_a_claims_row_is_a_sentence_with_its_verdicts_and_networks(account):
         ("not measured", "KAR"),
     ]
     assert (
-        measured.startswith("*ROAR*, ROAR's area less the least of older methods: holds if")
+        measured.startswith(
+            "*ROAR*, ROAR's area less the least of older methods, whole maps: holds if"
+        )
         and "Noise CNN, CIFAR-10: not measured" in measured
     )
     assert "nan" not in page and "_cnn" not in page

@@ -244,7 +244,9 @@ SENTENCES = [
     "<MASKED, {next}: share outside, equal sparsity, mean>, of",
     "<MASKED, RectGrad: share outside, equal sparsity, mean> and "
     "<MASKED, RectGrad PRR: share outside, equal sparsity, mean> of the map on the background at",
-    "which sees no network, has <MASKED, Edge detector: share outside, as they are, mean> of its",
+    "of whole maps <MASKED, Edge detector: share outside, as they are, mean> of an edge "
+    "detector's, which sees no network, lie there, of the saliency map's "
+    "<MASKED, Saliency map: share outside, as they are, mean>;",
     "sparsity <MASKED, Saliency map: share outside, equal sparsity, mean> of the saliency map lies "
     "on the background, of RectGrad's <MASKED, RectGrad: share outside, equal sparsity, mean> ",
     "RectGrad keeps <RectGrad: pixels under released thresholds> of the pixels, its variant PRR "

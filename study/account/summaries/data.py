@@ -142,19 +142,21 @@ def trainings_of(table: pd.DataFrame, what: pd.DataFrame | None = None) -> list[
 
 
 def moved(effects: pd.DataFrame | None) -> list[str]:
-    """Which settings move an accuracy by more than luck; from `variants.effects`, None where no
-    results are read."""
+    """Which settings move an accuracy by more than luck, and what several at once move; from
+    `variants.effects`, None where no results are read."""
     if effects is None:
         return ["Only where results are stored."]
-    more = effects[~effects["within_luck"].astype(bool)]
+    within, single = effects["within_luck"].astype(bool), effects["settings"] == 1
     sentences = [
-        f"{len(effects) - len(more)} of {len(effects)} changes move the accuracy no farther than "
-        "luck can, the spread of trainings that differ in their seed alone."
+        f"{(single & within).sum()} of {single.sum()} changes of one setting move the accuracy no "
+        "farther than luck. Luck is the spread of trainings that differ in their seed alone, or "
+        "not even in that."
     ]
     sentences += [
         f"{network(r.model)}, {r.what}: {100 * r.change:+.1f} points "
-        f"({ends(100 * r.low, 100 * r.high, '+.1f')}), more than luck."
-        for r in more.itertuples()
+        f"({ends(100 * r.low, 100 * r.high, '+.1f')}), "
+        f"{'within' if r.within_luck else 'more than'} luck."
+        for r in effects[~(single & within)].itertuples()
     ]
     return sentences
 

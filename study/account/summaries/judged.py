@@ -56,9 +56,9 @@ QUANTITIES = {
     "noise-least-total-variation": "total variation over the least of older methods",
     "noise-least-total-variation-scaled": "total variation of a map of total 1, over the least of "
     "older methods",
-    "noise-roar-best": "ROAR's area less the least of older methods",
-    "noise-kar-best": "KAR's area less the least of older methods",
-    "noise-kar-largely": "KAR's area less the least of older methods",
+    "noise-roar-best": "ROAR's area less the least of older methods, whole maps",
+    "noise-kar-best": "KAR's area less the least of older methods, whole maps",
+    "noise-kar-largely": "KAR's area less the least of older methods, whole maps",
     "noise-roar-beats-random": "ROAR's area less that of random pixels",
     "noise-modified-rule-fails": "share on the object less that of the modified rule",
     "noise-border-outliers": "attribution along the border over its fair share",

@@ -12,7 +12,7 @@ from torch import Tensor
 from lib.attribution.crosses import label
 from study.account import published, table1
 from study.account.summaries.phrases import counted, ends, listed, methods, place, wide
-from study.experiments import ranking, retraining_tables
+from study.experiments import ranking, retraining, retraining_tables
 from study.subjects.subject import Subject
 from study.subjects.training import Protocol
 
@@ -44,12 +44,15 @@ def ahead_of_random(differences: pd.DataFrame) -> str:
 
 def rectgrads_places(differences: pd.DataFrame) -> list[str]:
     """RectGrad's place in ROAR and in KAR by the difference from random pixels of the same seeds
-    (chapter 8 ranks the areas), beside the printed one; nothing where it is missing."""
+    (chapter 8 ranks the areas), beside the printed one where every printed method is there;
+    nothing where RectGrad is missing or has fewer than two rivals."""
     places = retraining_tables.places_among(differences).query("method == 'rectgrad'")
-    if places.empty:
+    if places.empty or places["of"].min() < 3:
         return []
     told = [f"{place(r.place, r.of)} in {r.mode.upper()}" for r in places.itertuples()]
-    return [f"Against random, RectGrad has {listed(told)}; in print {_printed_places()}."]
+    whole = set(retraining.PRINTED) <= {*differences["method"], "random"}
+    in_print = f"; in print {_printed_places()}" if whole else ""
+    return [f"Against random, RectGrad has {listed(told)}{in_print}."]
 
 
 def _printed_places() -> str:
@@ -227,7 +230,7 @@ def protocols(by: dict[str, pd.DataFrame]) -> list[str]:
     (first, of_first), (second, of_second) = by.items()
     change = retraining_tables.protocol_change(of_first, of_second)
     if change.empty:
-        return [f"The {second} protocol is not measured for three of these methods."]
+        return [f"Fewer than three of these methods are measured by the {second} protocol."]
     return [
         f"{r.mode.upper()}: areas by the {first} and the {second} protocol have a rank "
         f"correlation of {r.correlation:.2f} ({ends(r.low, r.high, '.2f')}) over {r.methods} "

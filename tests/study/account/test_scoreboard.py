@@ -16,6 +16,7 @@ from scipy.stats import t
 
 from study.account import plan, published, scoreboard, table1
 from study.experiments import deletion, retraining, retraining_tables
+from study.paths import ROOT
 from study.store import cells
 from study.subjects import networks, sources
 from study.subjects.subject import Subject
@@ -37,7 +38,7 @@ EMPTY = [
     *scoreboard.OTHER,
 ]
 CNN, RESNET = "CIFAR-10 CNN", "CIFAR-10 ResNet-18"
-ORIGINAL = "815bee49b921"
+ORIGINAL, PATCHED_ORIGINAL = "815bee49b921", "5b202fb4ead2"
 SEEDS = ("cifar10", "cifar10-seed1", "cifar10-seed2")
 PLAIN, PATCHED = "CIFAR-10", "CIFAR-10 with random patch"
 
@@ -604,3 +605,15 @@ def test_beside_published_finds_the_rows_of_the_subjects(printed):
 )
 def test_the_committed_table_follows_from_the_committed_cells():
     assert scoreboard.CSV.read_text() == scoreboard.table().to_csv(index=False)
+
+
+def test_every_committed_number_on_cifar10_rests_on_the_original_pixels():
+    table = pd.read_csv(ROOT / "data" / "results" / "reproduction.csv")
+    on_cifar10 = table.dropna(subset=["reproduced"]).query("data.str.startswith('cifar10')")
+    wanted = {
+        f"{name} test, {sources.described(pixels)}"
+        for name, pixels in (("cifar10", ORIGINAL), ("cifar10+patch", PATCHED_ORIGINAL))
+    }
+    assert set(on_cifar10["data"]) == wanted and len(on_cifar10) >= 16
+    judged = on_cifar10[on_cifar10["row"] != "Random"]  # what others are measured against
+    assert not judged[["low", "high", "verdict", "verdict_at_zero"]].isna().any(axis=None)

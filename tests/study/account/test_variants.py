@@ -52,6 +52,7 @@ def test_a_contrast_of_two_settings_is_a_t_test():
     (row,) = variants.effects(trainings).to_dict("records")
     expected = ttest_ind(after, before).confidence_interval(0.95)
     assert row["what"].startswith("initial weights") and (row["n_before"], row["n_after"]) == (3, 4)
+    assert row["settings"] == 1
     assert row["change"] == pytest.approx(sum(after) / 4 - sum(before) / 3)
     assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
     assert not row["within_luck"]

@@ -64,26 +64,32 @@ def test_single_trainings_are_counted():
 
 
 def effects():
-    rows = [("rectgrad_cnn", "pixels", 0.02, 0.01, 0.03), ("basic_cnn", "order", 0.01, -0.01, 0.03)]
-    frame = pd.DataFrame(rows, columns=["model", "what", "change", "low", "high"])
+    rows = [
+        ("rectgrad_cnn", "pixels", 1, 0.02, 0.01, 0.03),
+        ("basic_cnn", "order", 1, 0.01, -0.01, 0.03),
+        ("resnet18 CIFAR-10", "pixels and precision", 2, 0.04, -0.02, 0.1),
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "what", "settings", "change", "low", "high"])
     counts = {"n_before": 2, "n_after": 3, "before": 0.7, "after": 0.72}
-    return frame.assign(within_luck=[False, True], **counts)
+    return frame.assign(within_luck=[False, True, True], **counts)
 
 
 def test_only_what_is_more_than_luck_is_named():
-    luck, named = proper(summaries.moved(effects()))
-    assert luck.startswith("1 of 2 changes")
+    luck, named, both = proper(summaries.moved(effects()))
+    assert luck.startswith("1 of 2 changes of one setting")
     assert named == "Noise CNN, pixels: +2.0 points (+1.0 to +3.0), more than luck."
-    assert len(summaries.moved(effects()[1:])) == 1
+    # what two settings move together is told by itself
+    assert both == "ResNet-18, pixels and precision: +4.0 points (-2.0 to +10.0), within luck."
+    assert len(summaries.moved(effects()[1:2])) == 1
     assert "stored" in summaries.moved(None)[0]
 
 
 def test_effects_as_a_table(monkeypatch):
     monkeypatch.setattr(variants, "effects", lambda trainings: effects())
     table = summaries.effects_shown(pd.DataFrame())
-    assert table["beside luck"].tolist() == ["more", "within"]
+    assert table["beside luck"].tolist() == ["more", "within", "within"]
     assert table["moves by"].tolist()[0] == "+2.0 (+1.0 to +3.0)"
-    assert table["network"].tolist() == ["Noise CNN", "Sign CNN"]
+    assert table["network"].tolist() == ["Noise CNN", "Sign CNN", "ResNet-18"]
     assert "stored" in summaries.effects_shown(None).iloc[0, 0]
     assert summaries.network("resnet18 CIFAR-10") == "ResNet-18"
 

@@ -223,11 +223,15 @@ def test_printed_numbers_and_their_protocols():
     )
 
 
-def constant():
+def constant(fresh_low=-0.01):
+    nan = float("nan")
     rows = [
-        ("accuracy", "", 0.8357, "before", 0.59, float("nan"), float("nan")),
-        ("Original", "black", 0.26, "before", 0.27, 0.01, 0.03),
-        ("Active", "black", 0.14, "before", 0.15, -0.01, 0.03),
+        ("accuracy", "", 0.8357, "before it", 0.59, nan, nan),
+        ("accuracy", "", 0.8357, "before it, fresh statistics", 0.78, nan, nan),
+        ("Original", "black", 0.26, "before it", 0.27, 0.01, 0.03),
+        ("Original", "black", 0.26, "before it, fresh statistics", 0.26, fresh_low, 0.03),
+        ("Active", "black", 0.14, "before it", 0.15, -0.01, 0.03),
+        ("Active", "black", 0.14, "before it, fresh statistics", 0.14, -0.02, 0.02),
     ]
     names = ["row", "fill", "printed", "network", "value", "low", "high"]
     return pd.DataFrame(rows, columns=names).assign(pictures=500, commit="abc", date="2026-01-01")
@@ -237,9 +241,17 @@ def test_the_network_before_its_cooldown():
     table = summaries.constant_rate(constant())
     assert table["number"].tolist() == ["accuracy", "Original, black", "Active, black"]
     assert table["printed"].tolist() == ["0.8357", "0.26", "0.14"]
-    assert table["before"].tolist()[:2] == ["0.590", "0.270 (+0.010 to +0.030)"]
+    assert table["before it"].tolist()[:2] == ["0.590", "0.270 (+0.010 to +0.030)"]
     told = summaries.cooldown(constant())
-    assert told[2] == "1 of 2 areas differ surely." and "abc" in told[3]
+    counts = "before it, 1 of 2; before it, fresh statistics, 0 of 2"
+    assert told[2] == f"Areas that differ surely: {counts}." and "abc" in told[5]
+    assert told[4] == (
+        "3 trainings of 50 epochs at one rate, on a GPU and not kept, ended with accuracies of "
+        "0.803, 0.705 and 0.806."
+    )
+    assert "lag behind" in told[3] and "from 0.590 to 0.780" in told[3]
+    # fresh statistics explain nothing where an area still differs
+    assert not any("lag behind" in line for line in summaries.cooldown(constant(0.01)))
     assert summaries.cooldown(pd.DataFrame()) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from study.account.summaries import retraining as told
-from study.experiments.retraining import FULL
+from study.experiments.retraining import FULL, PRINTED
 
 WORDS = 25
 
@@ -47,7 +47,13 @@ def test_ahead_of_random_is_counted_beyond_the_interval():
 
 def test_rectgrads_places():
     (said,) = told.rectgrads_places(differences(ROWS))
-    assert "place 1 of 3 in ROAR and place 2 of 3 in KAR" in said
+    assert "place 1 of 3 in ROAR and place 2 of 3 in KAR" in said and "in print" not in said
+    printed = [(m, mode, -0.01) for m in PRINTED if m != "random" for mode in ("roar", "kar")]
+    others = [row for row in ROWS if row[0] not in PRINTED or row[0] == "random"]
+    (said,) = told.rectgrads_places(differences([*others, *printed]))
+    assert "; in print place 1 of 7 in both" in said
+    # a place among two says nothing
+    assert told.rectgrads_places(differences([r for r in ROWS if r[0] != "positive"])) == []
     assert told.rectgrads_places(differences([r for r in ROWS if r[0] != "rectgrad"])) == []
 
 
@@ -162,7 +168,7 @@ def test_protocols():
     full = short.assign(difference=2 * short["difference"])
     found = told.protocols({"short": short, "full": full})
     assert "correlation of 1.00" in found[0] and "2.0 times as large" in found[0]
-    assert "not measured" in told.protocols({"short": short, "full": full[:0]})[0]
+    assert "Fewer than three" in told.protocols({"short": short, "full": full[:0]})[0]
     assert "No other protocol" in told.protocols({"short": short})[0]
 
 
