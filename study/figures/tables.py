@@ -83,7 +83,8 @@ def beside_table(
             "printed": r.printed,
             "reproduced": r.reproduced,
             "95 % interval": interval(r.low, r.high),
-            "verdict": f"{r.verdict}" + (", at 0 too" if r.verdict_at_zero == "agree" else ""),
+            "verdict": f"{r.verdict}"
+            + (", at tolerance 0 too" if r.verdict_at_zero == "agree" else ""),
         }
         for r in frame.itertuples()
     ]

@@ -66,13 +66,19 @@ QUANTITIES = {
     "* input",
     "noise-prr-smoother": "roughness with PRR over without",
 }
-# claims whose verdict would be read as the reverse of the number beside it, were the threshold not
-# known: it stands beside the chip
+# claims whose verdict would be read as the reverse of the number beside it, or as more than their
+# statistic says, were the threshold not known: it stands beside the chip
 NEEDS_THRESHOLD = (
+    "sign-flat-after-80",
     "noise-patch-accuracy",
     "noise-patch-untruthful",
     "noise-firing-alike",
     "noise-background-clean",
+    "noise-q20-improves",
+    "noise-q20-to-q80-unchanged",
+    "noise-rectgrad-stops-accumulation",
+    "noise-overcomes-insensitivity",
+    "noise-modified-rule-fails",
     "sign-retraining-misleads",
 )
 

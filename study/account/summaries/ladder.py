@@ -107,10 +107,12 @@ def shocked(shock: pd.DataFrame, order: Sequence[str], classes: int) -> list[str
     if known.empty:
         return ["Where retrained networks are right, the network as it is fails on too few."]
     r = known.loc[known["farther"].idxmax()]
+    hardly = ["They have hardly learnt, so the step that retrains says nothing of maps."]
     return [
         f"At {r['fraction']:.0%} removed the network as it is gets {r['before']:.0%} right, "
         f"retrained ones {r['retrained']:.0%} (mean over {_named(order)}; chance "
         f"{1 / classes:.0%}).",
+        *(hardly if r["retrained"] < 2 / classes else []),
         f"Of two pictures that retrained networks get right, the one on which it fails has moved "
         f"farther with probability {r['farther']:.2f} ({ends(r['low'], r['high'], '.2f')}; chance "
         "0.5).",

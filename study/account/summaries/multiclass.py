@@ -39,8 +39,8 @@ def flat(flattening: pd.DataFrame) -> str:
     active = flattening[flattening["map"] == "active"]
     return (
         f"After half of the pixels, active maps of {span(active['done_50'], '.0%')} of pictures "
-        f"have no pixel left to delete. {floor} of {len(flattening)} curves are flat before that, "
-        "the network's answer no longer changing."
+        f"have no pixel left to delete. Of all {len(flattening)} curves, {floor} are flat before "
+        "their pixels run out, the network's answer no longer changing."
     )
 
 

@@ -44,8 +44,8 @@ def in_short(
     output = _output_redrawn(checked)
     return [
         f"RectGrad puts {median['PR1']:.0%} of its attribution on the object, saliency "
-        f"{median['saliency']:.0%}; the object covers {first['covered']:.0%} "
-        f"({show(masked)}; medians, n = {first['n']:,}).",
+        f"{median['saliency']:.0%} (medians); the object covers {first['covered']:.0%} on average "
+        f"({show(masked)}, n = {first['n']:,}).",
         f"Said to stay alike, maps at q = 20 and 80 have rank correlation {at[80]:.2f}; at 98, "
         f"{at[98]:.2f} ({show(network)}, n = {thresholds['n'].iloc[0]:,}).",
         f"With the output layer's weights redrawn, RectGrad's map keeps a rank correlation of "
@@ -167,11 +167,14 @@ def sanity(checked: pd.DataFrame) -> list[str]:
     output = _output_redrawn(checked).sort_values(ascending=False)
     empty = checked[checked["method"] == "rectgrad"]["empty"].max()
     highest = ", ".join(f"{label(m)} {value:.2f}" for m, value in output.head(3).items())
+    emptied = (
+        f"Up to {empty:.0%} of RectGrad's maps become empty as weights go; an empty map has "
+        "correlation 0, so it passes and explains nothing."
+    )
     return [
         f"With the output layer redrawn the three most unmoved are {highest}; the most moved is "
         f"{label(output.index[-1])} ({output.iloc[-1]:.2f}).",
-        f"Up to {empty:.0%} of RectGrad's maps become empty as weights go; an empty map has "
-        "correlation 0, so it passes and explains nothing.",
+        *([emptied] if empty else []),
     ]
 
 

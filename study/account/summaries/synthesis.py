@@ -130,10 +130,10 @@ def ahead_in_short(counted_random: pd.DataFrame) -> str:
     told = [
         f"{r.ahead} of {r.of} under {METRICS[r.metric].label}"
         for r in counted_random.itertuples()
-        if r.metric in ("black_deletion", "white_deletion", "roar")
+        if r.metric in ("black_deletion", "white_deletion", "roar") and r.ahead + r.behind
     ]
     if not told:
-        return "Random pixels were not measured."
+        return "Who is ahead of random pixels was not measured, or one seed cannot tell."
     return f"Ahead of random pixels, beyond the 95 % interval: {listed(told)}."
 
 
@@ -232,8 +232,9 @@ def _mostly_zero(summaries: Tables, kept: dict[str, float]) -> list[str]:
     network = max(rows, key=lambda name: rows[name]["rank"] / rows[name]["of"])
     row = rows[network]
     return [
-        f"A map that is mostly zero deletes little: RectGrad's, {kept[network]:.0%} not zero on "
-        f"{network}, has place {row['rank']:g} of {row['of']} under black deletion."
+        f"Ask whether a map that is mostly zero can delete much: RectGrad's, {kept[network]:.0%} "
+        f"not zero on {network}, has place {row['rank']:g} of {row['of']} under black deletion "
+        "([chapter 9](09_with_and_without_retraining.ipynb) shuffles it)."
     ]
 
 
@@ -264,9 +265,12 @@ def who_ranks(network: str, summary: pd.DataFrame) -> list[str]:
     least = worst.sort_values("relative").iloc[0]
     told = listed([f"{label(name)} {count}" for name, count in best.items()])
     nearest = (
-        f"No method is good everywhere; nearest is {label(least['name'])}, whose worst place is "
-        f"{least['rank']:g} of {least['of']} ({METRICS[least['metric']].label})."
+        f"No method is good everywhere; nearest is {label(least['name'])}, whose worst place, for "
+        f"how many there are, is {least['rank']:g} of {least['of']} "
+        f"({METRICS[least['metric']].label})."
     )
+    if least["relative"] == 1:
+        nearest = "No method is good everywhere: each is last under some metric."
     if least["rank"] == 1:
         nearest = f"{label(least['name'])} is first under every metric."
     return [f"{network}: first places go to {told}.", nearest]
@@ -319,9 +323,10 @@ def crosses_in_short(verdicts: pd.DataFrame, won: pd.DataFrame, behind: int) -> 
     """How many trials crosses win, and against the controls too."""
     if verdicts.empty:
         return ["No cross was asked for."]
+    clear = f"; in {int(won['clear'].sum())} of these of both controls too" if len(won) else ""
     return [
         f"In {len(won)} of {counted(len(verdicts), 'trial')} a cross is ahead of both parents, "
-        f"twice and after correction; in {int(won['clear'].sum())} of these of both controls too.",
+        f"twice and after correction{clear}.",
         f"In {behind} it is behind both parents on the second set.",
     ]
 

@@ -134,7 +134,7 @@ def test_beside_table():
         shown["verdict"],
     ) == ("Sign CNN, CIFAR-10", "0.15", "0.145", "0.140 to 0.151", "agree")
     at_zero = figures.beside_table(frame.assign(verdict_at_zero="agree")).data
-    assert "| agree, at 0 too |" in at_zero
+    assert "| agree, at tolerance 0 too |" in at_zero
     assert "Table 2" in row
     assert "Active" in row
     assert head.count("|") == rule.count("|") == row.count("|")

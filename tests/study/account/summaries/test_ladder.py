@@ -77,6 +77,8 @@ def test_shock_where_distance_explains_most():
     assert accuracies.startswith("At 70% removed") and "20% right, retrained ones 62%" in accuracies
     assert accuracies.endswith("(mean over 9 methods and random pixels; chance 25%).")
     assert "0.60 (0.59 to 0.63" in farther
+    _, hardly, _ = told.shocked(shock().assign(retrained=0.3), ORDERED, 4)
+    assert hardly.startswith("They have hardly learnt")
     (said,) = told.shocked(shock().assign(farther=math.nan), ORDERED, 4)
     assert "too few" in said
 

@@ -50,7 +50,8 @@ def test_a_line_says_on_how_many_pictures_kept_pixels_rest():
 
 def test_curves_at_their_floor_are_counted():
     (sentence,) = proper([summaries.flat(flattening([True, False, True, False]))])
-    assert "active maps of 30% of pictures have no pixel left to delete. 2 of 4 curv" in sentence
+    assert "active maps of 30% of pictures have no pixel left to delete." in sentence
+    assert "Of all 4 curves, 2 are flat before their pixels run out" in sentence
 
 
 def test_the_printed_equation_is_worse_only_beyond_both_intervals():

@@ -47,7 +47,7 @@ def test_in_short_says_the_numbers():
     table = thresholds(0, 1, 0.8, 0.71, 0.3)
     found = proper(summaries.in_short(ON_OBJECT, table, weights, "net_1, masks", show=str.upper))
     assert "puts 82% of its attribution on the object, saliency 47%" in found[0]
-    assert "the object covers 41% (NET_1, MASKS; medians, n = 199)" in found[0]
+    assert "(medians); the object covers 41% on average (NET_1, MASKS, n = 199)" in found[0]
     assert "0.71; at 98, 0.30 (SQUEEZENET 1.1, IMAGENET PICTURES, n = 200)" in found[1]
     assert "correlation of 0.81 with the intact one, saliency's 0.28 (n = 200)" in found[2]
 
@@ -127,6 +127,7 @@ def test_sanity_names_both_ends():
     ends, empty = summaries.sanity(table)
     assert "Guided backpropagation 0.88, RectGrad 0.81, Saliency map 0.28" in ends
     assert "the most moved is Active (0.03)" in ends and "Up to 25% of RectGrad's" in empty
+    assert len(summaries.sanity(table.assign(empty=0.0))) == 1
 
 
 def test_accumulation_counts_what_is_sure():

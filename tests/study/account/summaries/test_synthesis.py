@@ -73,6 +73,9 @@ def test_in_short():
     assert max(len(s.split()) for s in (who, agree, ahead)) <= 25
     assert "Too few" in told.agree_in_short({**between, "pairs": 0})
     assert "not measured" in told.ahead_in_short(counted[:0])
+    # neither ahead nor behind: one seed tells nothing
+    untold = counted.assign(ahead=0, behind=0)
+    assert "one seed cannot tell" in told.ahead_in_short(untold)
 
 
 def advice(**changed):
@@ -114,9 +117,14 @@ def test_who_ranks_where():
     first, least = told.who_ranks(NET, summary())
     assert "Positive 2" in first and "RectGrad 2" in first and "Negative 1" in first
     # the saliency map is 2 of 2 under ROAR, the last; the positive map 3 of 4 at worst
-    assert "nearest is Positive, whose worst place is 3 of 4 (white deletion)" in least
+    assert "nearest is Positive, whose worst place, for how many there are, is 3 of 4" in least
     alone = summary().query("name == 'rectgrad' and metric == 'outside'")
     assert told.who_ranks(NET, alone)[1] == "RectGrad is first under every metric."
+    # two methods, each first once and last once
+    two = summary().query("name in ('positive', 'rectgrad')")
+    two = two[two["metric"].isin(["black_deletion", "outside"])].assign(of=2)
+    place = two.groupby("metric")["rank"].rank()
+    assert "each is last under some metric" in told.who_ranks(NET, two.assign(rank=place))[1]
 
 
 def pair(first, second, correlation, p):
@@ -195,6 +203,7 @@ def test_crosses():
     won = verdicts()[:1].assign(clear=True)
     first, second = told.crosses_in_short(verdicts(), won, 1)
     assert "In 1 of 3 trials" in first and "in 1 of these" in first and "In 1 it is" in second
+    assert "of these" not in told.crosses_in_short(verdicts(), won[:0], 0)[0]
     assert told.crosses_in_short(verdicts()[:0], won, 0) == ["No cross was asked for."]
     shown = told.crosses_shown(verdicts(), [NET, OTHER])
     assert shown.iloc[0].tolist()[2:] == ["black deletion (of 2)", "nowhere (of 1)"]
