@@ -217,7 +217,7 @@ SENTENCES = [
     "<claim noise-firing-explains-noise, MASKED> (n = ",
     "noise of 5% of the range leaves a cosine of <cosine of gradients, noise 5%> between",
     "RectGrad puts <PR1: share on the object, median> of its attribution on the object, saliency "
-    "<Saliency map: share on the object, median>;",
+    "<Saliency map: share on the object, median> (medians);",
     "object lie <× picture, grey at 0: share on the object, mean> of the attribution with it and "
     "<no product: share on the object, mean> without",
     "maps at q = 20 and 80 have rank correlation <{net}: q = 20 and 80>; at 98, "
