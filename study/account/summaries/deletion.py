@@ -352,15 +352,16 @@ def cooldown(before: pd.DataFrame) -> list[str]:
 
 
 def _lagging(before: pd.DataFrame, moved: pd.Series) -> list[str]:
-    """That old batch-norm statistics explain the areas that differ; nothing where fresh ones leave
-    some. `moved`: how many areas of each network differ surely."""
+    """That old batch-norm statistics may explain the areas that differ; nothing where fresh ones
+    leave some. `moved`: how many areas of each network differ surely."""
     if not moved.get(STALE) or moved.get(FRESH, 1):
         return []
     accuracy = before[before["row"] == "accuracy"].set_index("network")["value"]
     return [
-        "What lay nearer to print came of batch-norm statistics that lag behind weights still on "
-        f"the move: averaged anew, they bring the accuracy from {accuracy[STALE]:.3f} to "
-        f"{accuracy[FRESH]:.3f} and leave no sure difference."
+        "Averaging the batch-norm statistics anew brings the accuracy from "
+        f"{accuracy[STALE]:.3f} to {accuracy[FRESH]:.3f} and leaves no sure difference: statistics "
+        "that lag behind weights still on the move are the likely cause of what lay nearer to "
+        "print."
     ]
 
 
