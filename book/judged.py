@@ -170,7 +170,7 @@ def score_tables() -> str:
 def _row(r) -> dict:
     computed = pd.notna(r.reproduced)
     verdict = r.verdict if isinstance(r.verdict, str) else verdicts.WAITS
-    at_zero = " at 0, too" if r.verdict_at_zero == "agree" else ""
+    at_zero = ", at tolerance 0 too" if r.verdict_at_zero == "agree" else ""
     return {
         "Verdict": f"[]{{#{score_anchor(r)}}}{figures.chip(verdict)}{at_zero}",
         "Row": r.row,

@@ -85,7 +85,7 @@ def test_a_number_has_a_row_with_an_anchor_and_its_table_a_subtotal(account):
     assert cells(judged.subtotals(), "both papers")[1:] == list("311110")
     page = judged.score_tables()
     verdict, row, network, printed, here = cells(page, "score-sign-table-2-active-cifar-10-cnn")
-    assert verdict.endswith(">agree</span> at 0, too") and row == "Active"
+    assert verdict.endswith(">agree</span>, at tolerance 0 too") and row == "Active"
     assert (network, printed, here) == ("Sign CNN, CIFAR-10", "0.15", "0.145 (0.140 to 0.150)")
     assert cells(page, "ResNet-18 (pretrained), Imagenette")[4] == ""
     assert "needs a download" in page and "[chapter 5](tab-deletion-printed)" in page

@@ -85,6 +85,15 @@ def threshold(
     return sentences
 
 
+def identities(compared: pd.DataFrame) -> list[str]:
+    """How far apart the two maps of claims 1 and 2 are, from `identities`."""
+    largest = compared["largest"]
+    return [
+        f"In every case the two maps differ by at most {compared['difference'].max():.0g}, where "
+        f"their largest value is {largest.min():.2g} to {largest.max():.2g}."
+    ]
+
+
 def product(bias: pd.DataFrame) -> list[str]:
     """What the product with the picture adds, from `brightness_bias`; shares are of a fair one."""
     by = bias.set_index("product")

@@ -264,15 +264,16 @@ def who_ranks(network: str, summary: pd.DataFrame) -> list[str]:
     worst = published.loc[published.groupby("name")["relative"].idxmax()]
     least = worst.sort_values("relative").iloc[0]
     told = listed([f"{label(name)} {count}" for name, count in best.items()])
-    nearest = (
-        f"No method is good everywhere; nearest is {label(least['name'])}, whose worst place, for "
-        f"how many there are, is {least['rank']:g} of {least['of']} "
-        f"({METRICS[least['metric']].label})."
-    )
-    if least["relative"] == 1:
-        nearest = "No method is good everywhere: each is last under some metric."
     if least["rank"] == 1:
         nearest = f"{label(least['name'])} is first under every metric."
+    elif least["relative"] == 1:
+        nearest = "No method is good everywhere: each is last under some metric."
+    else:
+        nearest = (
+            f"No method is good everywhere; nearest is {label(least['name'])}, whose worst place, "
+            f"for how many there are, is {least['rank']:g} of {least['of']} "
+            f"({METRICS[least['metric']].label})."
+        )
     return [f"{network}: first places go to {told}.", nearest]
 
 
