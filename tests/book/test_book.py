@@ -534,7 +534,9 @@ def test_no_link_is_shown_as_its_markup(path):
 @chapter
 def test_a_run_on_other_pictures_says_nothing_of_the_papers(name):
     """The quick profile is anyone's run: on its pictures and networks nothing is printed."""
-    printed = r"in print\b|papers? (Sign |Noise )?prints?\b(?! no )|printed (value|number|difference)"
+    printed = (
+        r"in print\b|papers? (Sign |Noise )?prints?\b(?! no )|printed (value|number|difference)"
+    )
     for shown in shown_texts(ROOT / "notebooks" / f"{name}.ipynb"):
         assert not re.search(rf"Imagenette|epochs, the last|{printed}", shown), shown[:200]
 
