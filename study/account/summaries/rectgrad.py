@@ -87,10 +87,11 @@ def threshold(
 
 def identities(compared: pd.DataFrame) -> list[str]:
     """How far apart the two maps of claims 1 and 2 are, from `identities`."""
-    largest = compared["largest"]
+    largest, apart = compared["largest"], compared["difference"].max()
+    told = "are equal in every value" if apart == 0 else f"differ by at most {apart:.0g}"
     return [
-        f"In every case the two maps differ by at most {compared['difference'].max():.0g}, where "
-        f"their largest value is {largest.min():.2g} to {largest.max():.2g}."
+        f"In every case the two maps {told}; their largest value is {largest.min():.2g} to "
+        f"{largest.max():.2g}."
     ]
 
 

@@ -149,6 +149,8 @@ def test_identities_name_the_largest_difference_beside_the_values():
     compared = pd.DataFrame({"largest": [2.8, 0.36, 4.3], "difference": [0.0, 2e-15, 1e-16]})
     (sentence,) = proper(summaries.identities(compared))
     assert "at most 2e-15" in sentence and "0.36 to 4.3" in sentence
+    (sentence,) = proper(summaries.identities(compared.assign(difference=0.0)))
+    assert "equal in every value" in sentence
 
 
 def test_layouts_have_at_most_six_columns_and_the_values():
