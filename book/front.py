@@ -184,18 +184,23 @@ def held() -> str:
 
 
 def _waiting(numbers: pd.DataFrame) -> str:
-    """Why numbers have no verdict yet."""
+    """Why numbers have no verdict."""
     absent = numbers["verdict"] == "needs a download"
     retrained = numbers["other_reading"].notna() & numbers["verdict"].isna()
+    measured = numbers["reproduced"].notna()
     told_of = [
         f"{n} numbers of *{paper}* need weights that must be downloaded."
         for paper, n in numbers[absent].groupby("paper").size().items()
     ]
-    if retrained.any():
+    if waiting := (retrained & ~measured).sum():
         told_of.append(
-            f"{retrained.sum()} of *Noise*'s on retraining wait for networks retrained on "
+            f"{waiting} of *Noise*'s on retraining wait for networks retrained on "
             "thresholded baselines, as its text reads; how they come out as its released code "
             "reads stands beside them on [the scoreboard](scoreboard.md)."
+        )
+    if levels := (retrained & measured).sum():
+        told_of.append(
+            f"{levels} of *Noise*'s are random baselines, which others are measured against."
         )
     return " ".join(told_of)
 

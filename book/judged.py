@@ -206,7 +206,8 @@ def _table1() -> str:
     waits = ""
     if beside["text_area"].isna().all():
         waits = "\n\nThe text's reading waits for networks retrained on thresholded baselines."
-    return f"{figures.two_readings(beside).data}{waits}\n\n{table1.known_before()}"
+    told = " ".join([*table1.further(), table1.known_before()])
+    return f"{figures.two_readings(beside).data}{waits}\n\n{told}"
 
 
 def _stand_ins(paper: str, name: str) -> list[dict]:

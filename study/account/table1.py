@@ -23,6 +23,7 @@ READINGS = {
     TEXT: (*(m for m in retraining.PRINTED if m not in cleanliness.BASELINES), *retraining.CUT),
     RELEASED: retraining.PRINTED,
 }
+SHORTLY = {TEXT: "the paper's text", RELEASED: "the released code"}
 READ = {
     TEXT: "the text: baselines under their final threshold",
     RELEASED: "the released code: whole maps",
@@ -80,29 +81,49 @@ def _verdict_after_retraining(r, tolerance: float) -> str:
     return published.verdict(r.printed_difference, r.difference, r.low, r.high, tolerance)
 
 
+def _judged(protocol: Protocol) -> dict[str, pd.DataFrame]:
+    """Of each reading that is whole under a protocol, the rows of `_areas_after_retraining` with a
+    verdict."""
+    at = published.TOLERANCE["ROAR/KAR"]
+    judged = {}
+    for reading in READINGS:
+        rows = _areas_after_retraining(reading, protocol)
+        if len(rows) and _whole(rows):
+            judged[reading] = rows.assign(
+                verdict=[_verdict_after_retraining(r, at) for r in rows.itertuples()],
+                verdict_at_zero=[_verdict_after_retraining(r, 0) for r in rows.itertuples()],
+            )
+    return judged
+
+
 def readings() -> tuple[Protocol, dict[str, pd.DataFrame]]:
     """Table 1 of paper Noise in its two readings under one protocol, and that protocol.
 
     The first of the paper's own 20 epochs and the short protocol under which both readings are
     whole; where there is none, the first under which one is, without the other. Of each reading the
-    rows of `_areas_after_retraining` with a verdict.
+    rows as of `_judged`.
     """
-    best = None
-    for protocol in (retraining.FULL, retraining.SHORT):
-        areas = {reading: _areas_after_retraining(reading, protocol) for reading in READINGS}
-        whole = {reading: rows for reading, rows in areas.items() if len(rows) and _whole(rows)}
-        if best is None or len(whole) > len(best[1]):
-            best = protocol, whole
-    protocol, whole = best
-    at = published.TOLERANCE["ROAR/KAR"]
-    judged = {
-        reading: rows.assign(
-            verdict=[_verdict_after_retraining(r, at) for r in rows.itertuples()],
-            verdict_at_zero=[_verdict_after_retraining(r, 0) for r in rows.itertuples()],
+    full, short = _judged(retraining.FULL), _judged(retraining.SHORT)
+    if len(short) > len(full):
+        return retraining.SHORT, short
+    return retraining.FULL, full
+
+
+def further() -> list[str]:
+    """What the paper's own 20 epochs say of one reading, where both stand by the short protocol: a
+    sentence, or none."""
+    if readings()[0] == retraining.FULL:
+        return []
+    sentences = []
+    for reading, rows in _judged(retraining.FULL).items():
+        differences = rows[rows["method"] != "random"]
+        agree = int((differences["verdict"] == "agree").sum())
+        sentences.append(
+            f"By the paper's own {retraining.FULL.epochs} epochs only the reading by "
+            f"{SHORTLY[reading]} is measured: {agree} of {len(differences)} differences from "
+            "random agree with the printed ones."
         )
-        for reading, rows in whole.items()
-    }
-    return protocol, judged
+    return sentences
 
 
 def within_tolerance() -> dict[str, tuple[int, int, int]]:
@@ -129,7 +150,8 @@ def beside() -> pd.DataFrame | None:
 
     Columns row, column, mode, printed, printed_difference (from the random baseline), then, of the
     released code's reading and, under names that begin with text_, of the text's: method, seeds,
-    area, difference, low, high, verdict (NaN and "" where a reading is not there); epochs.
+    area, difference, low, high, verdict (NaN and "" where a reading is not there); epochs, and the
+    name of the protocol.
     """
     protocol, judged = readings()
     if not judged:
@@ -144,7 +166,9 @@ def beside() -> pd.DataFrame | None:
     order = {(n.row, n.column): k for k, n in enumerate(_printed_areas())}
     places = [order[key] for key in zip(both["row"], both["column"], strict=True)]
     both = both.iloc[sorted(range(len(both)), key=places.__getitem__)].reset_index(drop=True)
-    return both.fillna({"verdict": "", "text_verdict": ""}).assign(epochs=protocol.epochs)
+    name = "full" if protocol == retraining.FULL else "short"
+    both = both.fillna({"verdict": "", "text_verdict": ""})
+    return both.assign(epochs=protocol.epochs, protocol=name)
 
 
 def orders(table: pd.DataFrame) -> pd.DataFrame:

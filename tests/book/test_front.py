@@ -55,6 +55,23 @@ def test_an_answer_follows_its_numbers(monkeypatch):
     front.ahead_of_random.cache_clear()
 
 
+def test_only_what_is_not_computed_waits_and_a_random_baseline_is_said_to_be_one():
+    numbers = pd.DataFrame(
+        {
+            "paper": "Noise",
+            "reproduced": [0.5, 0.4, None],
+            "verdict": ["agree", None, None],
+            "other_reading": "the released code",
+        }
+    )
+    baseline, waits = "are random baselines", "wait for networks retrained"
+    both = front._waiting(numbers)
+    assert f"1 of *Noise*'s {baseline}" in both and f"1 of *Noise*'s on retraining {waits}" in both
+    whole = front._waiting(numbers[:2])
+    assert baseline in whole and waits not in whole
+    assert front._waiting(numbers[:1]) == ""
+
+
 def test_prices_are_those_of_one_network(monkeypatch):
     rows = pd.DataFrame(
         {"model": ["squeezenet1_1", "rectgrad_cnn"], "name": ["rectgrad"] * 2, "gradients": [2, 9]}

@@ -285,7 +285,8 @@ def printed_in_short(beside: pd.DataFrame | None) -> list[str]:
     if beside is None:
         return [NOT_PRINTED]
     rows, sentences = beside[beside["row"] != "Random"], []
-    for name, start in (("the paper's text", "text_"), ("the released code", "")):
+    for reading, start in ((table1.TEXT, "text_"), (table1.RELEASED, "")):
+        name = table1.SHORTLY[reading]
         measured = rows[rows[f"{start}area"].notna()]
         if measured.empty:
             sentences.append(f"Read by {name}, Table 1 is not measured by this protocol.")

@@ -263,6 +263,20 @@ def test_readings_never_mix_protocols(printed, monkeypatch):
     assert table1.readings()[1] == {} and blank(noise_row("DeepLIFT")) and table1.beside() is None
 
 
+def test_twenty_epochs_of_one_reading_are_a_further_line(printed, monkeypatch):
+    whole, cut = grid(WHOLE_MAPS), grid(WHOLE_MAPS | UNDER_THRESHOLD)
+    stored_at(monkeypatch, full=whole, short=cut)
+    released = table1.readings()[1][table1.RELEASED]
+    agree = sum(released["verdict"] == "agree")
+    (line,) = table1.further()
+    assert "20 epochs only the reading by the released code" in line
+    assert f"{agree} of 14 differences" in line and agree
+    assert set(table1.beside()["protocol"]) == {"short"}
+    for both in ({"full": cut, "short": cut}, {"full": whole}, {"short": cut}):
+        stored_at(monkeypatch, **both)
+        assert table1.further() == []
+
+
 def test_one_seed_makes_no_row(printed, monkeypatch):
     stored_at(monkeypatch, short=grid(WHOLE_MAPS | UNDER_THRESHOLD, seeds=(1,)))
     assert blank(noise_row("RectGrad")) and table1.beside() is None
