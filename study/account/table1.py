@@ -211,14 +211,14 @@ def _order(part: pd.DataFrame, ours: pd.DataFrame) -> dict:
 
 def told(table: pd.DataFrame) -> list[str]:
     """What `table`, as of `beside`, says of each reading, a sentence each."""
-    sentences = []
+    sentences, epochs = [], table["epochs"].iloc[0]
     for r in orders(table).itertuples():
         sentences.append(
-            f"{r.mode.upper()}, {READ[r.reading]}: {r.agree} of {r.methods} differences from "
-            "random agree with the printed ones. Rank correlation with the printed areas "
-            f"{r.correlation:.2f} ({r.low:.2f} to {r.high:.2f}). RectGrad's area less the lowest "
-            f"other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of {r.methods} "
-            f"printed differences exceed {r.half:.3f}, the half-width of ours."
+            f"{r.mode.upper()}, {READ[r.reading]} ({epochs} epochs): {r.agree} of {r.methods} "
+            "differences from random agree with the printed ones. Rank correlation with the "
+            f"printed areas {r.correlation:.2f} ({r.low:.2f} to {r.high:.2f}). RectGrad's area "
+            f"less the lowest other: {r.lead:+.3f}, in print {r.printed_lead:+.3f}. {r.exceed} of "
+            f"{r.methods} printed differences exceed {r.half:.3f}, the half-width of ours."
         )
     methods = table.loc[table["row"] != "Random", "row"].nunique()
     return [

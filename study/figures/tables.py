@@ -107,16 +107,19 @@ def two_readings(beside: pd.DataFrame) -> Markdown:
             return f"{value:.3f}"
         return f"{value:.3f} ({give_or_take(difference, low, high, '+.3f')})"
 
+    epochs = beside["epochs"].iloc[0]
     rows = [
         {
             "row": f"{r.row}, {r.mode.upper()}",
             "printed": f"{r.printed:.4f}"
             + ("" if r.row == "Random" else f" ({r.printed_difference:+.4f})"),
-            "the text: thresholded baselines": area(
+            f"the text: thresholded baselines ({epochs} epochs)": area(
                 r.text_method, r.text_area, r.text_difference, r.text_low, r.text_high
             ),
             "verdict": r.text_verdict,
-            "released code: whole maps": area(r.method, r.area, r.difference, r.low, r.high),
+            f"released code: whole maps ({epochs} epochs)": area(
+                r.method, r.area, r.difference, r.low, r.high
+            ),
             "its verdict": r.verdict,
         }
         for r in beside.itertuples()
@@ -124,7 +127,7 @@ def two_readings(beside: pd.DataFrame) -> Markdown:
     seeds = int(beside[["seeds", "text_seeds"]].max(axis=None))
     return Markdown(
         f"{table(pd.DataFrame(rows)).data}\n\n"
-        f"*{beside['epochs'].iloc[0]} epochs a network, {seeds} seeds; in brackets the difference "
+        f"*{epochs} epochs a network, {seeds} seeds; in brackets the difference "
         "from the random baseline, with the half-width of its 95 % interval over seeds. "
         "Verdicts are on that difference; the random baseline has none, being what the others are "
         "measured against.*"

@@ -266,7 +266,8 @@ SENTENCES = [
     "The explained network: <NOISE: accuracy>, and <NOISE: accuracy in training> of its training",
     "released code, <Table 1 as released: agree> of <Table 1 as released: judged> differences",
     "read as the released code does, <Table 1 as released: agree> of <Table 1 as released: judged>",
-    "{mode}, the released code: ... less the lowest other: <claim noise-{mode}-best, NOISE>,",
+    "{mode}, the released code: whole maps ({epochs} epochs): ... less the lowest other: "
+    "<claim noise-{mode}-best, NOISE, {epochs} epochs>,",
     "{net}: <{net}: metrics> metrics have <{net}: winners> different winners among "
     "<published methods> published methods",
     "<NOISE, black deletion: ahead of random> of <published methods> under black deletion, "
@@ -330,6 +331,7 @@ SPELLED = {"eight": "8", "fourteen": "14"}
 # ---- other words for the same thing
 
 SAME = [
+    (", 20 epochs$", ""),  # numbers of other trainings have their own names
     (r"^CIFAR-10 CNN, ", "Sign CNN, CIFAR-10, "),
     (r"^(CIFAR-10|Imagenette) ResNet-18, ", r"ResNet-18, \1, "),
     (r"^Imagenette CNN, ", "Sign CNN, Imagenette, "),
@@ -431,17 +433,24 @@ def rows(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def in_tables(text: str) -> Iterator[tuple[tuple[str, str], str, str]]:
-    """Label and column, name and value of every number and verdict that `TABLES` lists."""
+    """Label and column, name and value of every number and verdict that `TABLES` lists.
+
+    A name goes on with the epochs of the training that a head names in brackets.
+    """
     for label, row in rows(text):
         for wanted, names in TABLES.get(label, {}).items():
             # a head may go on in brackets: how many pictures, which interval
             column = next((c for c in row if c == wanted or c.startswith(f"{wanted} (")), "")
             values = re.findall(NUMBER, row.get(column, ""))
+            epochs = re.search(r"\((\d+ epochs)\)", column)
             if names.endswith(": verdict"):
                 values = re.findall(r"^[a-z ]*?agree", row.get(column, ""))
             for name, value in zip(names.split("|"), values, strict=False):
                 if name.strip():
-                    yield (label, wanted), name.strip().format_map(row), value
+                    called = name.strip().format_map(row)
+                    if epochs:
+                        called = f"{called}, {epochs[1]}"
+                    yield (label, wanted), called, value
 
 
 @cache

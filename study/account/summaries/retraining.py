@@ -254,9 +254,10 @@ NOT_PRINTED = "The papers print no number for what is studied here."
 
 def printed_rows(beside: pd.DataFrame | None) -> pd.DataFrame:
     """Both readings of Table 1, a row a method and area: differences from random and verdicts."""
-    columns = ["area", "printed", "by the text", "verdict", "as released", "its verdict"]
     if beside is None:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame()
+    text, released = _readings_heads(beside)
+    columns = ["area", "printed", text, "verdict", released, "its verdict"]
     rows = [
         (
             f"{r.row}, {r.mode.upper()}",
@@ -269,6 +270,12 @@ def printed_rows(beside: pd.DataFrame | None) -> pd.DataFrame:
         for r in beside[beside["row"] != "Random"].itertuples()
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _readings_heads(beside: pd.DataFrame) -> tuple[str, str]:
+    """Heads of the two readings, which may rest on other trainings than the rest of a chapter."""
+    trained = counted(int(beside["epochs"].iloc[0]), "epoch")
+    return f"by the text ({trained})", f"as released ({trained})"
 
 
 def _with_half(value: float, low: float, high: float, spec: str = "+.3f") -> str:
@@ -397,9 +404,9 @@ def variance_shown(variances: pd.DataFrame) -> pd.DataFrame:
 
 def levels_shown(beside: pd.DataFrame | None) -> pd.DataFrame:
     """Printed and reproduced areas themselves, random's among them: a row a method and area."""
-    columns = ["area", "printed", "by the text", "as released"]
     if beside is None:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame()
+    columns = ["area", "printed", *_readings_heads(beside)]
     rows = [
         (f"{r.row}, {r.mode.upper()}", f"{r.printed:.4f}", _level(r.text_area), _level(r.area))
         for r in beside.itertuples()

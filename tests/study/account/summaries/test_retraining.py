@@ -204,15 +204,15 @@ def test_both_readings_beside_print():
         "RectGrad, ROAR",
         "Saliency map, ROAR",
     ]
-    assert rows["by the text"].tolist() == ["-0.018 ± 0.004", "not measured"]
-    assert rows["as released"].tolist() == ["-0.030 ± 0.004", "+0.060 ± 0.004"]
+    assert rows["by the text (20 epochs)"].tolist() == ["-0.018 ± 0.004", "not measured"]
+    assert rows["as released (20 epochs)"].tolist() == ["-0.030 ± 0.004", "+0.060 ± 0.004"]
     text, released = told.printed_in_short(beside())
     assert "text, 1 of 1 differences" in text and "2 seeds, 20 epochs" in text
     assert "released code, 0 of 2 differences" in released
     nothing = beside().assign(text_area=math.nan)
     assert "not measured" in told.printed_in_short(nothing)[0]
     assert told.printed_in_short(None) == [told.NOT_PRINTED] and told.printed_rows(None).empty
-    assert told.levels_shown(beside())["by the text"].tolist()[-1] == "not measured"
+    assert told.levels_shown(beside())["by the text (20 epochs)"].tolist()[-1] == "not measured"
     assert told.levels_shown(None).empty
 
 
