@@ -13,6 +13,8 @@
 
 Whatever is unknown (a chapter, a profile, a parameter) is refused before anything runs. A value is
 a number, True, False, None, a list of these, or else the text as it stands: no value is ever run.
+Where a chapter has a list, one value is a list of one, and text is parted at its commas:
+`seeds=2`, `methods=random,saliency`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "paper")
+START_SECONDS = 120  # that a kernel may take until it answers
 UNNUMBERED = ("how_to_use",)  # chapters without a number come last
 QUICK = (
     "**Quick profile: small drawn data.** The published book shows this chapter on real data, "
@@ -49,7 +52,7 @@ def chapters(root: Path = ROOT) -> dict[str, Path]:
 
 
 def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
-    """The chapters named in full or by number; all of them for an empty list."""
+    """The chapters named in full or by number, 05 or 5; all of them for an empty list."""
     known = chapters(root)
     if not known:
         raise RunError(
@@ -62,7 +65,7 @@ def select(wanted: list[str], root: Path = ROOT) -> dict[str, Path]:
         named = {
             chapter
             for chapter in known
-            if stem == chapter or (stem.isdecimal() and stem == chapter[:2])
+            if stem == chapter or (stem.isdecimal() and stem.zfill(2) == chapter[:2])
         }
         if not named:
             raise RunError(
@@ -193,25 +196,83 @@ def assigned(texts: list[str]) -> dict:
     return values
 
 
+def fitted(named: str, value, default):
+    """A value set by hand, as its chapter takes it: as a list where the default is one.
+
+    RunError where it cannot be what the default is; `named` is the parameter in that sentence. One
+    whose default is no list, such as `model`, keeps what it is given, be it a text or a list.
+    """
+    if isinstance(default, (list, tuple)):
+        return fitted_list(named, value, default)
+    if not isinstance(default, (bool, int, float)):
+        return value
+    strange = isinstance(value, (str, list))
+    if isinstance(value, bool) and not isinstance(default, bool):
+        strange = True  # to Python, True is the number 1
+    if strange:
+        raise RunError(
+            f"{named} is of type {type(default).__name__} "
+            f"(its default is {default!r}), which {value!r} is not."
+        )
+    return value
+
+
+def fitted_list(named: str, value, default: list | tuple) -> list:
+    """A value set by hand as a list, whose items are of the kind that the default's are.
+
+    Text is parted at its commas, another single value is the only item, and None is no item.
+    """
+    if value is None:
+        items = []
+    elif isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        items = [value_of(part) for part in parts if part]
+    elif isinstance(value, (list, tuple)):
+        items = list(value)
+    else:
+        items = [value]
+    kind, accepted = kind_of(default)
+    for item in items:
+        if accepted and type(item) not in accepted:
+            raise RunError(
+                f"{named} is a list of {kind} (its default is {list(default)!r}), and {item!r} is "
+                "none of these; give one, or several with commas between them."
+            )
+    return items
+
+
+def kind_of(items: list | tuple) -> tuple[str, set[type]]:
+    """What the items of a list are, in words and as Python's types; no type where all will do."""
+    types = {type(item) for item in items}
+    if types == {str}:
+        return "texts", {str}
+    if types == {int}:
+        return "whole numbers", {int}
+    if types and types <= {int, float}:
+        return "numbers", {int, float}
+    return "values", set()
+
+
 def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> dict[str, dict]:
     """Chapter -> the value of each of its parameters: the profile's, then those set by hand.
 
     All are checked.
     """
     profiled, plans = profile_values(profile, root), {}
+    if "profile" in by_hand:  # in a chapter it is the label of figures, and would be a false one
+        raise RunError(
+            "profile is not set as a parameter, since it alone would not change what is computed; "
+            "give PROFILE=paper to make, or --profile paper to run.py."
+        )
     for name, notebook in select(wanted, root).items():
-        known, given = defaults(notebook), profiled[name]
+        known, given = defaults(notebook), dict(profiled[name])
         for parameter, value in by_hand.items():
             if parameter not in known:
                 raise RunError(
                     f"{name} has no parameter {parameter!r}; accepted are {', '.join(known)}."
                 )
-            if isinstance(known[parameter], (bool, int, float)) and isinstance(value, (str, list)):
-                raise RunError(
-                    f"{name}: {parameter} is of type {type(known[parameter]).__name__} "
-                    f"(its default is {known[parameter]!r}), which {value!r} is not."
-                )
-        plans[name] = {parameter: by_hand.get(parameter, given[parameter]) for parameter in known}
+            given[parameter] = fitted(f"{name}: {parameter}", value, known[parameter])
+        plans[name] = {parameter: given[parameter] for parameter in known}
     return plans
 
 
@@ -412,12 +473,14 @@ def execute(notebook: Path, values: dict, failed: Path, *, stored: bool = False)
     """Run one chapter; returns it executed.
 
     Where it fails, by an exception or, if it is to be `stored`, by anything on stderr, the notebook
-    stays at `failed` for a look.
+    stays at `failed` for a look. RunError also where its kernel dies or does not start.
     """
     import nbformat
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
 
+    started: list[bool] = []  # tells a kernel that does not start from all that goes wrong later
     failed.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -428,7 +491,8 @@ def execute(notebook: Path, values: dict, failed: Path, *, stored: bool = False)
             language="python",
             progress_bar=False,
             request_save_on_cell_execute=False,
-            start_timeout=120,
+            start_timeout=START_SECONDS,
+            on_notebook_start=lambda notebook: started.append(True),
             extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except papermill.PapermillExecutionError as error:
@@ -438,11 +502,26 @@ def execute(notebook: Path, values: dict, failed: Path, *, stored: bool = False)
             "its kernel died, as kernels do when memory runs out; give fewer or smaller pictures, "
             "or a smaller batch_size."
         ) from None
+    except (RuntimeError, NoSuchKernel) as error:
+        if started:
+            raise
+        raise RunError(not_started(error)) from None
     executed = nbformat.read(failed, as_version=4)
     if wrong := complaint(executed, stored=stored):
         raise RunError(f"{wrong} ({failed} shows where)")
     failed.unlink()
     return executed
+
+
+def not_started(error: Exception) -> str:
+    """What to say of a kernel that did not start: the reason, and what to do."""
+    constraints = shlex.quote(str(ROOT / "constraints.txt"))
+    again = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall -c {constraints}"
+    return (
+        f"its kernel did not start ({one_line(str(error)).rstrip('.')}); run it again when the "
+        "machine is less busy, or, if that does not help, install the kernel anew: "
+        f"{again} ipykernel"
+    )
 
 
 def run(
@@ -469,7 +548,6 @@ def run(
     if refresh and profile == "quick":
         check_defaults(plans, root)
     use_this_python(root)
-    note = QUICK if profile == "quick" and not by_hand else run_note(profile, by_hand)
     failures = 0
     for name, values in plans.items():
         notebook, start = chapters(root)[name], time.perf_counter()
@@ -487,7 +565,9 @@ def run(
             "set by hand" if by_hand else f"{profile} profile",
         )
         if not refresh:
-            annotate(executed, note)
+            set_here = {parameter: values[parameter] for parameter in by_hand}
+            is_plain_quick = profile == "quick" and not by_hand
+            annotate(executed, QUICK if is_plain_quick else run_note(profile, set_here))
         elif profile == "paper":
             # the book says where they have been replaced since
             executed.metadata["networks"] = networks_behind(values, root)

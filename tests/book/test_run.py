@@ -7,6 +7,7 @@ import ast
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -132,10 +133,92 @@ def test_a_quote_that_is_not_closed_is_refused_in_one_sentence(tree, capsys):
     assert said.count("\n") == 1 and "quotation mark" in said and "it's" in said
 
 
-@pytest.mark.parametrize("value", [["many"], "many"])
-def test_a_number_is_no_list_and_no_text(value, tree):
-    with pytest.raises(run.RunError, match="images is of type int"):
+@pytest.mark.parametrize("value", [["many"], "many", True, False])
+def test_a_number_is_no_list_no_text_and_no_switch(value, tree):
+    with pytest.raises(run.RunError, match="00_works: images is of type int"):
         run.plan([], "quick", {"images": value}, tree(works="1"))
+
+
+@pytest.mark.parametrize("default, value", [(2, 3), (2, 2.5), (2, None), (False, True), (False, 1)])
+def test_a_number_may_be_another_or_none_and_a_switch_may_be_switched(default, value):
+    assert run.fitted("images", value, default) is value
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("seeds=2", [2]),
+        ("seeds=1,2", [1, 2]),
+        ("seeds=[1, 2]", [1, 2]),
+        ("fractions=0.5", [0.5]),
+        ("fractions=0.5,1", [0.5, 1]),
+        ("methods=saliency", ["saliency"]),
+        ("methods=random,saliency", ["random", "saliency"]),
+        ("methods=random, thresholded:saliency,", ["random", "thresholded:saliency"]),
+        ("methods=[random, saliency]", ["random", "saliency"]),
+        ("methods=['random', \"saliency\"]", ["random", "saliency"]),
+        ("holes=[]", []),
+        ("holes=", []),
+        ("holes=None", []),
+    ],
+)
+def test_where_a_chapter_has_a_list_one_value_is_a_list_of_one(text, value):
+    parameter = text.partition("=")[0]
+    by_hand = run.assigned([text])
+    assert run.plan(["07"], "quick", by_hand)["07_roar_kar"][parameter] == value
+    # the profile's list, too, is replaced whole
+    assert run.plan(["07"], "paper", by_hand)["07_roar_kar"][parameter] == value
+
+
+def test_a_list_whose_default_is_a_tuple_is_one():
+    assert run.fitted("sizes", 3, (1, 2)) == [3] == run.fitted("sizes", (3,), [1, 2])
+
+
+@pytest.mark.parametrize("value", ["squeezenet1_1", "a,b", ["a", "b"], 3, None])
+def test_a_text_that_may_be_a_list_stays_what_it_was_given_as(value):
+    assert run.plan(["04"], "quick", {"network": value})["04_rectgrad"]["network"] == value
+    assert run.plan(["04"], "paper", {"network": value})["04_rectgrad"]["network"] == value
+
+
+@pytest.mark.parametrize(
+    "given, kind, item",
+    [
+        ("seeds=two", "whole numbers", "'two'"),
+        ("seeds=1,two", "whole numbers", "'two'"),
+        ("seeds=True", "whole numbers", "True"),
+        ("seeds=1.5", "whole numbers", "1.5"),
+        ("fractions=[0.1, half]", "numbers", "'half'"),
+        ("fractions=0.1,true", "numbers", "True"),
+        ("holes=[0.3, null]", "numbers", "None"),
+        ("methods=3", "texts", "3"),
+        ("methods=saliency,3", "texts", "3"),
+    ],
+)
+def test_what_is_no_item_of_a_list_is_refused_in_one_sentence(given, kind, item):
+    with pytest.raises(run.RunError) as refused:
+        run.plan(["07"], "quick", run.assigned([given]))
+    said, parameter = str(refused.value), given.partition("=")[0]
+    assert said.startswith(f"07_roar_kar: {parameter} is a list of {kind} (its default is [")
+    assert f"and {item} is none of these" in said and "\n" not in said
+    assert said.endswith("several with commas between them.")
+
+
+@pytest.mark.parametrize("profile", run.PROFILES)
+def test_the_label_of_a_profile_is_not_set_by_hand(profile):
+    """Figures of drawn data would bear the paper's."""
+    with pytest.raises(run.RunError, match="^profile is not set") as refused:
+        run.plan(["05"], "quick", run.assigned([f"profile={profile}"]))
+    said = str(refused.value)
+    assert "PROFILE=paper" in said and "--profile paper" in said and "\n" not in said
+
+
+def test_a_chapter_goes_by_its_number_without_the_zero_too():
+    for number in ("0", "5", "05"):
+        (name,) = run.select([number])
+        assert name.startswith(number.zfill(2) + "_")
+    for unknown in ("", "005", "50", "-5", "5.0"):
+        with pytest.raises(run.RunError, match="or the number alone"):
+            run.select([unknown])
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -252,6 +335,75 @@ def test_a_failure_is_told_in_its_own_words_on_one_line(tree, capsys):
     assert several.startswith("00_several: failed: ValueError: a first line, and a second one. (")
     assert long.startswith("01_long: failed: RuntimeError: x x x") and len(long) < 800
     assert dies.startswith("02_dies: failed: its kernel died") and "memory" in dies
+
+
+@pytest.fixture
+def kernel_of(monkeypatch):
+    """kernel_of(*arguments): kernels are Python with these; without any there is no kernel."""
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+
+    def make(*arguments: str) -> None:
+        def spec(manager, name):
+            if not arguments:
+                raise NoSuchKernel(name)
+            return KernelSpec(argv=[sys.executable, *arguments], language="python")
+
+        monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", spec)
+        monkeypatch.setattr(run, "START_SECONDS", 1)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (("-c", "import time; time.sleep(60)"), "Kernel didn't respond in 1 seconds"),
+        (("-c", "pass"), "Kernel died before replying to kernel_info"),
+        ((), "No such kernel named python3"),
+    ],
+)
+def test_a_kernel_that_does_not_start_costs_one_chapter(arguments, reason, kernel_of, tree, capsys):
+    kernel_of(*arguments)
+    root = tree(one="1", two="2")
+    assert run.main([], root) == 1
+    said = capsys.readouterr().err.splitlines()
+    for name in ("00_one", "01_two"):
+        (line,) = [line for line in said if line.startswith(f"{name}: failed: ")]
+        assert f"its kernel did not start ({reason}); run it again when" in line
+        assert sys.executable in line and line.endswith(" ipykernel")
+
+
+def test_what_goes_wrong_after_the_kernel_has_started_is_not_laid_to_its_start(tree, monkeypatch):
+    import papermill
+
+    def goes_wrong(*_, on_notebook_start, **__):
+        on_notebook_start(notebook=None)
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(papermill, "execute_notebook", goes_wrong)
+    with pytest.raises(RuntimeError, match="^something else$"):
+        run.main([], tree(one="1"))
+
+
+@pytest.mark.slow
+def test_an_error_of_the_chapter_is_not_laid_to_the_kernel(tree, capsys):
+    from_jupyter = "from jupyter_client.kernelspec import NoSuchKernel; raise NoSuchKernel('mine')"
+    assert run.main([], tree(raises=from_jupyter)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("00_raises: failed: NoSuchKernel: ") and "did not start" not in said
+
+
+@pytest.mark.slow
+def test_the_note_shows_a_list_as_the_chapter_got_it(tree):
+    root = tree(shows="print(names)")
+    path = root / "notebooks" / "00_shows.ipynb"
+    notebook = read(path)
+    notebook.cells[1].source += "\nnames = ['a', 'b']"
+    nbformat.write(notebook, path)
+    assert run.main(["-p", "names=c"], root) == 0
+    made = read(root / "_build" / "quick" / "00_shows.ipynb")
+    assert made.cells[-1].outputs[0].text == "['c']\n"
+    assert "`names = ['c']`" in made.cells[0].source
 
 
 def test_what_was_executed_here_may_show_warnings_and_the_published_book_may_not(tree):
