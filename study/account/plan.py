@@ -1,16 +1,22 @@
 """The whole computation behind the published numbers, and its check.
 
-`python -m study.account.plan run|verify`: `run` trains what has no weights yet, computes every cell
-that has no stored result, and writes data/results/reproduction.csv; stopped at any point, it goes
-on there. `verify` recomputes a random part of what is stored and compares.
+`python -m study.account.plan run|retrain|table|verify`: `run` trains what has no weights yet,
+computes every cell that has no stored result, and writes data/results/reproduction.csv; stopped at
+any point, it goes on there, and two at once share the work. `retrain` does so for ROAR and KAR
+alone, `table` writes the tables of what is stored. `verify` recomputes a random part of what is
+stored and compares.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -18,6 +24,7 @@ from lib import attribution
 from lib.attribution import crosses
 from study.account import claims, scoreboard, verify
 from study.experiments import cleanliness, deletion, hypothesis, response, retraining, synthesis
+from study.paths import ROOT
 from study.store import cells
 from study.store.experiment import EXPERIMENTS
 from study.subjects import networks, sources, training
@@ -69,16 +76,47 @@ CARD_ALONE = [("resnet18", "cifar10-seed1"), ("resnet18", "cifar10-seed2")]
 # pictures of a train split, None for all; of the others 2,000
 TRAIN_SPLIT = {("cifar10", "basic_cnn"): None, ("cifar10", "resnet18"): 10_000}
 WITNESS = "basic_cnn"  # the network in whose features distance is taken
+# option -> the commands that read it; --threads is for every one
+READ_BY = {
+    "models": ("run",),
+    "workers": ("run", "retrain"),
+    "scheduler": ("run", "retrain"),
+    "seed": ("verify",),
+    "stamp": ("verify",),
+    "kinds": ("verify",),
+}
 
 
 def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable = print) -> None:
     """Train, evaluate and write weights and card, unless they are there.
 
-    It goes on from the last finished epoch.
+    It goes on from the last finished epoch. One process at a time trains a network: a second one
+    waits and finds it trained, or goes on where the first was stopped.
     """
-    path = networks.WEIGHTS / f"{model}-{tag}.safetensors"
-    if path.exists() or ((model, tag) in CARD_ALONE and networks.card(model, tag)):
+    if _is_trained(model, tag):
         return
+    name = f"training-{model}-{tag}"
+    with cells.one_at_a_time(name, patient=False) as free:
+        pass  # asked only to say why nothing happens for hours
+    if not free:
+        log(f"{model} {tag}  another process trains it; waiting")
+    with cells.one_at_a_time(name):
+        if not _is_trained(model, tag):
+            _train(model, dataset, tag, protocol, log)
+
+
+def _weights(model: str, tag: str) -> Path:
+    return networks.WEIGHTS / f"{model}-{tag}.safetensors"
+
+
+def _is_trained(model: str, tag: str) -> bool:
+    """Are its weights there, or the card of a network of which no more is kept?"""
+    kept_as_card = (model, tag) in CARD_ALONE and networks.card(model, tag)
+    return _weights(model, tag).exists() or bool(kept_as_card)
+
+
+def _train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable) -> None:
+    """`train`, for the only process that is at this network."""
     last_layer = protocol.trains != "all"
     if last_layer:
         # what must be downloaded and cannot be is said before any picture is read
@@ -91,6 +129,7 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         network,
         pictures,
         protocol,
+        # named after the training alone, so that whoever comes next goes on from it
         checkpoint=sources.CACHE / "training" / f"{model}-{tag}-seed{protocol.seed}.pt",
         log=lambda line: log(f"{model} {tag}  {line}"),
     )
@@ -109,16 +148,15 @@ def train(model: str, dataset: str, tag: str, protocol: Protocol, log: Callable 
         how = {"base": networks.transferred(model, pictures.classes)}
     else:
         how = {"half": model != "basic_cnn"}
-    part = path.with_name(f"part-{path.name}")
-    networks.save(network, part, about, **how)
-    # the rounded weights are the ones every result is computed with
-    network = networks.load(model, str(part))
+    # the rounded weights are the ones every result is computed with; nobody else sees this copy
+    with TemporaryDirectory() as folder:
+        rounded = Path(folder) / _weights(model, tag).name
+        networks.save(network, rounded, about, **how)
+        network = networks.load(model, str(rounded))
     for split in (pictures, held_out):
         about[f"{split.split}_accuracy"] = training.accuracy(network, split)
     about["weights_hash"] = networks.fingerprint(network)
-    networks.save(network, path, about, **how)
-    for left in (part, part.with_suffix(".json")):
-        left.unlink()
+    networks.save(network, _weights(model, tag), about, **how)
 
 
 def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
@@ -132,8 +170,7 @@ def compute(dataset: str, model: str, tag: str, log: Callable = print) -> None:
     def of(split, count=None):
         return subject(dataset, model, tag, split=split, count=count, stored=True)
 
-    weights = networks.WEIGHTS / f"{model}-{tag}.safetensors"
-    if (model, tag) in CARD_ALONE and not weights.is_file():
+    if (model, tag) in CARD_ALONE and not _weights(model, tag).is_file():
         log(f"kept as a card and cells: {model} {tag}")
         return
     whole = of("test")
@@ -253,18 +290,30 @@ def compute_synthesis(log: Callable = print) -> None:
         log(f"shift  {study.whole.title}  {method}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; returns the exit status."""
+def _at_least(least: int) -> Callable[[str], int]:
+    """What reads the whole number of an option, from `least` to the largest that torch takes."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number from {least} to {2**31 - 1}."
+            )
+        return int(text)
+
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The command and its options; what was not given is None."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = sorted({model for model, *_ in TRAINED})
     parser.add_argument("what", choices=("run", "retrain", "table", "verify"))
-    parser.add_argument("--models", nargs="+", choices=names, help="only these networks")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--models", nargs="+", choices=_models(), help="run only these networks")
+    parser.add_argument("--threads", type=_at_least(1), default=torch.get_num_threads())
     parser.add_argument(
         "--workers",
-        type=int,
+        type=_at_least(1),
         help="processes that retrain networks, of one thread each; on Slurm, jobs",
     )
     parser.add_argument(
@@ -272,39 +321,114 @@ def main(arguments: list[str] | None = None) -> int:
         help="retrain on a Dask cluster: its address, or slurm[:<name>] "
         "as dask-jobqueue is configured",
     )
-    parser.add_argument("--seed", type=int, help="of the part that verify draws")
+    parser.add_argument("--seed", type=_at_least(0), help="of the part that verify draws")
     parser.add_argument(
         "--stamp",
         action="store_true",
+        default=None,
         help="verify the kinds of results whose code has changed, and stamp those that agree",
     )
     parser.add_argument(
         "--kinds", nargs="+", choices=list(EXPERIMENTS), help="verify only these kinds of results"
     )
+    return parser
+
+
+def _models() -> list[str]:
+    return sorted({model for model, *_ in TRAINED})
+
+
+def _fault(chosen: argparse.Namespace) -> str | None:
+    """What to say of an option that would be ignored; None where all are read."""
+    given = [name for name in READ_BY if getattr(chosen, name) is not None]
+    unread = [name for name in given if chosen.what not in READ_BY[name]]
+    if unread:
+        named = (f"--{name} (it belongs to {' and '.join(READ_BY[name])})" for name in unread)
+        return f"{chosen.what} does not read {', '.join(named)}; leave that out."
+    of_retraining = [name for name in ("workers", "scheduler") if name in given]
+    if of_retraining and not _retrains(chosen.models):
+        return (
+            f"run reads --{of_retraining[0]} where it retrains rectgrad_cnn, which --models "
+            f"{' '.join(chosen.models)} leaves out; name rectgrad_cnn too, or leave "
+            f"--{of_retraining[0]} out."
+        )
+    if chosen.scheduler is None or chosen.scheduler.partition(":")[0] == "slurm":
+        return None
+    if not re.search(r":\d+", chosen.scheduler):
+        return (
+            f"--scheduler is {chosen.scheduler!r}; it must be slurm, slurm:<name> or an address "
+            "with a port, such as tcp://head:8786."
+        )
+    if chosen.workers:
+        return (
+            "--workers counts processes of this machine, or jobs of Slurm; the cluster at "
+            f"{chosen.scheduler} has workers of its own: leave --workers out."
+        )
+    return None
+
+
+def _retrains(models: list[str] | None) -> bool:
+    """Is the grid of ROAR and KAR part of a run of these networks (None: of all)?"""
+    return not models or "rectgrad_cnn" in models
+
+
+def _do(chosen: argparse.Namespace) -> int:
+    """Do what was chosen; returns the exit status."""
+    if chosen.what == "verify":
+        options = {"seed": chosen.seed, "stamp": bool(chosen.stamp), "kinds": chosen.kinds}
+        return 0 if verify.verify(TRAINED, **options) else 1
+    if chosen.what == "run":
+        run(chosen.models or _models())
+        if _retrains(chosen.models):
+            compute_noise()
+            retrain(chosen.workers, chosen.scheduler)
+            compute_synthesis()
+            claims.measure()
+    if chosen.what == "retrain":
+        retrain(chosen.workers, chosen.scheduler)
+    cells.write_text(scoreboard.CSV, scoreboard.table().to_csv(index=False))
+    cells.write_text(claims.CSV, claims.table().to_csv(index=False))
+    print(scoreboard.table().to_string())
+    return 0
+
+
+def _is_told(error: Exception) -> bool:
+    """Does the error tell people what to do?
+
+    It does where a `raise` of this project made its sentence; a library's error, or an operation
+    that failed, is a fault whose trace is wanted.
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file = Path(last.filename).resolve()
+    ours = any(file.is_relative_to(ROOT / folder) for folder in ("lib", "study"))
+    return ours and (last.line or "").startswith("raise ")
+
+
+def _say(error: Exception) -> None:
+    """An error, and what was noted beside it, on one line."""
+    words = [str(error), *getattr(error, "__notes__", [])]
+    print(" ".join(" ".join(words).splitlines()), file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; returns the exit status."""
+    parser = _parser()
     chosen = parser.parse_args(arguments)
+    fault = _fault(chosen)
+    if fault:
+        parser.error(fault)
     torch.set_num_threads(chosen.threads)
     try:
-        if chosen.what == "verify":
-            good = verify.verify(TRAINED, seed=chosen.seed, stamp=chosen.stamp, kinds=chosen.kinds)
-            return 0 if good else 1
-        if chosen.what == "run":
-            run(chosen.models or names)
-            if not chosen.models or "rectgrad_cnn" in chosen.models:
-                compute_noise()
-                retrain(chosen.workers, chosen.scheduler)
-                compute_synthesis()
-                claims.measure()
-        if chosen.what == "retrain":
-            retrain(chosen.workers, chosen.scheduler)
-        scoreboard.CSV.parent.mkdir(parents=True, exist_ok=True)
-        scoreboard.CSV.write_text(scoreboard.table().to_csv(index=False))
-        claims.CSV.write_text(claims.table().to_csv(index=False))
-        print(scoreboard.table().to_string())
-        return 0
+        return _do(chosen)
     except (sources.DataError, networks.ModelError, ModuleNotFoundError, OSError) as error:
         # an OSError: a disk that stays full or a scheduler that does not answer
-        print(error, file=sys.stderr)
-        return 2
+        _say(error)
+    except (ValueError, RuntimeError, FloatingPointError) as error:
+        # a checkpoint of another protocol, workers that die, a loss that is not finite
+        if not _is_told(error):
+            raise
+        _say(error)
+    return 2
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import hashlib
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors.torch import save_file
@@ -395,7 +397,16 @@ def _from_factory(module: str, factory: str) -> nn.Module:
             f"python:{module}:{factory} returned {type(model).__name__}; it must return a "
             "torch.nn.Module."
         )
+    model.module_text = _text_of(sys.modules[module])
     return model
+
+
+def _text_of(module: ModuleType) -> str:
+    """The text of a module; "" of one that was not written in Python."""
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        return ""
 
 
 def cannot_take(
@@ -467,11 +478,16 @@ def _fill(model: nn.Module, path: Path, name: str, partly: bool = False) -> None
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Twelve hex digits over all weights and buffers.
+    """Twelve hex digits over all weights and buffers and, of a network that a user's own module
+    makes, over the module's text and the values of black and white.
 
-    With them, results of other weights never pass for these.
+    With them, results of other weights, or of code that has changed, never pass for these. Modules
+    that this one imports are not looked at.
     """
     digest = hashlib.sha256()
+    if hasattr(model, "module_text"):
+        ends = [torch.as_tensor(value).flatten().tolist() for value in (model.black, model.white)]
+        digest.update(f"{model.module_text} {ends}".encode())
     for key, value in model.state_dict().items():
         digest.update(key.encode())
         digest.update(_as_bytes(value))
@@ -490,21 +506,33 @@ def committed(name: str, weights: str) -> str:
     """Fingerprint of committed weights; read once, since sixty numbers ask for it.
 
     Where their body cannot be downloaded, or their card alone is kept, the card's; "" where there
-    is neither.
+    is neither. "" as well for what is a user's own: a file elsewhere or without a card, and
+    ImageNet's weights of a network that cannot be had here as it stands.
     """
     return _committed(name, weights, WEIGHTS)
 
 
 @lru_cache
 def _committed(name: str, weights: str, folder: Path) -> str:
-    stated = card(name, weights).get("weights_hash", "")
     file = _weights_file(name, weights)
-    if weights != "imagenet" and not (file and file.is_file()):
-        return stated
+    in_folder = file is not None and file.parent.resolve() == folder.resolve()
+    about = card(name, weights) if in_folder else {}
+    stated = about.get("weights_hash", "")
+    if weights == "imagenet":
+        is_ours = name in pretrained.PACKAGED
+    else:
+        is_ours = in_folder and file.is_file() and bool(about.get("classes"))
+        if not is_ours:
+            return stated
     try:
         return fingerprint(load(name, weights))
     except DownloadError:
         return stated
+    except ModelError:
+        # that ours are damaged, or their package is absent, must be told
+        if is_ours:
+            raise
+        return ""
 
 
 def save(
@@ -513,7 +541,8 @@ def save(
     """Write safetensors and, beside them, the card `about` as JSON.
 
     `half` stores parameters in float16, buffers as they are; `base`, a network as of `transferred`,
-    leaves out what its body has alike (`load` needs a card with "body": "imagenet").
+    leaves out what its body has alike (`load` needs a card with "body": "imagenet"). Both files are
+    written whole or not at all, whoever else is writing them.
     """
     parameters = {key for key, _ in model.named_parameters()}
     known = base.state_dict() if base else {}
@@ -524,8 +553,16 @@ def save(
         stored = value.half() if half and key in parameters else value
         state[key] = stored.detach().cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(state, part)
-    # the card first: weights that are there are finished
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
-    part.replace(path)
+    beside = path.with_suffix(".json")
+    # names of their own: another process may be writing the same files
+    own = f"{os.getpid()}.part"
+    card_part, part = (file.with_name(f".{file.name}.{own}") for file in (beside, path))
+    try:
+        save_file(state, part)
+        card_part.write_text(json.dumps(about, indent=1) + "\n")
+        # the card first: weights that are there are finished
+        card_part.replace(beside)
+        part.replace(path)
+    finally:
+        card_part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)

@@ -6,7 +6,11 @@ And the command refuses what it does not know.
 from __future__ import annotations
 
 import json
+import queue
 import shutil
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -16,9 +20,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from study.account import claims, plan, scoreboard
-from study.experiments import deletion
-from study.store import cells
+from study.account import claims, plan, scoreboard, verify
+from study.experiments import deletion, retraining
+from study.store import cells, runner
 from study.subjects import networks, shapes10, sources, training
 from study.subjects import subject as subject_module
 from study.subjects.pictures import DataError
@@ -160,6 +164,60 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_was(run_copy, monkeypatch
             assert whole.get("rows") == stopped.get("rows")
             assert whole.get("kept") == stopped.get("kept")
     assert not [f for f in after if "resnet18" in f.name]
+
+
+# ---- two runs at once
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["finishes", "is stopped"])
+def test_two_runs_at_once_train_a_network_once(stopped, planned, monkeypatch):
+    """The second waits until the first finishes, or goes on where the first is stopped."""
+    fit, heard, go_on, job = training.fit, queue.Queue(), threading.Event(), plan.TRAINED[0]
+
+    def watched(*arguments, **options):
+        heard.put("fit")
+        return fit(*arguments, **options)
+
+    def first_log(line):
+        heard.put("epoch")
+        assert go_on.wait(60)
+        if stopped:
+            raise KeyboardInterrupt
+
+    second_lines = []
+
+    def second_log(line):
+        second_lines.append(line)
+        heard.put(line)
+
+    monkeypatch.setattr(training, "fit", watched)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(plan.train, *job, first_log)
+        assert [heard.get(timeout=60) for _ in range(2)] == ["fit", "epoch"]
+        second = threads.submit(plan.train, *job, second_log)
+        waits = heard.get(timeout=60)
+        go_on.set()
+    assert isinstance(first.exception(), KeyboardInterrupt) == stopped
+    assert second.exception() is None
+    assert waits == "basic_cnn shapes10  another process trains it; waiting"
+    assert [line.split("  ")[1] for line in second_lines[1:]] == ["epoch 2/2"] * stopped
+    written = sorted(f.name for f in networks.WEIGHTS.iterdir())
+    assert written == ["basic_cnn-shapes10.json", "basic_cnn-shapes10.safetensors"]
+    assert len(networks.card("basic_cnn", "shapes10")["epochs"]) == 2
+
+
+def test_a_training_that_is_stopped_at_its_end_leaves_nothing_half_done(planned, monkeypatch):
+    def stops(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "accuracy", stops)
+        plan.train(*plan.TRAINED[0], log=lambda line: None)
+    weights = networks.WEIGHTS
+    assert not weights.exists() or not list(weights.iterdir())
+    lines = []
+    plan.train(*plan.TRAINED[0], log=lines.append)
+    assert not lines and networks.card("basic_cnn", "shapes10")["test_accuracy"] >= 0
 
 
 # ---- a new last layer, and a network whose weights cannot be downloaded
@@ -389,6 +447,18 @@ def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monke
     assert plan.main(["run"]) == 0 and order[1:] == ["noise", "claims", "table"]
 
 
+def test_verify_leaves_a_users_own_weights_alone_and_checks_the_rest(run_copy, capsys):
+    state = networks.load("basic_cnn", "shapes10").state_dict()
+    kept, gone = run_copy / "w_own.pt", run_copy / "w_own_gone.pt"
+    for own in (kept, gone):
+        torch.save(state, own)
+        deletion.accuracy(subject_module.subject("shapes10", "basic_cnn", str(own), stored=True))
+    gone.unlink()
+    assert plan.main(["verify", "--kinds", "accuracy", "--seed", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "ok   accuracy" in said and "w_own" not in said
+
+
 # ---- the command
 
 
@@ -400,6 +470,10 @@ def test_a_run_measures_cells_then_claims_then_writes_the_tables(run_copy, monke
         (["run", "--models", "vgg"], ["vgg", "basic_cnn", "resnet18"]),
         (["run", "--epochs", "3"], ["--epochs"]),
         (["verify", "--seed", "x"], ["--seed"]),
+        (["verify", "--seed", "-1"], ["--seed", "'-1' is no whole number from 0"]),
+        (["table", "--threads", "0"], ["--threads", "'0' is no whole number from 1"]),
+        (["retrain", "--workers", "0"], ["--workers", "'0' is no whole number from 1"]),
+        (["retrain", "--workers", "1.5"], ["--workers", "'1.5' is no whole number from 1"]),
     ],
     ids=" ".join,
 )
@@ -408,6 +482,156 @@ def test_unknown_arguments_are_refused_with_what_is_accepted(arguments, words, c
         plan.main(arguments)
     message = capsys.readouterr().err
     assert caught.value.code == 2 and all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (
+            ["run", "--stamp", "--kinds", "deletion", "--seed", "0"],
+            [f"--{name} (it belongs to verify)" for name in ("stamp", "kinds", "seed")]
+            + ["run does not read"],
+        ),
+        (
+            ["retrain", "--models", "basic_cnn"],
+            ["retrain does not read --models (it belongs to run)"],
+        ),
+        (
+            ["verify", "--models", "basic_cnn"],
+            ["verify does not read --models (it belongs to run)"],
+        ),
+        (
+            ["table", "--workers", "2"],
+            ["table does not read --workers (it belongs to run and retrain)"],
+        ),
+        (
+            ["run", "--models", "basic_cnn", "--scheduler", "X"],
+            ["run reads --scheduler", "--models basic_cnn leaves out", "rectgrad_cnn"],
+        ),
+        (
+            ["run", "--models", "basic_cnn", "resnet18", "--workers", "2"],
+            ["run reads --workers", "--models basic_cnn resnet18 leaves out"],
+        ),
+        (["retrain", "--scheduler", "head"], ["'head'", "with a port", "slurm:<name>"]),
+        (["retrain", "--scheduler", ""], ["''", "with a port"]),
+        (
+            ["retrain", "--scheduler", "tcp://head:8786", "--workers", "4"],
+            ["--workers", "cluster at tcp://head:8786 has workers of its own"],
+        ),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_would_be_ignored_is_refused(arguments, words, monkeypatch, capsys):
+    for name in ("run", "retrain", "_do"):
+        monkeypatch.setattr(plan, name, lambda *_: pytest.fail("it began"), raising=False)
+    with pytest.raises(SystemExit) as caught:
+        plan.main(arguments)
+    said = capsys.readouterr().err.rpartition("error: ")[2]
+    assert caught.value.code == 2 and said.count("\n") == 1 and said.endswith(".\n")
+    assert all(word in said for word in words)
+
+
+@pytest.mark.parametrize(
+    "arguments, called",
+    [
+        # what the Makefile and the book's page of commands say
+        (["run"], ["run", (None, None)]),
+        (["run", "--models", "basic_cnn"], ["run"]),
+        (["run", "--models", "rectgrad_cnn", "--workers", "2"], ["run", (2, None)]),
+        (["retrain", "--workers", "4"], [(4, None)]),
+        (["retrain", "--scheduler", "tcp://head:8786"], [(None, "tcp://head:8786")]),
+        (["retrain", "--scheduler", "slurm", "--workers", "20"], [(20, "slurm")]),
+        (["retrain", "--scheduler", "slurm:gpu"], [(None, "slurm:gpu")]),
+        (["table", "--threads", "1"], []),
+        (["verify"], [{"seed": None, "stamp": False, "kinds": None}]),
+        (["verify", "--seed", "0"], [{"seed": 0, "stamp": False, "kinds": None}]),
+        (
+            ["verify", "--stamp", "--kinds", "roar"],
+            [{"seed": None, "stamp": True, "kinds": ["roar"]}],
+        ),
+    ],
+    ids=lambda value: " ".join(map(str, value)),
+)
+def test_what_is_documented_is_accepted(arguments, called, planned, monkeypatch):
+    names, heard = ["basic_cnn", "rectgrad_cnn", "resnet18"], []
+    monkeypatch.setattr(plan, "TRAINED", [(name, "shapes10", "shapes10", LAST) for name in names])
+    monkeypatch.setattr(plan, "run", lambda names: heard.append("run"))
+    monkeypatch.setattr(plan, "retrain", lambda *given: heard.append(given))
+    monkeypatch.setattr(verify, "verify", lambda trained, **given: not heard.append(given))
+    assert plan.main(arguments) == 0 and heard == called
+
+
+class Dying:
+    """Stands for a pool of processes whose worker is killed at every cell."""
+
+    def __init__(self, *_):
+        pass
+
+    def submit(self, *_):
+        raise BrokenProcessPool
+
+    def shutdown(self, **_):
+        pass
+
+
+class Failing(Dying):
+    """Stands for a pool in which every cell fails; its error comes back without a trace."""
+
+    def submit(self, *_):
+        answer = Future()
+        answer.set_result(ValueError("this picture is not like the others."))
+        return answer
+
+
+def two_cells(*_):
+    wanted = [cells.Cell("roar", f"cell {k}", {"k": k}) for k in range(2)]
+    return runner.map_cells(retraining.retrain, wanted, workers=1, log=lambda line: None)
+
+
+def test_errors_that_are_meant_for_people_are_told_without_a_trace(planned, monkeypatch, capsys):
+    """A checkpoint of another protocol, a loss that is not finite, workers that die, cells that
+    fail."""
+    model, dataset, tag, protocol = plan.TRAINED[0]
+
+    def stops(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.train(model, dataset, tag, protocol, log=stops)
+
+    def said(command):
+        assert plan.main([command]) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1 and "Traceback" not in message
+        return message
+
+    monkeypatch.setattr(plan, "TRAINED", [(model, dataset, tag, replace(protocol, epochs=3))])
+    assert "written by another protocol" in said("run")
+    checkpoint = next((sources.CACHE / "training").glob("*.pt"))
+    assert str(checkpoint) in said("run")
+    checkpoint.unlink()
+    monkeypatch.setattr(plan, "TRAINED", [(model, dataset, tag, replace(protocol, lr=1e30))])
+    assert "lower the learning rate" in said("run")
+    monkeypatch.setattr(plan, "retrain", two_cells)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Dying)
+    assert "three workers died" in said("retrain")
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Failing)
+    assert "not like the others. 2 of 2 cells failed" in said("retrain")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda *_: int("three"),
+        lambda *_: torch.zeros(2).view(3),
+        lambda *_: cells.unpack(cells.pack(torch.zeros(2)) | {"shape": [3]}),
+    ],
+    ids=["python", "torch", "torch in study"],
+)
+def test_a_fault_of_the_code_keeps_its_trace(fault, planned, monkeypatch):
+    monkeypatch.setattr(plan, "retrain", fault)
+    with pytest.raises((RuntimeError, ValueError)):
+        plan.main(["retrain"])
 
 
 def test_what_is_missing_is_one_sentence_and_not_a_traceback(run_copy, monkeypatch, capsys):

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save as as_bytes
 from safetensors.torch import save_file
 from torch import nn
 
@@ -620,7 +621,7 @@ def test_weights_never_stand_without_their_card(tmp_path, monkeypatch):
     write = Path.write_text
 
     def full(self, *arguments, **options):
-        if self.suffix == ".json":
+        if ".json" in self.name:
             raise OSError(28, "No space left on device")
         return write(self, *arguments, **options)
 
@@ -631,7 +632,48 @@ def test_weights_never_stand_without_their_card(tmp_path, monkeypatch):
             tmp_path / "mine.safetensors",
             {"classes": list(CLASSES)},
         )
-    assert not (tmp_path / "mine.safetensors").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["weights", "card"])
+def test_two_processes_may_save_at_once(kind, tmp_path, monkeypatch):
+    """Another process saves the same files while this one is in the middle of one of them."""
+    mine, theirs = (load("basic_cnn", classes=CLASSES, seed=seed) for seed in (1, 2))
+    path, numbers = tmp_path / "mine.safetensors", [1]
+    about = {seed: {"classes": list(CLASSES), "seed": seed} for seed in (1, 2)}
+    save_whole, write_whole = networks.save_file, Path.write_text
+
+    def other_process():
+        numbers.append(2)
+        save(theirs, path, about[2])
+        assert fingerprint(load("basic_cnn", str(path))) == fingerprint(theirs)
+        numbers.append(1)
+
+    def in_halves(whole, file):
+        with file.open("wb") as half_written:
+            half_written.write(whole[:100])
+            half_written.flush()
+            other_process()
+            half_written.write(whole[100:])
+
+    def save_file(state, file):
+        if kind == "weights" and numbers == [1]:
+            return in_halves(as_bytes(state), Path(file))
+        return save_whole(state, file)
+
+    def write_text(self, text, **options):
+        if kind == "card" and numbers == [1]:
+            return in_halves(text.encode(), self)
+        return write_whole(self, text, **options)
+
+    monkeypatch.setattr(os, "getpid", lambda: numbers[-1])
+    monkeypatch.setattr(networks, "save_file", save_file)
+    monkeypatch.setattr(Path, "write_text", write_text)
+    save(mine, path, about[1])
+    assert numbers == [1, 2, 1]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["mine.json", "mine.safetensors"]
+    assert networks.card("basic_cnn", str(path)) == about[1]
+    assert fingerprint(load("basic_cnn", str(path))) == fingerprint(mine)
 
 
 def test_fingerprint_sees_every_tensor():
@@ -686,6 +728,54 @@ def test_committed_weights_load_and_have_a_card(path):
         assert load(name, tag).classes == tuple(about["classes"])
     except networks.DownloadError as error:
         pytest.skip(str(error))
+
+
+def test_committed_is_what_lies_in_the_folder_with_its_card(tmp_path, monkeypatch, state):
+    monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
+    model, path = (
+        load("basic_cnn", classes=CLASSES, seed=5),
+        tmp_path / "basic_cnn-ours.safetensors",
+    )
+    save(model, path, {"classes": list(CLASSES), "weights_hash": "of the card"})
+    (tmp_path / "basic_cnn-kept.json").write_text('{"classes": ["a"], "weights_hash": "stated"}')
+    assert networks.committed("basic_cnn", "ours") == fingerprint(model)
+    assert networks.committed("basic_cnn", str(path)) == fingerprint(model)
+    assert networks.committed("basic_cnn", "kept") == "stated"
+    assert networks.committed("basic_cnn", "absent") == ""
+    path.write_bytes(b"not weights")
+    networks._committed.cache_clear()
+    refused(lambda: networks.committed("basic_cnn", "ours"), path)
+
+
+@pytest.mark.parametrize("about", [None, "damaged", '{"loss": 3}', '{"classes": ["a"]}'])
+@pytest.mark.parametrize("name", ["basic_cnn", "python:gone:build", "timm:gone", "gone"])
+def test_a_file_of_a_users_own_is_not_committed(name, about, tmp_path, state):
+    torch.save(state, tmp_path / "own.pt")
+    if about:
+        (tmp_path / "own.json").write_text(about)
+    assert networks.committed(name, str(tmp_path / "own.pt")) == ""
+
+
+@pytest.mark.parametrize("about", [None, '{"loss": 3}'])
+def test_a_file_in_the_folder_without_a_card_is_not_committed(about, tmp_path, monkeypatch, state):
+    monkeypatch.setattr(networks, "WEIGHTS", tmp_path)
+    save_file(state, tmp_path / "basic_cnn-own.safetensors")
+    if about:
+        (tmp_path / "basic_cnn-own.json").write_text(about)
+    assert networks.committed("basic_cnn", "own") == ""
+
+
+@pytest.mark.parametrize("name", ["resnet18", "basic_cnn", "timm:gone", "python:gone:build"])
+def test_imagenets_weights_of_what_is_no_whole_network_are_not_committed(name, offline):
+    networks._committed.cache_clear()
+    assert networks.committed(name, "imagenet") == ""
+
+
+@pytest.mark.parametrize("name", pretrained.PACKAGED)
+def test_a_committed_network_whose_package_is_absent_is_told(name, monkeypatch):
+    networks._committed.cache_clear()
+    monkeypatch.setattr(pretrained, "find_spec", lambda module: None)
+    refused(lambda: networks.committed(name, "imagenet"), "not installed")
 
 
 # ---- names
@@ -771,6 +861,21 @@ def test_a_factory_in_the_working_folder(module):
         == fingerprint(load("python:nets_here:build", seed=3))
         != fingerprint(load("python:nets_here:build", seed=4))
     )
+
+
+def test_results_of_a_module_that_has_changed_are_other_results(module):
+    """The weights are the same: what the network does with them is not."""
+    text = "class Net(nn.Linear):\n    def forward(self, x): return super().forward({})\n"
+    build = "build = lambda: Net(3, 2)"
+    versions = [text.format(how) + build for how in ("1 - x", "x", "x")]
+    found = []
+    for k, version in enumerate(versions):
+        module(f"nets_version{k}", version)
+        found.append(fingerprint(load(f"python:nets_version{k}:build", seed=3)))
+    assert found[0] != found[1] == found[2]
+    net = load("python:nets_version2:build", seed=3)
+    net.black = -1.0
+    assert fingerprint(net) != found[2]
 
 
 def test_weights_for_a_factory(module, tmp_path):
