@@ -7,7 +7,7 @@ follow from the cells. What agrees can be stamped (study.store.stamps).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -159,52 +159,73 @@ def _apart(before: dict, again: dict) -> float:
     """How far two contents lie apart, in units of the largest number of each column.
 
     Of flags, the share that differs; of numbers a picture, their mean distance. Infinite where one
-    has what the other lacks.
+    has a row, a column or a shape that the other lacks. What sums over pictures is not compared
+    where the content has flags or numbers of each.
     """
-    distances = [0.0]
-    for name, value in before.items():
-        if not isinstance(value, Tensor):
-            continue
-        now = again[name]
-        if now.shape != value.shape:
-            return np.inf
-        if value.dtype == torch.bool:
-            distances.append((value != now.cpu()).double().mean().item())
-        else:
-            off = (value - now.cpu().double()).abs().nanmean()
-            distances.append((off / _largest(value.numpy())).item())
-    if len(before["rows"]) and "picture" in before["rows"][0] or len(distances) == 1:
+    tensors, others = ({k for k, v in c.items() if isinstance(v, Tensor)} for c in (before, again))
+    if tensors != others:
+        return np.inf
+    distances = [_tensors_apart(before[name], again[name].cpu()) for name in sorted(tensors)]
+    if not distances or "picture" in (before["rows"] or [{}])[0]:
         distances.append(_rows_apart(before["rows"], again["rows"]))
-    return max(distances)
+    return _worst(distances)
+
+
+def _tensors_apart(stored: Tensor, now: Tensor) -> float:
+    """`_apart` of flags or numbers, of as many pictures."""
+    if stored.shape != now.shape:
+        return np.inf
+    if stored.dtype == torch.bool:
+        return _flags_apart(stored.numpy(), now.numpy())
+    return _distances(stored.double().numpy(), now.double().numpy()).mean()
 
 
 def _rows_apart(before: list[dict], again: list[dict]) -> float:
     """`_apart` of two lists of rows, which may come in another order."""
-    if not before:
-        return np.inf
     first, second = pd.DataFrame(before), pd.DataFrame(again)
-    numbers = [c for c in first if pd.api.types.is_float_dtype(first[c])]
-    names = [c for c in first if c not in numbers and not isinstance(first[c].iloc[0], list)]
-    lists = [c for c in first if isinstance(first[c].iloc[0], list)]
-    if len(first) != len(second):
+    if not before or len(first) != len(second) or set(first) != set(second):
         return np.inf
-    order = [c for c in names if c != "n"]
+    lists = [c for c in first if isinstance(first[c].iloc[0], list)]
+    words = [c for c in first if not pd.api.types.is_numeric_dtype(first[c]) and c not in lists]
+    flags = [c for c in first if first[c].dtype == bool]
+    counts = [c for c in first if pd.api.types.is_integer_dtype(first[c])]
+    order = [*words, *(c for c in counts if c != "n"), *flags]
     if order:
         first = first.sort_values(order, kind="stable", ignore_index=True)
         second = second.sort_values(order, kind="stable", ignore_index=True)
-    distances = [0.0]
-    for c in numbers:
+    if not first[words].equals(second[words]):
+        return np.inf
+    # a row a picture: one unit on a threshold may flip with another processor
+    summed = np.mean if "picture" in counts else _worst
+    distances = [_flags_apart(first[c].to_numpy(), second[c].to_numpy(bool)) for c in flags]
+    for c in first.columns.difference([*lists, *words, *flags], sort=False):
         a, b = first[c].to_numpy(float), second[c].to_numpy(float)
         if (np.isnan(a) != np.isnan(b)).any():
             return np.inf
-        off = np.abs(a - b)
-        # a row a picture: one unit on a threshold may flip with another processor
-        off = np.nanmean(off) if "picture" in names else np.nanmax(off, initial=0)
-        distances.append(off / _largest(a))
+        distances.append(summed(_distances(a, b)))
     for c in lists:
         a, b = (np.array(frame[c].tolist(), dtype=float) for frame in (first, second))
-        distances.append(np.abs(a - b).mean() / _largest(a))
-    return float(max(distances))
+        distances.append(_distances(a, b).mean() if a.shape == b.shape else np.inf)
+    return _worst(distances)
+
+
+def _flags_apart(stored: np.ndarray, now: np.ndarray) -> float:
+    """The share of flags that differ; one on the edge may, with another processor."""
+    return max(int((stored != now).sum()) - 1, 0) / max(stored.size, 1)
+
+
+def _distances(stored: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Of each number, in units of the largest; one that only one of the two has is as far off as
+    the largest, and what neither has is no distance."""
+    lacking = np.isnan(stored) != np.isnan(now)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(stored - now) / _largest(stored)
+    return np.where(lacking, 1.0, np.where(np.isnan(stored) | (stored == now), 0.0, off))
+
+
+def _worst(distances: Iterable[float]) -> float:
+    """The largest of these; NaN, which is within no tolerance, if any is."""
+    return float(np.max([0.0, *distances]))
 
 
 def _largest(values: np.ndarray) -> float:
@@ -219,16 +240,26 @@ def _check(
     """Does a cell come out as it is stored? And how far apart the two are, in words."""
     before, again = _again(kind, content, pictures, generator)
     if kind.reach:
-        allowed = kind.reach(content)
-        off = max(
-            abs(now[name] - then[name])
-            for then, now in zip(before["rows"], again["rows"], strict=True)
-            for name in then
-            if isinstance(then[name], float)
-        )
+        allowed, off = kind.reach(content), _farthest(before["rows"], again["rows"])
         return off <= allowed, f"off by {off:.4f}, {allowed:.4f} allowed"
     off = _apart(before, again)
     return off <= kind.tolerance, f"off by {off:.2%} of the largest, {kind.tolerance:.0%} allowed"
+
+
+def _farthest(before: list[dict], again: list[dict]) -> float:
+    """How far the farthest number lies from the stored one, in its own unit; infinite where one has
+    what the other lacks."""
+    if len(before) != len(again):
+        return np.inf
+    distances = []
+    for then, now in zip(before, again, strict=True):
+        for name, stored in then.items():
+            if isinstance(stored, float):
+                found = now.get(name, np.nan)
+                lacking = np.isnan(stored) != np.isnan(found)
+                off = abs(np.nan_to_num(stored) - np.nan_to_num(found))
+                distances.append(np.inf if lacking else off)
+    return _worst(distances)
 
 
 def _named(content: dict) -> str:
