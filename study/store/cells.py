@@ -93,11 +93,16 @@ def _at_home(path: Path, content: dict) -> bool:
 
 def write(path: Path, content: dict) -> None:
     """Write a cell file whole or not at all."""
+    write_text(path, json.dumps({**content, "digest": digest_of(content)}, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf8") as file:
-            json.dump({**content, "digest": digest_of(content)}, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -199,30 +204,37 @@ def rows(experiment: str, folder: Path | None = None) -> pd.DataFrame:
     )
 
 
+KINDS = {"bits": np.uint8, "half": np.float16, "single": np.float32}  # of packed tensors
+
+
 def pack(values: Tensor) -> dict:
     """A tensor as JSON: its shape, and compressed bits of flags or float16 of numbers.
 
-    The rounding to float16 makes a relative error of at most 0.0005.
+    The rounding to float16 makes a relative error of at most 0.0005, of numbers below 6e-5 an
+    absolute one of 3e-8. Where a number is too large for it, above 65504, all are kept as float32.
     """
     array = values.cpu().numpy()
     if array.dtype == bool:
         name, raw = "bits", np.packbits(array.reshape(-1)).tobytes()
     else:
-        name, raw = "half", array.astype(np.float16).tobytes()
+        too_large = (np.isfinite(array) & (np.abs(array) > np.finfo(np.float16).max)).any()
+        name = "single" if too_large else "half"
+        raw = array.astype(KINDS[name]).tobytes()
     return {"shape": list(array.shape), name: base64.b64encode(zlib.compress(raw, 9)).decode()}
 
 
 def is_packed(value) -> bool:
     """Is this what `pack` returns?"""
-    return isinstance(value, dict) and set(value) in ({"shape", "bits"}, {"shape", "half"})
+    return isinstance(value, dict) and set(value) in [{"shape", kind} for kind in KINDS]
 
 
 def unpack(packed: dict) -> Tensor:
     """The inverse of `pack`: bool, or float64."""
-    raw = zlib.decompress(base64.b64decode(packed.get("bits") or packed["half"]))
-    if "bits" in packed:
+    kind = next(kind for kind in KINDS if kind in packed)
+    raw = zlib.decompress(base64.b64decode(packed[kind]))
+    if kind == "bits":
         count = int(np.prod(packed["shape"]))
         flat = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
     else:
-        flat = np.frombuffer(raw, np.float16).astype(np.float64)
+        flat = np.frombuffer(raw, KINDS[kind]).astype(np.float64)
     return torch.from_numpy(flat).reshape(packed["shape"])

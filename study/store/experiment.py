@@ -21,6 +21,7 @@ from study.store.cells import Cell
 
 # arguments that change memory, speed or what is said on the way, and no value
 FREE = ("batch_size", "log")
+LONGEST = 180  # bytes of a file's name before its key; most systems take 255 in all
 
 
 def as_table(content: dict) -> pd.DataFrame:
@@ -110,10 +111,17 @@ def unpacked(content: dict) -> dict:
 
 
 def file_label(identity: dict, keyed: dict) -> str:
-    """What makes the name of a cell's file readable: its subject, and arguments that are words."""
+    """What makes the name of a cell's file readable: its subject, and arguments that are words.
+
+    Of paths that would make it too long for a file, the ends.
+    """
     named = [identity[name] for name in ("dataset", "split", "model", "weights")]
     named += [f"{v:g}" if isinstance(v, float) else v for v in keyed.values()]
-    label = "-".join(part for part in named if isinstance(part, str))
+    words = [part for part in named if isinstance(part, str)]
+    label = "-".join(words)
+    if len(label.encode()) > LONGEST:
+        ends = "-".join(part[-30:] for part in words)
+        label = ends.encode()[-LONGEST:].decode(errors="ignore")
     for separator in "/:":
         label = label.replace(separator, "_")
     return label

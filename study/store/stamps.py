@@ -39,7 +39,7 @@ def read() -> dict[str, dict]:
 def write(kind: str, stamp: dict) -> None:
     """Stamp a kind anew."""
     stamps = {**read(), kind: stamp}
-    path().write_text(json.dumps(dict(sorted(stamps.items())), indent=1) + "\n", encoding="utf8")
+    cells.write_text(path(), json.dumps(dict(sorted(stamps.items())), indent=1) + "\n")
 
 
 @lru_cache

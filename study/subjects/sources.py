@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,7 +146,8 @@ def _stamp(folder: Path, files: list[Path], size: int | None) -> str:
 def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """The array in a file of the cache, which ends in the checksum of all before it.
 
-    It is computed, and written whole, where there is none or it is damaged.
+    It is computed, and written whole, where there is none or it is damaged. Where it cannot be
+    written, a warning says so, and the array is no less returned.
     """
     if path.exists():
         try:
@@ -157,13 +160,22 @@ def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
             pass
         path.unlink(missing_ok=True)
     array = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.part.npy")
-    np.save(part, array)
-    checksum = _checksum(part, part.stat().st_size)
-    with part.open("ab") as file:
-        file.write(checksum)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(part, array)
+        checksum = _checksum(part, part.stat().st_size)
+        with part.open("ab") as file:
+            file.write(checksum)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        warnings.warn(
+            f"{path.parent} cannot be written ({error.strerror}), so {path.name} will be computed "
+            "again next time; make room, or give yourself write access.",
+            stacklevel=2,
+        )
     return array
 
 

@@ -121,3 +121,13 @@ def test_what_does_not_apply_is_none_and_not_kept(tmp_path):
 
 def test_experiments_are_listed_by_name(squares):
     assert {"squares": squares} == module.EXPERIMENTS and squares.tolerance == 0.1
+
+
+def test_a_cell_of_files_with_long_names_can_be_written(squares):
+    """Most systems take 255 bytes for a name; the key tells such cells apart."""
+    folder = "/home/é/" + "a long way to the weights/" * 8
+    identity = {"dataset": f"imagefolder:{folder}", "split": "test", "model": "net"}
+    label = module.file_label({**identity, "weights": f"{folder}mine.pt"}, {"map": "positive"})
+    assert len(label.encode()) <= module.LONGEST and label.endswith("mine.pt-positive")
+    short = module.file_label({**identity, "dataset": "toy", "weights": "a/b"}, {"q": 0.5})
+    assert short == "toy-test-net-a_b-0.5"
