@@ -19,7 +19,7 @@ from torch import Tensor
 from . import rules
 from .engine import Engine
 from .gradients import against_rivals, class_gradients
-from .graph import Model, Target, as_targets, logits, whole_number
+from .graph import Model, Target, as_percentile, as_targets, logits, whole_number
 from .registry import _ALWAYS_ABSMAX, _REDUCE, METHODS, Method
 from .ruled import ruled_gradient
 
@@ -90,9 +90,8 @@ def rectgrad_both_tails(
     >>> rectgrad_both_tails(net, torch.tensor([[[[3.0, 1.0, 2.0]]]]), 0, q=40).tolist()
     [[[[3.0, 0.0, 0.0]]]]
     """
-    engine = Engine(
-        partial(both_tails, q=q), smooth=True, border="padded", from_output=True, by_image=True
-    )
+    rule = partial(both_tails, q=as_percentile(q))
+    engine = Engine(rule, smooth=True, border="padded", from_output=True, by_image=True)
     return images.detach() * ruled_gradient(model, images, target, "RectGrad", engine)
 
 
@@ -147,9 +146,8 @@ def rectgrad_part(
     >>> rectgrad_part(net, torch.tensor([[[[3.0, 1.0]]]]), 0, part="positive", q=50).tolist()
     [[[[1.0, 0.0]]]]
     """
-    engine = Engine(
-        partial(rules.rectgrad, q=q), smooth=True, border="padded", from_output=True, by_image=True
-    )
+    rule = partial(rules.rectgrad, q=as_percentile(q))
+    engine = Engine(rule, smooth=True, border="padded", from_output=True, by_image=True)
     if part in ("positive", "negative"):
         own = ruled_gradient(model, images, target, "RectGrad", engine)
         return _part(own, own, own, part)
@@ -275,7 +273,8 @@ def noise(images: Tensor, generator: torch.Generator) -> Tensor:
     >>> noise(torch.ones(2, 3, 4, 5), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 4, 5])
     """
-    return torch.rand(images.shape[0], *images.shape[2:], generator=generator)
+    drawn = torch.rand(images.shape[0], *images.shape[2:], generator=generator)
+    return drawn.to(images.device)
 
 
 def edges(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -306,7 +305,7 @@ def edges(images: Tensor, generator: torch.Generator) -> Tensor:
     square = np.zeros_like(grey)
     for kernel in (down, down.T):
         square += ndimage.convolve(grey, kernel[None]) ** 2  # the picture mirrored at its border
-    return torch.from_numpy(np.sqrt(square) / np.sqrt(2, dtype=square.dtype)).to(images.dtype)
+    return torch.from_numpy(np.sqrt(square) / np.sqrt(2, dtype=square.dtype)).to(images)
 
 
 CONTROLS: dict[str, tuple[Callable[[Tensor, torch.Generator], Tensor], str]] = {
@@ -342,7 +341,7 @@ def shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
     places = torch.stack(
         [torch.randperm(flat.shape[-1], generator=generator) for _ in range(flat.shape[-2])]
     )
-    return flat.gather(-1, places.expand_as(flat)).view_as(maps)
+    return flat.gather(-1, places.to(flat.device).expand_as(flat)).view_as(maps)
 
 
 def label(name: str) -> str:

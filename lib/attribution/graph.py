@@ -1066,14 +1066,77 @@ def real_number(name: str, value: object, *, above: bool = False) -> float:
     >>> real_number("noise_level", np.float32(0.5))
     0.5
     """
-    number = np.nan
-    if not isinstance(value, (str, bytes, bool)):
-        with suppress(TypeError, ValueError, RuntimeError):
-            number = float(value)  # type: ignore[arg-type]  # what it is there to find out
+    number = _as_float(value)
     if not 0 <= number < np.inf or (above and number == 0):
         bound = "greater than" if above else "of at least"
         raise ValueError(f"{name} is {value!r}; it must be a finite number {bound} 0.")
     return number
+
+
+def finite_number(name: str, value: object) -> float:
+    """A finite number of either sign, also one of NumPy's or a tensor of one.
+
+    Parameters
+    ----------
+    name : str
+        What it is, for the message.
+    value : float
+        The number.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> finite_number("tau", -1)
+    -1.0
+    """
+    number = _as_float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number.")
+    return number
+
+
+def as_percentile(q: object) -> float:
+    """A percentile, from 0 to 100.
+
+    Parameters
+    ----------
+    q : float
+        The percentile.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> as_percentile(98)
+    98.0
+    """
+    number = _as_float(q)
+    if not 0 <= number <= 100:
+        raise ValueError(f"q is {q!r}; it must be a percentile between 0 and 100.")
+    return number
+
+
+def _as_float(value: object) -> float:
+    """A number as Python's; NaN for what is none."""
+    if not isinstance(value, (str, bytes, bool, np.bool_)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            return float(value)  # type: ignore[arg-type]  # what it is there to find out
+    return np.nan
 
 
 def check_generator(generator: object) -> None:

@@ -5,7 +5,6 @@ Deconvolution, guided backpropagation, RectGrad, epsilon-LRP and DeepLIFT.
 
 from __future__ import annotations
 
-import numbers
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,10 @@ from .graph import (
     Mixed,
     Model,
     Target,
+    as_percentile,
     as_targets,
     check_images,
+    finite_number,
     in_parts,
     input_gradient,
     input_graph,
@@ -192,8 +193,8 @@ def rectgrad(
     Raises
     ------
     ValueError
-        For options that are none of these, a network with nothing to change on the picture's way,
-        and as in `saliency`.
+        For options that are none of these, a `tau` or `eps` that is not finite, a network with
+        nothing to change on the picture's way, and as in `saliency`.
 
     References
     ----------
@@ -207,8 +208,8 @@ def rectgrad(
     >>> rectgrad(net, torch.tensor([[[[3.0, 2.0, 1.0]]]]), 0, q=50).tolist()
     [[[[0.0, 4.0, 0.0]]]]
     """
-    if not isinstance(q, numbers.Real) or not 0 <= q <= 100:
-        raise ValueError(f"q is {q!r}; it must be a percentile between 0 and 100.")
+    q, eps = as_percentile(q), finite_number("eps", eps)
+    tau = None if tau is None else finite_number("tau", tau)
     if rule not in (*rules.SCORES, "PR1+PR2"):
         raise ValueError(
             f"unknown rule {rule!r}; accepted are {', '.join(rules.SCORES)} and PR1+PR2."

@@ -667,3 +667,10 @@ def test_every_place_is_as_likely():
     assert (
         (crosses.shuffled(maps, torch.Generator().manual_seed(0)).mean(0) - 0.25).abs() < 0.03
     ).all()
+
+
+def test_controls_answer_where_they_are_asked():
+    """On the device of the pictures; the device "meta" is everywhere."""
+    images, generator = torch.ones(2, 3, 4, 5, device="meta"), torch.Generator()
+    assert crosses.noise(images, generator).device.type == "meta"
+    assert crosses.shuffled(images[:, 0], generator).device.type == "meta"

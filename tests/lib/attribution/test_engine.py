@@ -35,6 +35,7 @@ from lib.attribution import (
     saliency,
     smoothgrad,
 )
+from lib.attribution.crosses import rectgrad_both_tails, rectgrad_part
 from lib.attribution.engine import Engine, border_width
 from study.subjects import networks
 from tests.refusal import refused
@@ -2127,6 +2128,14 @@ def test_what_is_scripted_or_compiled_is_refused(call, images):
         (partial(rectgrad, q=101), ["q", 101]),
         (partial(rectgrad, q=math.nan), ["q", "nan"]),
         (partial(rectgrad, q="98"), ["q", "'98'"]),
+        (partial(rectgrad, q=True), ["q", "True"]),
+        (partial(rectgrad, tau=math.nan), ["tau", "nan", "finite number"]),
+        (partial(rectgrad, tau="1"), ["tau", "'1'", "finite number"]),
+        (partial(rectgrad, eps=math.nan), ["eps", "nan", "finite number"]),
+        (partial(rectgrad, eps="1"), ["eps", "'1'", "finite number"]),
+        (partial(rectgrad_both_tails, q=-50), ["q", -50, "between 0 and 100"]),
+        (partial(rectgrad_both_tails, q=150), ["q", 150]),
+        (partial(rectgrad_part, part="active", q=-50), ["q", -50, "between 0 and 100"]),
         (partial(rectgrad, rule="PR5"), ["PR5", "PR1, PR2, PR3, PR4 and PR1+PR2"]),
         (partial(rectgrad, border="full"), ["full", "padded, half_kernel and released"]),
         (partial(rectgrad_prr, rule="pr1"), ["pr1"]),
@@ -2150,7 +2159,7 @@ def test_what_is_scripted_or_compiled_is_refused(call, images):
         (partial(smoothgrad, batch_size=0), ["batch_size"]),
         (partial(integrated_gradients, batch_size=-3), ["batch_size", -3]),
     ],
-    ids=range(23),
+    ids=range(31),
 )
 def test_bad_options_are_refused(call, words, images, unchanged):
     net = sequential()

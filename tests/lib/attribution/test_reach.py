@@ -279,7 +279,6 @@ BOUNDS = {
     "clamp": lambda z: z.clamp(0, 1),
     "clip": lambda z: torch.clip(z, 0, 1),
     "after a mean was added": lambda z: ((z - 0.5) / 0.2 * 0.2 + 0.5).clamp(0, 1),
-    "nothing": lambda z: z,
 }
 
 
