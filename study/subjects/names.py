@@ -29,6 +29,12 @@ DATASETS = {
 }
 # what stands behind a data set's name where its pictures are changed on the spot
 ALTERED = {"+patch": "with patch", "+jpeg75": "as JPEG"}
+# data sets of one split, whose pictures need not be test pictures -> what stands in its place
+ONE_SPLIT = {
+    "cifar10_masks": " (training split)",
+    "imagenet_samples": "",
+    "photos": "",
+}
 # weights -> what they are called beside a network's name
 WEIGHTS = {"cifar10_rest": "control", "imagenette-released": "pretrained"}
 # a data set -> the weights that belong to it although they have another name
@@ -71,6 +77,12 @@ def weights(tag: str, data: str) -> str:
         return f"seed {run.removeprefix('seed')}" if run.startswith("seed") else run
     known = tag in DATASETS or tag in {f"{name}{how}" for name in DATASETS for how in ALTERED}
     return f"trained on {dataset(tag)}" if known else Path(tag).name
+
+
+def counted(label: str, data: str, split: str, count: int) -> str:
+    """A subject's label with the split and the number of its pictures: "Sign CNN, shapes test,
+    n = 10"."""
+    return f"{label}{ONE_SPLIT.get(data, f' {split}')}, n = {count:,}"
 
 
 def title(model: str, data: str, tag: str) -> str:

@@ -53,7 +53,8 @@ class Subject(NamedTuple):
     @property
     def title(self) -> str:
         """For figures: the label, the split and the number of pictures."""
-        return f"{self.label} {self.pictures.split}, n = {len(self.pictures):,}"
+        shown = (self.pictures.name, self.pictures.split, len(self.pictures))
+        return names.counted(self.label, *shown)
 
     def take(self, index) -> Subject:
         """The same network on the pictures at `index`: LongTensor, boolean mask or slice."""

@@ -303,7 +303,7 @@ def test_auto_takes_imagenet_where_there_is_no_last_layer_of_the_dataset(
 def test_a_pretrained_network_fits_photographs_and_nothing_else(few):
     who = subject("photos", "squeezenet1_1")
     assert who.weights == "imagenet"
-    assert who.title == "SqueezeNet 1.1, photographs test, n = 4"
+    assert who.title == "SqueezeNet 1.1, photographs, n = 4"
     assert who.model.classes == who.pictures.classes
     assert batch(who, slice(0, 1)).amin() >= -1
     assert batch(who, slice(0, 5)).amin() < -0.9
