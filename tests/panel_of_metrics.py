@@ -15,7 +15,7 @@ import torch
 from lib import attribution, metrics
 from lib.attribution import crosses
 from study import figures
-from study.experiments import ranking, retraining_tables, synthesis
+from study.experiments import ranking, retraining, retraining_tables, synthesis
 from study.subjects.subject import batch
 from tests.panel import show
 
@@ -23,7 +23,6 @@ COUNT = 8  # drawn shapes, and as many held out
 METHODS = ("saliency", "positive", "negative", "guided_backprop", "rectgrad")
 NEW = "rectgrad_positive"
 RETRAINED = ("random", "saliency", "positive", "negative", "rectgrad")
-FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 SEEDS = (1, 2, 3)
 TESTED = 100  # pictures of the drawn accuracies
 CLASSES = 10
@@ -63,11 +62,12 @@ def ranked(this: synthesis.Study, held_out: synthesis.Study) -> None:
 def flags() -> dict[tuple[str, str, int], np.ndarray]:
     """Which of the pictures drawn networks get right: (method, mode, seed) -> bool [F,N]."""
     rng, drawn = np.random.default_rng(0), {}
+    kept = np.array(retraining.FRACTIONS)
     for k, method in enumerate(RETRAINED):
-        for mode, towards in (("roar", 1 - np.array(FRACTIONS)), ("kar", np.array(FRACTIONS))):
+        for mode, towards in (("roar", 1 - kept), ("kar", kept)):
             for seed in SEEDS:
                 chance = 0.1 + 0.6 * towards - 0.02 * k
-                numbers = rng.random((len(FRACTIONS), TESTED))
+                numbers = rng.random((len(retraining.FRACTIONS), TESTED))
                 drawn[method, mode, seed] = numbers < chance[:, None]
     return drawn
 
@@ -77,7 +77,7 @@ def retrained() -> None:
     drawn = flags()
     explained = torch.arange(TESTED) % 3 > 0
     right = explained.numpy()
-    accuracies = retraining_tables.accuracies_of(drawn, FRACTIONS)
+    accuracies = retraining_tables.accuracies_of(drawn, retraining.FRACTIONS)
     halves = {"where_right": right, "where_wrong": ~right}
     for column, where in halves.items():
         accuracies[column] = [of[where].mean() for by_share in drawn.values() for of in by_share]
@@ -97,7 +97,9 @@ def explained_by_distance() -> None:
     """The tables of chapter 9 on drawn networks and distances: where the order turns, and shock."""
     drawn, generator = flags(), torch.Generator().manual_seed(0)
     after = {m: torch.from_numpy(np.stack([drawn[m, "roar", s] for s in SEEDS])) for m in RETRAINED}
-    moved = {m: torch.rand(len(FRACTIONS), TESTED, generator=generator) for m in RETRAINED}
+    moved = {
+        m: torch.rand(len(retraining.FRACTIONS), TESTED, generator=generator) for m in RETRAINED
+    }
     before = {m: moved[m] + torch.rand(moved[m].shape, generator=generator) < 1 for m in RETRAINED}
     steps = {
         "before": {m: of.double().mean(0)[None] for m, of in before.items()},
@@ -106,7 +108,7 @@ def explained_by_distance() -> None:
     for title, table in zip(("steps", "turns"), ranking.rungs(steps), strict=True):
         show(title, table)
     whole = torch.ones(TESTED, dtype=torch.bool)
-    show("shock", ranking.shock(before, moved, after, FRACTIONS, whole))
+    show("shock", ranking.shock(before, moved, after, retraining.FRACTIONS, whole))
 
 
 def main() -> None:

@@ -886,14 +886,3 @@ def table() -> pd.DataFrame:
             rows.append({**claim, "verdict": ""})
     columns = [*listed().columns, "network", "n", "value", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
-
-
-def told(part: pd.DataFrame) -> str:
-    """What was measured of one claim, as text: every network with its value and interval."""
-    seen = [
-        f"{r.network}: {r.value:.3g} ({r.low:.3g} to {r.high:.3g})"
-        if pd.notna(r.value)
-        else f"{r.network}: not computed yet"
-        for r in part.dropna(subset=["network"]).itertuples()
-    ]
-    return "; ".join(seen) or "not computed yet"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lib import attribution, metrics
 from lib.attribution import rules
 from lib.attribution.engine import Engine
+from lib.attribution.graph import as_percentile
 from study.experiments.cleanliness import RECTGRAD, SHOWN, amount, channel_sums, maps
 from study.experiments.deletion import with_interval
 from study.experiments.hypothesis import at_layer, mean_where, median_with_interval
@@ -59,7 +60,7 @@ def plain(g: Tensor, unit: rules.Activation) -> Tensor:
 
 def rectified(q: float) -> Callable:
     """RectGrad's rule at one percentile."""
-    return lambda g, unit: rules.rectgrad(g, unit, q=q)
+    return partial(rules.rectgrad, q=as_percentile(q))
 
 
 def _both_tables(content: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -141,7 +142,7 @@ def accumulation(studied: Subject, *, q: float = 98.0, batch_size: int = 100) ->
     Columns picture, method, layer (0 is the input), ratio (of the mean |attribution| on the
     background to that on the object, both plus 1e-12).
     """
-    rows, masks = [], object_masks(studied)
+    rows, masks, q = [], object_masks(studied), as_percentile(q)
     for place, images in studied.batches(batch_size):
         for method in ("saliency", "rectgrad"):
             by_layer = _attribution_by_layer(studied, images, method, q)
@@ -441,12 +442,14 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     Columns product, n; dark, middle, bright (share of |map| on pixels of that third of the range of
     brightness, the mean of the channels, by the pixels' own share, means over pictures: 1 is fair);
     overlap (of the 5 % strongest pixels with those of the map without a product), on_object (share
-    of |map| there); each of these with *_low and *_high.
+    of |map| there), gain (on_object less that without a product, picture by picture); each of these
+    with *_low and *_high.
     """
     masks, maps_by_product = object_masks(studied), products(studied, batch_size=batch_size)
     third = (studied.pictures.images.double().mean(1) * 3 / 256).long()
     area = {name: (third == k).double().mean((1, 2)) for k, name in enumerate(THIRDS)}
-    rows = []
+    plain, rows = maps_by_product["none"], []
+    without = 1 - metrics.attribution_outside(plain, masks, True)
     for product, maps_of in maps_by_product.items():
         size = maps_of.abs().double()
         total = size.sum((1, 2)).clamp(min=1e-30)
@@ -454,9 +457,10 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
         for k, name in enumerate(THIRDS):
             share = (size * (third == k)).sum((1, 2)) / total
             row |= _interval_of(name, _ratio_of_means, share, area[name])
-        row |= with_interval("overlap", same_top(maps_by_product["none"].abs(), maps_of.abs()))
-        outside = metrics.attribution_outside(maps_of, masks, True)
-        rows.append(row | with_interval("on_object", 1 - outside))
+        row |= with_interval("overlap", same_top(plain.abs(), maps_of.abs()))
+        on_object = 1 - metrics.attribution_outside(maps_of, masks, True)
+        row |= with_interval("on_object", on_object)
+        rows.append(row | with_interval("gain", on_object - without))
     return pd.DataFrame(rows)
 
 

@@ -468,11 +468,6 @@ def run(cells: Sequence[Cell], explained: Tensor | None = None, **options) -> pd
     return tidy(map_cells(retrain, cells, **options), explained)
 
 
-def on_the_spot(cells: Sequence[Cell], explained: Tensor | None = None) -> pd.DataFrame:
-    """`tidy` of all of these cells, computed now."""
-    return tidy(contents(cells), explained)
-
-
 def contents(cells: Sequence[Cell]) -> list[dict]:
     """All of these cells computed now, in this process, and nothing stored: parameters, rows and
     "correct" of each."""

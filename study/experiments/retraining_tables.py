@@ -315,36 +315,6 @@ def analysis_of_variance(accuracies: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mode", "fraction", "between", "within", "ratio", "p"])
 
 
-def protocol_agreement(short: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
-    """Do two protocols rank the methods alike? Spearman's correlation of their accuracies where
-    both have cells, with a 95 % bootstrap interval over methods: columns mode, fraction, methods,
-    correlation, low, high."""
-    occluded = full[full["method"] != "none"]
-    rows = []
-    for (mode, fraction), part in occluded.groupby(["mode", "fraction"], sort=False):
-        same_cells = short[(short["mode"] == mode) & (short["fraction"] == fraction)]
-        of_short = same_cells.groupby("method")["accuracy"].mean()
-        of_full = part.groupby("method")["accuracy"].mean()
-        both = [m for m in of_full.index if m in of_short.index]
-        if len(both) < 3:
-            continue
-        # in float32, so that means over seeds that differ by rounding alone are equal
-        value, low, high = spearman_interval(
-            of_full[both].to_numpy(np.float32), of_short[both].to_numpy(np.float32)
-        )
-        rows.append(
-            {
-                "mode": mode,
-                "fraction": fraction,
-                "methods": len(both),
-                "correlation": value,
-                "low": low,
-                "high": high,
-            }
-        )
-    return pd.DataFrame(rows, columns=["mode", "fraction", "methods", "correlation", "low", "high"])
-
-
 # ---- what a chapter shows of a grid that may have holes
 
 

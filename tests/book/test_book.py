@@ -541,22 +541,6 @@ def test_a_run_on_other_pictures_says_nothing_of_the_papers(name):
         assert not re.search(rf"Imagenette|epochs, the last|{printed}", shown), shown[:200]
 
 
-@chapter
-def test_no_chapter_waits_for_a_number_that_is_there(name):
-    """ "not computed yet" stands only where the committed table of claims has no value."""
-    published = read(ROOT / "book" / f"{name}.ipynb")
-    if build.replaced(published, run.profile_values("paper")[name]):
-        pytest.skip("networks that this chapter rests on have been trained anew")
-    judged = pd.read_csv(ROOT / "data" / "results" / "claims.csv")
-    known = judged.dropna(subset=["value"]).groupby("quotation")["network"].apply(set)
-    for shown in shown_texts(ROOT / "book" / f"{name}.ipynb"):
-        for line in shown.splitlines():
-            waiting = set(re.findall(r"([\w ,()]+): not computed yet", line))
-            quoted = re.search("“(.*?)”", line)
-            there = known.get(quoted[1], set()) if quoted else set()
-            assert not {network.strip() for network in waiting} & there, line[:200]
-
-
 def test_the_smallest_layer_that_rectgrad_can_pass_is_the_kernels():
     """A percentile by nearest rank is the largest score itself in small layers."""
 

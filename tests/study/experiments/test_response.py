@@ -342,6 +342,13 @@ def test_pictures_without_masks_are_refused_at_once(measure, who, monkeypatch):
     refused(lambda: measure(who.altered(masks=None)), "have no masks", "shapes10")
 
 
+@pytest.mark.parametrize("q", [150, -1, "98"])
+def test_what_is_no_percentile_is_refused_at_once(q, who, monkeypatch):
+    monkeypatch.setattr(response, "traced", lambda *_, **__: pytest.fail("long work"))
+    refused(lambda: response.accumulation(who, q=q), "q is", q, "between 0 and 100")
+    refused(lambda: response.sweep(who, (20, q)), "q is", q)
+
+
 # ---- the attack and the classes
 
 
@@ -708,6 +715,8 @@ def test_a_bias_towards_brightness_by_hand(who, monkeypatch):
     on_object = studied.pictures.masks.double().mean().item()
     assert found.loc["none", "on_object"] == pytest.approx(on_object)
     assert found.loc["picture", "on_object"] == 0  # the object ends before the bright third
+    assert not found.loc["none", ["gain", "gain_low", "gain_high"]].any()
+    assert found.loc["picture", "gain"] == pytest.approx(-on_object)
     dark = studied.altered(images=torch.zeros_like(images))
     assert response.brightness_bias(dark)["bright"].isna().all()
 

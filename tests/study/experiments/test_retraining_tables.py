@@ -294,32 +294,6 @@ def test_the_spread_over_methods_beside_the_spread_over_seeds():
     )  # one seed has no spread
 
 
-def test_protocols_that_rank_alike_agree():
-    levels = dict(zip(PRINTED, np.linspace(0.3, 0.6, 8), strict=True))
-    short = made({(m, mode): [v] * 5 for m, v in levels.items() for mode in MODES})
-    full = short.assign(accuracy=short["accuracy"] ** 2)
-    found = retraining_tables.protocol_agreement(
-        short, full[(full["mode"] == "roar") & (full["fraction"] == 0.7)]
-    )
-    assert found[["mode", "fraction", "methods"]].values.tolist() == [["roar", 0.7, 8]] and found[
-        ["correlation", "low", "high"]
-    ].iloc[0].tolist() == pytest.approx([1, 1, 1])
-    turned = full.assign(accuracy=-full["accuracy"])
-    assert retraining_tables.protocol_agreement(short, turned)[
-        "correlation"
-    ].tolist() == pytest.approx([-1] * 10)
-    mixed = full.assign(accuracy=np.random.default_rng(0).random(len(full)))
-    here = retraining_tables.protocol_agreement(short, mixed).iloc[0]
-    part = mixed[
-        (mixed["mode"] == here["mode"]) & (mixed["fraction"] == here["fraction"])
-    ].set_index("method")["accuracy"]
-    assert (
-        here["correlation"]
-        == pytest.approx(scipy.stats.spearmanr([levels[m] for m in part.index], part).statistic)
-        and here["low"] <= here["correlation"] <= here["high"]
-    )
-
-
 def test_what_is_stored_is_of_one_protocol_and_without_the_holes(tmp_path, monkeypatch):
     """Networks that saw nothing but places are no part of the grid, nor are other protocols."""
     monkeypatch.setattr(cells, "RESULTS", tmp_path)
