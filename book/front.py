@@ -119,9 +119,9 @@ def _rectgrad():
         f"At equal sparsity {share['rectgrad']:.0%} of its map lies on the background, of the next "
         f"best ({label(rest.idxmin())}) {rest.min():.0%}, of random numbers {even:.0%} "
         f"({NETWORKS[NOISE]}, {outside.loc['rectgrad', 'n']} pictures).",
-        f"With the output layer redrawn its map keeps a rank correlation of {rank['rectgrad']:.2f} "
-        f"with itself; the saliency map keeps {rank['saliency']:.2f}. A clean map need not be a "
-        "true one.",
+        "With the output layer redrawn its absolute map keeps a rank correlation of "
+        f"{rank['rectgrad']:.2f} with itself; the saliency map keeps {rank['saliency']:.2f}. "
+        "A clean map need not be a true one.",
     )
 
 
@@ -137,8 +137,9 @@ def _which():
         "Which should I use?",
         "which_map",
         f"It depends on the question; to audit a network, {label(best)}.",
-        f"Of {len(names)} methods it responds most to new output weights: {response[best]:.2f} on "
-        f"a scale where 0 is no response ({NETWORKS[NOISE]}; {other:.2f} on {NETWORKS[SQUEEZE]}).",
+        f"Of {len(names)} methods it responds most to new output weights, signs included: "
+        f"{response[best]:.2f} on a scale where 0 is no response and 1 a map of which nothing "
+        f"stays ({NETWORKS[NOISE]}; {other:.2f} on {NETWORKS[SQUEEZE]}).",
         f"{_winners(NOISE)} {told.agree_in_short(between_kinds(*NOISE))}",
     )
 
@@ -194,9 +195,9 @@ def _waiting(numbers: pd.DataFrame) -> str:
     ]
     if waiting := (retrained & ~measured).sum():
         told_of.append(
-            f"{waiting} of *Noise*'s on retraining wait for networks retrained on "
-            "thresholded baselines, as its text reads; how they come out as its released code "
-            "reads stands beside them on [the scoreboard](scoreboard.md)."
+            f"{waiting} of *Noise*'s on retraining, one table that is judged whole, wait for "
+            "networks retrained on thresholded baselines, as its text reads; how they come out as "
+            "its released code reads stands beside them on [the scoreboard](scoreboard.md)."
         )
     if levels := (retrained & measured).sum():
         told_of.append(
@@ -415,15 +416,15 @@ def _clean():
         "([chapter 6](06_noise_benchmark.ipynb))",
         f"of whole maps {whole['edges']:.0%} of an edge detector's, which sees no network, lie "
         f"there, of the saliency map's {whole['saliency']:.0%}; rank correlation "
-        f"{rank['rectgrad']:.2f} after the output layer is redrawn "
+        f"{rank['rectgrad']:.2f} after the output layer is redrawn, absolute maps "
         "([chapter 4](04_rectgrad.ipynb))",
         price("rectgrad", "rectgrad_prr"),
     )
 
 
 def _audit():
-    first, second = places(*NOISE), places(*SQUEEZE)
-    if first.empty or second.empty:
+    first, second, absolute = places(*NOISE), places(*SQUEEZE), _listening()
+    if first.empty or second.empty or absolute.empty:
         return None
     names = [m for m in attribution.METHODS if ("sanity", m) in first.index]
     best = first.loc["sanity"].loc[names, "value"].sort_values(ascending=False).index[:3]
@@ -438,7 +439,8 @@ def _audit():
         f"response to new output weights, Noise CNN (SqueezeNet): {told}",
         f"what responds need not be right: their places under black deletion are "
         f"{span(first.loc['black_deletion'].loc[best, 'rank'], '.0f')} of {len(names)} "
-        "([chapter 8](08_synthesis.ipynb))",
+        "([chapter 8](08_synthesis.ipynb)); without their signs the maps keep rank correlations of "
+        f"{span(absolute[best], '.2f')} ([chapter 4](04_rectgrad.ipynb))",
         price(*best),
     )
 

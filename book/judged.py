@@ -119,7 +119,18 @@ def counts() -> str:
     return (
         f"The two papers print {len(numbers)} numbers in their tables, and as accuracies in an "
         f"appendix. {len(done)} are computed here: {agree} agree with ours, {not_} do not"
-        f"{baselines if random else ''}."
+        f"{baselines if random else ''}.{_second_reading(numbers)}"
+    )
+
+
+def _second_reading(numbers: pd.DataFrame) -> str:
+    """A sentence on what is judged by the released code's reading of a table; "" for none."""
+    told = numbers["other_verdict"].dropna()
+    if told.empty:
+        return ""
+    return (
+        f" Of one table there is a second reading, the released code's: by it "
+        f"{(told == 'agree').sum()} of {len(told)} agree."
     )
 
 

@@ -130,7 +130,7 @@ TABLES = {
     "tab-rectgrad-listening": {
         "attacked, prediction changed": "{method}: likeness, attacked, changed",
         "attacked, prediction kept": "{method}: likeness, attacked, kept",
-        "output layer redrawn": "{method}: likeness, output redrawn",
+        "output layer redrawn, absolute maps": "{method}: likeness, output redrawn",
     },
     "tab-rectgrad-attack": {"mean": "{method}: likeness, attacked, {prediction}"},
     "tab-rectgrad-sanity": {
@@ -226,8 +226,8 @@ SENTENCES = [
     "<{net}: q = 20 and 80> at 80, <{net}: q = 20 and 98> at 98",
     "map keeps a rank correlation of <RectGrad: likeness, output redrawn> with the intact one, "
     "saliency's <Saliency map: likeness, output redrawn> (",
-    "its map keeps a rank correlation of <RectGrad: likeness, output redrawn> with itself; the "
-    "saliency map keeps <Saliency map: likeness, output redrawn>. ",
+    "absolute map keeps a rank correlation of <RectGrad: likeness, output redrawn> with itself; "
+    "the saliency map keeps <Saliency map: likeness, output redrawn>. ",
     "rank correlation <RectGrad: likeness, output redrawn> after the output layer is redrawn",
     "Up to <RectGrad: empty maps> of RectGrad's maps become empty",
     "<Tables 2 and 3: agree> of <Tables 2 and 3: judged> printed areas agree",
@@ -293,7 +293,8 @@ SENTENCES = [
     "with the colours exchanged <NOISE, Positive, white deletion: value> and "
     "<NOISE, Negative, black deletion: value>:",
     "to audit a network, {best}.** Of <published methods> methods it responds most to new output "
-    "weights: <NOISE, {best}, sanity: value> on a scale where 0 is no response (NOISE; "
+    "weights, signs included: <NOISE, {best}, sanity: value> on a scale where 0 is no response and "
+    "1 a map of which nothing stays (NOISE; "
     "<SQUEEZE, {best}, sanity: value> on SQUEEZE)",
     "<trials won> of <trials> trials are won",
     "In <trials won> of <trials> trials a cross is ahead",

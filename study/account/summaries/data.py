@@ -148,8 +148,8 @@ def moved(effects: pd.DataFrame | None) -> list[str]:
         return ["Only where results are stored."]
     within, single = effects["within_luck"].astype(bool), effects["settings"] == 1
     sentences = [
-        f"{(single & within).sum()} of {single.sum()} changes of one setting move the accuracy no "
-        "farther than luck. Luck is the spread of trainings that differ in their seed alone, or "
+        f"{(single & within).sum()} of {single.sum()} changes of one setting cannot be told from "
+        "luck. Luck is the spread of trainings that differ in their seed alone, or "
         "not even in that."
     ]
     sentences += [

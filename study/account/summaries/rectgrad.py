@@ -107,18 +107,19 @@ def product(bias: pd.DataFrame) -> list[str]:
         f"{_times(none['bright'])}.",
         f"Of the strongest 5 %, {grey['overlap']:.0%} stay when the product goes; on the "
         f"object lie {grey['on_object']:.0%} of the attribution with it and "
-        f"{none['on_object']:.0%} without (means). {_owed_to(grey, none)}",
+        f"{none['on_object']:.0%} without (means). {_owed_to(grey)}",
     ]
 
 
-def _owed_to(product: pd.Series, none: pd.Series) -> str:
+def _owed_to(product: pd.Series) -> str:
     """What puts the map on the object: the rule, or also the product with the picture."""
-    gain = product["on_object"] - none["on_object"]
-    if product["on_object_low"] > none["on_object_high"]:
-        return f"So the product adds {100 * gain:.0f} points to what the rule puts there."
-    if product["on_object_high"] < none["on_object_low"]:
-        return f"So the rule puts the map there, and the product takes {-100 * gain:.0f} points."
-    return "Whether the product adds to what the rule puts there stays open: the intervals overlap."
+    gain, low, high = (100 * product[name] for name in ("gain", "gain_low", "gain_high"))
+    if low > 0:
+        return f"So the product adds {gain:.1f} points ({low:.1f} to {high:.1f}) to the rule's."
+    if high < 0:
+        ends = f"{-high:.1f} to {-low:.1f}"
+        return f"So the rule puts it there; the product takes {-gain:.1f} points ({ends})."
+    return f"What the product adds stays open: {gain:+.1f} points ({low:+.1f} to {high:+.1f})."
 
 
 def _times(share: float) -> str:
@@ -126,18 +127,23 @@ def _times(share: float) -> str:
     return "no part of" if pd.isna(share) else f"{share:.2f} times"
 
 
-def attack(after_attack: pd.DataFrame) -> list[str]:
-    """How many pictures the attack leaves to compare, and a winner where there are enough."""
+def attack(by_network: dict[str, pd.DataFrame], show: Callable = str) -> list[str]:
+    """How many pictures the attack leaves to compare on each network, and a winner where there are
+    enough; from `attacked`, by the network's label."""
+    return [f"{show(name)}: {_told_apart(table)}" for name, table in by_network.items()]
+
+
+def _told_apart(after_attack: pd.DataFrame) -> str:
     counts = after_attack.groupby("changed")["n"].max()
     changed, kept = int(counts[True]), int(counts[False])
-    said = f"The attack changed {changed} of {changed + kept} predictions"
+    said = f"the attack changed {changed} of {changed + kept} predictions"
     if min(changed, kept) < FEW:
         group = "kept" if kept <= changed else "changed"
-        return [
-            f"{said}: {min(changed, kept)} {group} ones are too few to name the method that tells "
+        return (
+            f"{said}; {min(changed, kept)} {group} ones are too few to name the method that tells "
             "the two apart best."
-        ]
-    return [f"{said}. {_widest_gap(after_attack)}"]
+        )
+    return f"{said}. {_widest_gap(after_attack)}"
 
 
 def _widest_gap(after_attack: pd.DataFrame) -> str:
@@ -152,7 +158,7 @@ def _widest_gap(after_attack: pd.DataFrame) -> str:
     ours = f"RectGrad's is {gaps['mean']['rectgrad']:.2f}"
     if best["mean"] == best["median"]:
         return (
-            f"The widest gap between the two columns is that of {label(best['mean'])} "
+            f"The widest gap between kept and changed is that of {label(best['mean'])} "
             f"({gaps['mean'].max():.2f}); {ours}."
         )
     return (
@@ -229,7 +235,7 @@ def listening_table(listening: pd.DataFrame) -> pd.DataFrame:
         "second": "two likeliest classes",
         "changed": "attacked, prediction changed",
         "unchanged": "attacked, prediction kept",
-        "redrawn": "output layer redrawn",
+        "redrawn": "output layer redrawn, absolute maps",
     }
     columns = {"method": [label(method) for method in listening["method"]]}
     for name, head in heads.items():

@@ -62,6 +62,9 @@ def test_the_threshold_of_each_network():
     assert "at q = 20 they pass in 1 of 2, where τ is below 0 (means)." in proper([first])[0]
 
 
+OPEN = {"gain": -0.02, "gain_low": -0.04, "gain_high": 0.01}
+
+
 def bias(**changes):
     rows = {
         "none": (0.7, 0.9, 1.8, 1.0, 0.52),
@@ -70,7 +73,7 @@ def bias(**changes):
     }
     frame = pd.DataFrame.from_dict(
         rows, orient="index", columns=["dark", "middle", "bright", "overlap", "on_object"]
-    ).assign(on_object_low=0.4, on_object_high=0.7, n=199, **changes)
+    ).assign(on_object_low=0.4, on_object_high=0.7, n=199, **{**OPEN, **changes})
     return frame.rename_axis(index="product").reset_index()
 
 
@@ -80,38 +83,40 @@ def test_the_product_by_brightness():
     assert "dark pixels hold 0.30 times and bright ones 2.60 times" in black
     assert "without a product 0.70 times and 1.80 times" in black
     assert "78% stay" in left and "50% of the attribution with it and 52% without" in left
-    assert left.endswith("stays open: the intervals overlap.")
+    assert left.endswith("What the product adds stays open: -2.0 points (-4.0 to +1.0).")
     without = summaries.product(bias(bright=float("nan")))[1]
     assert "bright ones no part of their fair share" in without
 
 
 @pytest.mark.parametrize(
-    "product, says", [(0.6, "the product adds 8 points"), (0.48, "the product takes 4 points")]
+    "gain, says",
+    [
+        (0.08, "the product adds 8.0 points (7.0 to 9.0)"),
+        (-0.04, "the product takes 4.0 points (3.0 to 5.0)"),
+    ],
 )
-def test_a_product_that_matters_is_told_from_the_rule(product, says):
-    table = bias()
-    table.loc[table["product"] == "picture", "on_object"] = product
-    shares = table["on_object"]
-    table = table.assign(on_object_low=shares - 0.01, on_object_high=shares + 0.01)
+def test_a_product_that_matters_is_told_from_the_rule(gain, says):
+    table = bias(gain=gain, gain_low=gain - 0.01, gain_high=gain + 0.01)
     assert says in proper(summaries.product(table))[2]
 
 
 @pytest.mark.parametrize("changed, kept, group", [(193, 7, "7 kept"), (4, 100, "4 changed")])
 def test_no_winner_among_too_few(changed, kept, group):
     table = attacked(changed, kept, rectgrad=(0.1, 0.1, 0.9, 0.9))
-    (found,) = proper(summaries.attack(table))
-    assert f"changed {changed} of {changed + kept} predictions: {group} ones are too few" in found
+    (found,) = proper(summaries.attack({"A": table}))
+    told = f"A: the attack changed {changed} of {changed + kept} predictions; {group} ones are too"
+    assert found.startswith(told)
     assert "widest" not in found
 
 
 def test_a_winner_among_enough_by_means_and_by_medians():
     ours = {"rectgrad": (0.5, 0.5, 0.6, 0.6)}
     one = attacked(30, 30, **ours, saliency=(0.1, 0.1, 0.9, 0.9))
-    (found,) = summaries.attack(one)
-    assert "columns is that of Saliency map (0.80); RectGrad's is 0.10" in found
     two = attacked(30, 30, **ours, saliency=(0.1, 0.5, 0.9, 0.6), deeplift=(0.5, 0.2, 0.6, 0.9))
-    (found,) = summaries.attack(two)
-    assert "that of Saliency map by means and of DeepLIFT by medians" in found
+    found, other = summaries.attack({"A": one, "B": two})
+    assert "changed is that of Saliency map (0.80); RectGrad's is 0.10" in found
+    assert found.startswith("A: ") and other.startswith("B: ")
+    assert "that of Saliency map by means and of DeepLIFT by medians" in other
 
 
 def test_the_second_class_is_ordered_from_the_most_different():
