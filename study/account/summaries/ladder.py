@@ -94,7 +94,7 @@ def _reading(r) -> str:
     """What the sign of a legibility's correlation says, if its interval leaves out zero."""
     repeats = EXPECTED[r.mode][0] == "negative"
     if r.low <= 0 <= r.high or pd.isna(r.low):
-        return "whether that orders the methods stays open"
+        return "whether reading the places orders the methods stays open"
     if (r.high < 0) == repeats:
         return "mistakes are repeated, as by networks that read the places"
     return "as by networks that merely see more"
