@@ -643,7 +643,7 @@ KERNELS: tuple[Mutation, ...] = (
     (
         "shuffled maps stay where they were",
         CROSSES,
-        "flat.gather(-1, places.expand_as(flat))",
+        "flat.gather(-1, places.to(flat.device).expand_as(flat))",
         "flat",
     ),
     (

@@ -226,10 +226,7 @@ def _shapes10(split: str, size: int | None) -> Dataset:
         return shapes10.draw(split, size)
     code = hashlib.sha256(Path(shapes10.__file__).read_bytes()).hexdigest()[:12]
     path = CACHE / f"shapes10-{split}-{shapes10.SPLITS[split]}-{code}.npy"
-    try:
-        return shapes10.from_rows(kept_array(path, lambda: shapes10.rows(split)), split)
-    except OSError:  # nothing can be kept here; drawing needs no disk
-        return shapes10.draw(split)
+    return shapes10.from_rows(kept_array(path, lambda: shapes10.rows(split)), split)
 
 
 # of paper Noise, and the sub-folders of rectgrad_samples

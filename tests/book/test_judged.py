@@ -36,7 +36,8 @@ def account(tmp_path, monkeypatch):
     ]
     names = ["paper", "table", "row", "column", "published", "reproduced", "low", "high"]
     numbers = pd.DataFrame(printed, columns=[*names, "verdict", "verdict_at_zero"])
-    numbers.assign(data="10,000 pictures", protocol="AdamW").to_csv(
+    other = [None, "agree", "disagree"]  # by the second reading of a table
+    numbers.assign(data="10,000 pictures", protocol="AdamW", other_verdict=other).to_csv(
         tmp_path / "printed.csv", index=False
     )
     monkeypatch.setattr(scoreboard, "CSV", tmp_path / "printed.csv")
@@ -81,6 +82,7 @@ def test_a_number_has_a_row_with_an_anchor_and_its_table_a_subtotal(account):
     assert (
         "print 3 numbers" in judged.counts() and "2 are computed here: 1 agree" in judged.counts()
     )
+    assert judged.counts().endswith("the released code's: by it 1 of 2 agree.")
     assert cells(judged.subtotals(), "paper Sign, Table 2")[1:] == list("311110")
     assert cells(judged.subtotals(), "both papers")[1:] == list("311110")
     page = judged.score_tables()

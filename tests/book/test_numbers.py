@@ -130,7 +130,7 @@ TABLES = {
     "tab-rectgrad-listening": {
         "attacked, prediction changed": "{method}: likeness, attacked, changed",
         "attacked, prediction kept": "{method}: likeness, attacked, kept",
-        "output layer redrawn, absolute maps": "{method}: likeness, output redrawn",
+        "output layer redrawn": "{method}: likeness, output redrawn",
     },
     "tab-rectgrad-attack": {"mean": "{method}: likeness, attacked, {prediction}"},
     "tab-rectgrad-sanity": {

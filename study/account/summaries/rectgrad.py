@@ -235,7 +235,7 @@ def listening_table(listening: pd.DataFrame) -> pd.DataFrame:
         "second": "two likeliest classes",
         "changed": "attacked, prediction changed",
         "unchanged": "attacked, prediction kept",
-        "redrawn": "output layer redrawn, absolute maps",
+        "redrawn": "output layer redrawn",
     }
     columns = {"method": [label(method) for method in listening["method"]]}
     for name, head in heads.items():
