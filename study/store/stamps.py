@@ -37,9 +37,10 @@ def read() -> dict[str, dict]:
 
 
 def write(kind: str, stamp: dict) -> None:
-    """Stamp a kind anew."""
-    stamps = {**read(), kind: stamp}
-    cells.write_text(path(), json.dumps(dict(sorted(stamps.items())), indent=1) + "\n")
+    """Stamp a kind anew; two processes that verify different kinds lose none of their stamps."""
+    with cells.one_at_a_time("stamps"):
+        stamps = {**read(), kind: stamp}
+        cells.write_text(path(), json.dumps(dict(sorted(stamps.items())), indent=1) + "\n")
 
 
 @lru_cache
