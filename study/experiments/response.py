@@ -448,8 +448,8 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
     masks, maps_by_product = object_masks(studied), products(studied, batch_size=batch_size)
     third = (studied.pictures.images.double().mean(1) * 3 / 256).long()
     area = {name: (third == k).double().mean((1, 2)) for k, name in enumerate(THIRDS)}
-    plain, rows = maps_by_product["none"], []
-    without = 1 - metrics.attribution_outside(plain, masks, True)
+    bare, rows = maps_by_product["none"], []
+    without = 1 - metrics.attribution_outside(bare, masks, True)
     for product, maps_of in maps_by_product.items():
         size = maps_of.abs().double()
         total = size.sum((1, 2)).clamp(min=1e-30)
@@ -457,7 +457,7 @@ def brightness_bias(studied: Subject, *, batch_size: int = 250) -> pd.DataFrame:
         for k, name in enumerate(THIRDS):
             share = (size * (third == k)).sum((1, 2)) / total
             row |= _interval_of(name, _ratio_of_means, share, area[name])
-        row |= with_interval("overlap", same_top(plain.abs(), maps_of.abs()))
+        row |= with_interval("overlap", same_top(bare.abs(), maps_of.abs()))
         on_object = 1 - metrics.attribution_outside(maps_of, masks, True)
         row |= with_interval("on_object", on_object)
         rows.append(row | with_interval("gain", on_object - without))
