@@ -89,8 +89,8 @@ check: env
 
 test: check
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --dist loadfile --ignore tests/lib --ignore tests/test_imports.py
-	@# values are compared on processors like the one that the stored outputs were made on, with two threads
-	OMP_NUM_THREADS=2 $(PY) -m notebooks.compare $(SPREAD) --dist loadfile
+	@# values are compared on processors like the one that the stored outputs were made on
+	$(PY) -m notebooks.compare $(SPREAD) --dist loadfile
 
 results: env
 	$(PY) -m study.account.plan run $(ARGS)

@@ -32,7 +32,7 @@ def main() -> int:
         names = ", ".join(path.stem for path in others)
         print(f"not made on {run.processor()}, so run without comparing their values: {names}")
     # threads that wait for work would else take the cores from the other processes
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": run.THREADS}
     command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
     statuses = [
         subprocess.run([*command, option, *map(str, paths)], env=environment).returncode

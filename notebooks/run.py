@@ -33,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROFILES = ("quick", "paper")
 START_SECONDS = 120  # that a kernel may take until it answers
+THREADS = "2"  # that stored outputs are made and compared with
 UNNUMBERED = ("how_to_use",)  # chapters without a number come last
 QUICK = (
     "**Quick profile: small drawn data.** The published book shows this chapter on real data, "
@@ -276,10 +277,11 @@ def plan(wanted: list[str], profile: str, by_hand: dict, root: Path = ROOT) -> d
     return plans
 
 
-def use_this_python(root: Path = ROOT) -> None:
-    """Let kernels run in this very environment, find `lib`, and use two threads.
+def use_this_python(root: Path = ROOT, *, stored: bool = False) -> None:
+    """Let kernels run in this very environment and find `lib`.
 
-    As many as the stored outputs were made with.
+    Networks that a chapter trains end in other weights on other numbers of threads. So stored
+    outputs are made, and compared, with THREADS; other runs keep the user's number if there is one.
     """
 
     def put_first(variable: str, value: Path) -> None:
@@ -289,7 +291,9 @@ def use_this_python(root: Path = ROOT) -> None:
     put_first("PYTHONPATH", root)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    if stored:
+        os.environ["OMP_NUM_THREADS"] = THREADS
+    os.environ.setdefault("OMP_NUM_THREADS", THREADS)
     if os.environ.get("SIGN_NOISE_DATA"):
         os.environ["SIGN_NOISE_DATA"] = str(
             Path(os.environ["SIGN_NOISE_DATA"]).expanduser().resolve()
@@ -547,7 +551,7 @@ def run(
         target = root / ("notebooks" if profile == "quick" else "book")
     if refresh and profile == "quick":
         check_defaults(plans, root)
-    use_this_python(root)
+    use_this_python(root, stored=refresh)
     failures = 0
     for name, values in plans.items():
         notebook, start = chapters(root)[name], time.perf_counter()

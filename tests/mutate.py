@@ -38,6 +38,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from notebooks.run import THREADS
 from study.paths import ROOT, commit
 from tests.mutations import MUTATIONS, SHOWN_IN, TESTS, Mutation
 
@@ -201,7 +202,7 @@ def failure(scratch: Path, path: str) -> str:
     """What pytest says of a test file, or nbval of a chapter, that fails in the scratch copy."""
     nbval = ("--nbval",) if path.endswith(".ipynb") else ()
     words = ("-m", "pytest", "-p", "no:cacheprovider", "-x", "-q", *nbval, path)
-    code, output = run(scratch, words, "2" if nbval else None)  # stored with two threads
+    code, output = run(scratch, words, THREADS if nbval else None)
     if code not in (0, 1):  # not even collected
         raise RunError(f"{' '.join(words)} ended with {code}:\n{output[-3000:]}")
     return output if code else ""

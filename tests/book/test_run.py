@@ -460,3 +460,29 @@ def test_values_are_compared_where_they_were_made(tmp_path, monkeypatch):
     assert [path.stem for path in alike] == ["00_here"]
     assert [path.stem for path in others] == ["01_there", "02_unknown"]
     assert set(run.made_on()) == set(run.chapters())
+
+
+@pytest.mark.parametrize(("stored", "threads"), [(True, run.THREADS), (False, "1")])
+def test_what_is_stored_is_made_with_one_number_of_threads_whatever_the_shell_says(
+    stored, threads, tree, monkeypatch
+):
+    """With another number, networks that a chapter trains end in other weights."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    root = tree(told="import os\nprint(os.environ['OMP_NUM_THREADS'])")
+    assert run.run([], "quick", {}, refresh=stored, root=root) == 0
+    folder = root / "notebooks" if stored else root / "_build" / "quick"
+    assert read(folder / "00_told.ipynb").cells[-1].outputs[0].text == f"{threads}\n"
+
+
+def test_what_is_stored_is_compared_with_the_threads_that_it_was_made_with(monkeypatch):
+    seen = []
+
+    def noted(command, env):
+        seen.append(env["OMP_NUM_THREADS"])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(compare.subprocess, "run", noted)
+    assert compare.main() == 0
+    assert seen and set(seen) == {run.THREADS}
