@@ -145,11 +145,13 @@ def _at(content: dict, index: Tensor) -> dict:
 
 
 def _one_of(content: dict, columns: tuple[str, ...], generator: torch.Generator):
-    """The rows of one of the values in these columns, and that value as an argument."""
+    """The part of a content that is of one of the values in these columns, and that value as an
+    argument. What is kept beside the rows goes through the values along its first axis."""
     values = list(dict.fromkeys(tuple(row[c] for c in columns) for row in content["rows"]))
-    drawn = values[int(torch.randint(len(values), (), generator=generator))]
-    rows = [row for row in content["rows"] if tuple(row[c] for c in columns) == drawn]
-    return {"rows": rows}, [drawn if len(columns) > 1 else drawn[0]]
+    k = int(torch.randint(len(values), (), generator=generator))
+    kept = {name: v[k : k + 1] for name, v in content.items() if isinstance(v, Tensor)}
+    rows = [row for row in content["rows"] if tuple(row[c] for c in columns) == values[k]]
+    return kept | {"rows": rows}, [values[k] if len(columns) > 1 else values[k][0]]
 
 
 # ---- the comparison

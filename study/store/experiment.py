@@ -55,7 +55,8 @@ class Experiment:
     returns: what a caller is given of the content.
     free: arguments that do not decide the value.
     sample: how a part of a cell is recomputed: None, all of it; "pictures", some of the pictures;
-    (argument, columns), one of the values of `argument` that the rows list in `columns`.
+    (argument, columns), one of the values of `argument` that the rows list in `columns`; tensors
+    beside the rows then go through these values along their first axis.
     drawn: which cells can be recomputed in minutes, from their parameters.
     again: how a stored content is computed once more, where `function` takes no subject.
     reach: of what is random by nature, how far a number of a content's rows may lie, in its own

@@ -16,7 +16,7 @@ import torch
 from lib import metrics
 from lib.metrics import PAPER_FRACTIONS
 from study.account import claims, plan, scoreboard, verify
-from study.experiments import cleanliness, deletion, response, synthesis
+from study.experiments import cleanliness, deletion, hypothesis, response, synthesis
 from study.store import cells, stamps
 from study.store.experiment import EXPERIMENTS
 from study.subjects import networks, sources
@@ -202,6 +202,7 @@ def computed(tmp_path_factory):
         response.adversarial(studied, ("saliency",))
         response.sanity(studied, ("saliency",))
         deletion.correct(studied)
+        hypothesis.occlusion(studied, steps=4, orders=2)
         for part, held_out in (("responses", False), ("curves", True)):
             study = synthesis.study("shapes10", "rectgrad_cnn", count=30, few=5, held_out=held_out)
             synthesis.measured(keeping(study), ["positive"], (part,))
@@ -226,6 +227,7 @@ KINDS = {
     "adversarial": "correlation",
     "sanity": "rank",
     "correct": "correct",
+    "occlusion": "lost",
     "synthesis": "black_deletion",
     "responses": "attack",
 }
@@ -394,7 +396,6 @@ def test_committed_areas_follow_from_their_flags():
 # kinds without a stamp, and why
 UNSTAMPED = {
     "precision": "a ResNet in bfloat16 takes hours on a processor without such products",
-    "occlusion": "the stored cells lack what each picture loses, which the code has kept since",
     "sweep": "all its percentiles at once want more memory than 24 GiB",
     **dict.fromkeys(
         [
