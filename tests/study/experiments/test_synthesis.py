@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -1493,7 +1494,7 @@ def clock(monkeypatch):
         now[0] += cost[name] * len(who.pictures) * slowness
 
     monkeypatch.setattr(synthesis, "maps_both_ways", maps)
-    monkeypatch.setattr(synthesis.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(synthesis, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
     return calls
 
 
